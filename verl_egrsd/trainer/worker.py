@@ -89,7 +89,8 @@ def _require_float32(values: torch.Tensor, name: str) -> torch.Tensor:
         raise TypeError(
             f"{name} came back in {values.dtype}, whose grid is too coarse for the gate (bfloat16: 1/16 nat "
             "near 10). Set entropy_from_logits_with_chunking=True under actor_rollout_ref.actor (LoRA) or "
-            "actor_rollout_ref.ref (full fine-tuning) with use_remove_padding=True, or run the engine in "
-            "fp32 (fsdp_config.mixed_precision.param_dtype=fp32)."
+            "actor_rollout_ref.ref (full fine-tuning), with use_remove_padding=True and "
+            "use_fused_kernels=False under actor_rollout_ref.model; or run the engine in fp32 "
+            "(fsdp_config.mixed_precision.param_dtype=fp32)."
         )
     return values
