@@ -24,6 +24,8 @@ started=$SECONDS
 bash requirements/install_cpu.sh
 installed=$SECONDS
 export PATH="$PWD/.venv/bin:$PATH"
+# Where this is set, each of a run's ten processes compiles anew whatever it imports: two minutes in all.
+unset PYTHONDONTWRITEBYTECODE
 python -m verl_egrsd.rehearsal.build --vocabulary "$vocabulary" --out ".cache/rehearsal/$vocabulary" \
   ${DATA:+--data $DATA}
 built=$SECONDS
