@@ -44,7 +44,7 @@ class TrainingBudget:
     """
 
     seconds: float = 230.0
-    steps: int = 900
+    steps: int = 750
     students: int = 8
     teachers: int = 4
     learning_rate: float = 5e-3
