@@ -26,14 +26,14 @@ installed=$SECONDS
 export PATH="$PWD/.venv/bin:$PATH"
 # Where this is set, each of a run's ten processes compiles anew whatever it imports: two minutes in all.
 unset PYTHONDONTWRITEBYTECODE
+# Two threads halve a forward pass. They sleep while they wait: spinning would take the cores from the others.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 python -m verl_egrsd.rehearsal.build --vocabulary "$vocabulary" --out ".cache/rehearsal/$vocabulary" \
   ${DATA:+--data $DATA}
 built=$SECONDS
 
 mkdir -p "$run"
 export VERL_PLATFORM=cpu VERL_FILE_LOGGER_PATH="$PWD/$run/metrics.jsonl" TENSORBOARD_DIR="$PWD/$run/tensorboard"
-# Two threads halve a forward pass; threads that spin while they wait would take the core from Ray and vLLM.
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 export RAY_memory_monitor_refresh_ms=0 HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 TOKENIZERS_PARALLELISM=false
 echo "Training; the log is $run/train.log" >&2
 status=0

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl_egrsd.rehearsal import build as command
 from verl_egrsd.rehearsal.real_rows import read_rows, split_rows
 
-SMALL = ["--train-rows", "12", "--validation-rows", "4", "--seconds", "1"]
+SMALL = ["--train-rows", "12", "--validation-rows", "4", "--steps", "3"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_the_small_build_is_complete_and_cached(tmp_path, capsys):
 
 
 def test_an_interrupted_build_starts_over(tmp_path, monkeypatch):
-    settings = command.BuildSettings(train_rows=12, validation_rows=4, seconds=1)
+    settings = command.BuildSettings(train_rows=12, validation_rows=4, steps=1)
     calls = []
 
     def interrupted(folder, given):
@@ -55,16 +55,8 @@ def test_other_settings_are_built_anew(tmp_path, monkeypatch):
     assert command.build(tmp_path, command.BuildSettings(seed=2))["seed"] == 2
 
 
-def test_a_longer_training_satisfies_a_shorter_request_and_not_the_reverse(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "_build_small", lambda folder, given: {"trained": given.seconds})
-    built = [
-        command.build(tmp_path, command.BuildSettings(seconds=seconds))["trained"] for seconds in (9, 5, 20)
-    ]
-    assert built == [9, 9, 20]
-
-
 @pytest.mark.parametrize(
-    "wrong", [["--seconds", "0"], ["--train-rows", "-1"], ["--vocabulary", "large"], ["--data", "x.jsonl"]]
+    "wrong", [["--steps", "0"], ["--train-rows", "-1"], ["--vocabulary", "large"], ["--data", "x.jsonl"]]
 )
 def test_a_wrong_call_exits_with_2(tmp_path, wrong):
     with pytest.raises(SystemExit) as stopped:

@@ -46,7 +46,7 @@ class BuildSettings:
         seed: seed of rows, weights and sampling.
         train_rows: rows of `train.parquet`.
         validation_rows: rows of `validation.parquet`.
-        seconds: training time of the small model; the weights depend on how many steps fit into it.
+        steps: training steps of the small model.
         data: files with real problems, for "qwen3"; none takes the word problems of the package.
     """
 
@@ -54,14 +54,14 @@ class BuildSettings:
     seed: int = 0
     train_rows: int = 2048
     validation_rows: int = 128
-    seconds: float = 230.0
+    steps: int = TrainingBudget.steps
     data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values out of range, naming key, value and remedy."""
         if self.vocabulary not in ("small", "qwen3"):
             raise ValueError(f"--vocabulary {self.vocabulary} is unknown: choose small or qwen3.")
-        for key in ("train_rows", "validation_rows", "seconds"):
+        for key in ("train_rows", "validation_rows", "steps"):
             if getattr(self, key) <= 0:
                 raise ValueError(
                     f"--{key.replace('_', '-')} {getattr(self, key)} is not allowed: it must be positive."
@@ -73,16 +73,13 @@ class BuildSettings:
 
 
 def build(out: str | Path, settings: BuildSettings) -> dict[str, Any]:
-    """Build into a folder unless it holds the same build already; return what `rehearsal.json` says.
-
-    A build that was trained for longer than asked counts as the same.
-    """
+    """Build into a folder unless it holds the same build already; return what `rehearsal.json` says."""
     folder = Path(out)
     record = folder / "rehearsal.json"
     wanted = json.loads(json.dumps(asdict(settings)))
     if record.exists():
         found = json.loads(record.read_text(encoding="utf-8"))
-        if _satisfies(found["settings"], wanted):
+        if found["settings"] == wanted:
             print(f"{folder} holds this rehearsal already; delete it to build it anew.")
             return found
         record.unlink()
@@ -107,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--train-rows", type=int, default=default.train_rows)
     parser.add_argument("--validation-rows", type=int, default=default.validation_rows)
     parser.add_argument(
-        "--seconds", type=float, default=default.seconds, help="training time of the small model"
+        "--steps", type=int, default=default.steps, help="training steps of the small model (%(default)s)"
     )
     parser.add_argument(
         "--data", nargs="+", default=(), metavar="FILE", help=".jsonl or .parquet files, for qwen3"
@@ -126,10 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _satisfies(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return found["seconds"] >= wanted["seconds"] and found | {"seconds": wanted["seconds"]} == wanted
-
-
 def _build_small(folder: Path, settings: BuildSettings) -> dict[str, Any]:
     _write_rows(
         task.generate_rows("train", settings.train_rows, settings.seed), folder / "data" / "train.parquet"
@@ -139,7 +132,7 @@ def _build_small(folder: Path, settings: BuildSettings) -> dict[str, Any]:
     tokenizer = build_small_tokenizer(folder / "model")
     model = new_model(small_qwen3_config(len(tokenizer)), settings.seed)
     begin = time.monotonic()
-    losses = train(model, tokenizer, TrainingBudget(seconds=settings.seconds), settings.seed)
+    losses = train(model, tokenizer, TrainingBudget(steps=settings.steps), settings.seed)
     seconds = time.monotonic() - begin
     save_model(model, tokenizer, folder / "model")
     measured = measure(
