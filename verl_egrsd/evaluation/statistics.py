@@ -1,0 +1,137 @@
+"""The metrics of a benchmark, and how far they would move with other problems: a bootstrap over problems.
+
+Every metric is a function of weights on the problems. With weight 1 on each it is the metric itself; with
+the counts of a resample with replacement it is one replicate. A `Series` holds both: the value first, then
+the replicates. Differences and means of series are series again, so every interval is read off one array.
+Problems are resampled, not samples: the K samples of a problem are not independent of each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import comb
+
+import numpy as np
+
+from verl_egrsd.evaluation.tables import Floats, Table
+
+Series = Floats
+"""Shape (1 + R): the value, then R replicates."""
+
+REPLICATES = 10_000
+CHUNK = 250
+"""Replicates that are computed at once; bounds the memory to CHUNK x samples of a benchmark."""
+CONFIDENCE = 0.95
+QUANTILES = {"length_p50": 50, "length_p90": 90}
+"""Metrics that are quantiles of the length, in percent."""
+Interval = dict[str, float]
+
+
+def bootstrap(
+    table: Table, benchmark: str, *, seed: int = 0, replicates: int = REPLICATES
+) -> dict[str, Series]:
+    """Return every metric of a benchmark that has a value.
+
+    Two tables with the same problems get the same resamples, so that their difference is a paired one.
+
+    Args:
+        table: the samples.
+        benchmark: its name; benchmarks are resampled independently of each other.
+        seed: of the resamples.
+        replicates: number of resamples.
+
+    Returns:
+        series by name: `avg`, `pass@k`, `maj`, `length`, `length_p50`, `length_p90`, `length_right`,
+        `length_wrong`, `truncated`, `eff`. Shares are 0 to 1, lengths are tokens, `eff` is percent points per
+        1,000 tokens. A replicate without a value is NaN (no wrong answer: no `length_wrong`).
+    """
+    parts = [metrics(table, weights) for weights in _weights(len(table.ids), benchmark, seed, replicates)]
+    series = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: values for name, values in series.items() if not np.isnan(values[0])}
+
+
+def metrics(table: Table, weights: Floats) -> dict[str, Floats]:
+    """Return the metrics for each row of weights on the problems.
+
+    Args:
+        table: the samples of P problems.
+        weights: (R, P), not negative, each row with a positive sum.
+
+    Returns:
+        arrays (R) by name, see :func:`bootstrap`.
+    """
+    right = table.correct.sum(axis=1)
+    wrong = table.samples - right
+    avg = _ratio(weights, right / table.samples, np.ones_like(right))
+    length = _ratio(weights, table.tokens.mean(axis=1), np.ones_like(right))
+    found = {"avg": avg}
+    for k in powers_of_two(table.samples):
+        chances = np.array([pass_at_k(table.samples, int(c), k) for c in right])
+        found[f"pass@{k}"] = _ratio(weights, chances, np.ones_like(right))
+    found["maj"] = _ratio(weights, table.majority, np.ones_like(right))
+    found["length"] = length
+    for name, percent in QUANTILES.items():
+        found[name] = _quantile(weights, table.tokens, percent)
+    found["length_right"] = _ratio(weights, (table.tokens * table.correct).sum(axis=1), right)
+    found["length_wrong"] = _ratio(weights, (table.tokens * (1 - table.correct)).sum(axis=1), wrong)
+    found["truncated"] = _ratio(weights, table.truncated.mean(axis=1), np.ones_like(right))
+    found["eff"] = efficiency(avg, length)
+    return found
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    """Return the chance that k samples drawn without replacement hold a right one: 1 - C(n - c, k) / C(n, k).
+
+    This is the unbiased estimate of pass@k from n samples, c of them right.
+    """
+    return 1 - comb(samples - right, k) / comb(samples, k)
+
+
+def powers_of_two(limit: int) -> list[int]:
+    """Return 1, 2, 4, ... up to a limit."""
+    return [2**i for i in range(limit.bit_length())]
+
+
+def efficiency(avg: Floats, length: Floats) -> Floats:
+    """Return Eff: accuracy in percent points per 1,000 tokens."""
+    return 100 * avg / (length / 1000)
+
+
+def average(benchmarks: Mapping[str, Mapping[str, Series]]) -> dict[str, Series]:
+    """Return the unweighted mean over benchmarks of each metric that all of them have; `eff` of the means."""
+    first, *others = benchmarks.values()
+    shared = [name for name in first if all(name in other for other in others)]
+    means = {name: np.mean([found[name] for found in benchmarks.values()], axis=0) for name in shared}
+    return means | {"eff": efficiency(means["avg"], means["length"])}
+
+
+def interval(series: Series) -> Interval:
+    """Return `value`, `low` and `high`: the percentile interval, widened to the value where it misses it."""
+    value = float(series[0])
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(series[1:], (tail, 1 - tail))
+    return {"value": value, "low": min(float(low), value), "high": max(float(high), value)}
+
+
+def _weights(problems: int, benchmark: str, seed: int, replicates: int) -> Iterator[Floats]:
+    """Yield weight 1 on each problem, then the counts of resamples with replacement."""
+    yield np.ones((1, problems))
+    rng = np.random.default_rng([seed, *benchmark.encode()])
+    for start in range(0, replicates, CHUNK):
+        size = min(CHUNK, replicates - start)
+        yield rng.multinomial(problems, np.full(problems, 1 / problems), size).astype(np.float64)
+
+
+def _ratio(weights: Floats, amounts: Floats, counts: Floats) -> Floats:
+    """Return the weighted sum of amounts over that of counts, NaN where nothing counts."""
+    with np.errstate(invalid="ignore"):
+        return (weights @ amounts) / (weights @ counts)
+
+
+def _quantile(weights: Floats, tokens: Floats, percent: int) -> Floats:
+    """Return the smallest length that at least `percent` of the samples do not exceed."""
+    order = np.argsort(tokens, axis=None, kind="stable")
+    below = np.cumsum(np.repeat(weights, tokens.shape[1], axis=1)[:, order], axis=1)
+    # In whole numbers: 0.9 times a count may round past it.
+    reached = 100 * below >= percent * below[:, -1:]
+    return tokens.ravel()[order][reached.argmax(axis=1)]
