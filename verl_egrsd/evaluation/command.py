@@ -63,7 +63,7 @@ def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
         arguments.model,
         benchmarks,
         arguments.out,
-        settings=_settings(arguments, benchmarks),
+        settings=eval_settings(arguments, benchmarks),
         base=arguments.base,
         name=arguments.name,
         options=EngineOptions(**_given(arguments, EngineOptions)),
@@ -93,7 +93,7 @@ def run_compare(arguments: argparse.Namespace, _: list[str]) -> None:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def _settings(arguments: argparse.Namespace, benchmarks: Collection[str]) -> Settings:
+def eval_settings(arguments: argparse.Namespace, benchmarks: Collection[str]) -> Settings:
     """Return the preset with what was given in its place."""
     preset = PRESETS[arguments.preset]
     given = _given(arguments, Settings)

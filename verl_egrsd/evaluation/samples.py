@@ -97,8 +97,8 @@ class SampleLog:
 
     def append(self, sample: Sample) -> None:
         """Write a sample."""
-        line = json.dumps(asdict(sample), ensure_ascii=False) + "\n"
-        self._file.write(line.encode())
+        # ASCII alone: a line separator inside an answer must not end a line, however the file is read.
+        self._file.write(json.dumps(asdict(sample)).encode() + b"\n")
         self.done.add(sample.key)
 
     def _drop_unfinished_line(self) -> None:
