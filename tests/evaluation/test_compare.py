@@ -41,6 +41,14 @@ def test_equal_accuracy_and_less_length_is_shorter_and_no_dominance_where_accura
     assert "and shorter (-50 [-50, -50]) than b." in found["sentence"]
 
 
+def test_more_accuracy_for_more_length_dominates_nothing(tmp_path, rows):
+    better = [[(tokens + 500, tokens < 6000)] for ((tokens, _),) in rows]
+    found = compare(write(tmp_path / "a", better), write(tmp_path / "b", rows), replicates=500)
+    assert found["dominates"] == {"a": 0.0, "b": 0.0}
+    assert "a is more accurate (+" in found["sentence"]
+    assert "and longer (+500 [+500, +500]) than b." in found["sentence"]
+
+
 def test_two_equal_runs_do_not_dominate_each_other(tmp_path, rows):
     found = compare(write(tmp_path / "a", rows), write(tmp_path / "b", rows), replicates=100)
     assert found["dominates"] == {"a": 0.0, "b": 0.0}

@@ -52,8 +52,8 @@ def test_every_option_of_the_command_is_named():
 def test_every_metric_is_documented_and_every_documented_one_is_measured():
     documented = [name for cells in table(section(PAGE, "## Metrics")) for name in cells[0].split("`")[1::2]]
     found = bootstrap(table_of([[(1, True), (2, False)]]), "sums", replicates=1)
-    measured = list(dict.fromkeys(re.sub(r"@\d+", "@k", name) for name in found))
-    assert documented == measured
+    assert len(documented) == len(set(documented))
+    assert set(documented) == {re.sub(r"@\d+", "@k", name) for name in found}
 
 
 def test_every_column_of_a_sample_is_documented():

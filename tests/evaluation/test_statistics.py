@@ -134,6 +134,14 @@ def test_an_interval_contains_its_value(problems):
         assert found["low"] <= found["value"] <= found["high"]
 
 
+def test_an_interval_that_misses_its_value_is_widened_to_it():
+    replicates = np.arange(1000.0)
+    assert interval(np.concatenate([[-5.0], replicates]))["low"] == -5
+    assert interval(np.concatenate([[2000.0], replicates]))["high"] == 2000
+    expected = {"value": 500.0, "low": pytest.approx(24.975), "high": pytest.approx(974.025)}
+    assert interval(np.concatenate([[500.0], replicates])) == expected
+
+
 @given(outcome_tables(), st.randoms(use_true_random=False))
 def test_the_order_of_the_lines_does_not_matter(problems, rng: random.Random):
     samples = make_samples(problems)

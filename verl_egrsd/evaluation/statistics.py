@@ -8,7 +8,7 @@ Problems are resampled, not samples: the K samples of a problem are not independ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import comb
 
 import numpy as np
@@ -18,7 +18,7 @@ from verl_egrsd.evaluation.tables import Floats, Table
 Series = Floats
 """Shape (1 + R): the value, then R replicates."""
 
-REPLICATES = 10_000
+REPLICATES = 4_000
 CHUNK = 250
 """Replicates that are computed at once; bounds the memory to CHUNK x samples of a benchmark."""
 CONFIDENCE = 0.95
@@ -55,28 +55,25 @@ def metrics(table: Table, weights: Floats) -> dict[str, Floats]:
 
     Args:
         table: the samples of P problems.
-        weights: (R, P), not negative, each row with a positive sum.
+        weights: (R, P), whole numbers, each row with a positive sum.
 
     Returns:
         arrays (R) by name, see :func:`bootstrap`.
     """
     right = table.correct.sum(axis=1)
-    wrong = table.samples - right
-    avg = _ratio(weights, right / table.samples, np.ones_like(right))
-    length = _ratio(weights, table.tokens.mean(axis=1), np.ones_like(right))
-    found = {"avg": avg}
+    ones = np.ones_like(right)
+    means = {"avg": right / table.samples}
     for k in powers_of_two(table.samples):
-        chances = np.array([pass_at_k(table.samples, int(c), k) for c in right])
-        found[f"pass@{k}"] = _ratio(weights, chances, np.ones_like(right))
-    found["maj"] = _ratio(weights, table.majority, np.ones_like(right))
-    found["length"] = length
-    for name, percent in QUANTILES.items():
-        found[name] = _quantile(weights, table.tokens, percent)
-    found["length_right"] = _ratio(weights, (table.tokens * table.correct).sum(axis=1), right)
-    found["length_wrong"] = _ratio(weights, (table.tokens * (1 - table.correct)).sum(axis=1), wrong)
-    found["truncated"] = _ratio(weights, table.truncated.mean(axis=1), np.ones_like(right))
-    found["eff"] = efficiency(avg, length)
-    return found
+        chances = [pass_at_k(table.samples, c, k) for c in range(table.samples + 1)]
+        means[f"pass@{k}"] = np.array(chances)[right.astype(int)]
+    means |= {"maj": table.majority, "length": table.tokens.mean(axis=1)}
+    means["truncated"] = table.truncated.mean(axis=1)
+    ratios = {name: (amounts, ones) for name, amounts in means.items()}
+    ratios["length_right"] = ((table.tokens * table.correct).sum(axis=1), right)
+    ratios["length_wrong"] = ((table.tokens * (1 - table.correct)).sum(axis=1), table.samples - right)
+    found = dict(zip(ratios, _ratios(weights, list(ratios.values())), strict=True))
+    found |= _quantiles(weights, table.tokens)
+    return found | {"eff": efficiency(found["avg"], found["length"])}
 
 
 def pass_at_k(samples: int, right: int, k: int) -> float:
@@ -122,16 +119,21 @@ def _weights(problems: int, benchmark: str, seed: int, replicates: int) -> Itera
         yield rng.multinomial(problems, np.full(problems, 1 / problems), size).astype(np.float64)
 
 
-def _ratio(weights: Floats, amounts: Floats, counts: Floats) -> Floats:
-    """Return the weighted sum of amounts over that of counts, NaN where nothing counts."""
+def _ratios(weights: Floats, parts: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """Return, for each pair (amounts, counts), the ratio of the weighted sums; NaN where nothing counts."""
+    amounts, counts = (np.stack(columns, axis=1) for columns in zip(*parts, strict=True))
     with np.errstate(invalid="ignore"):
-        return (weights @ amounts) / (weights @ counts)
+        return ((weights @ amounts) / (weights @ counts)).T
 
 
-def _quantile(weights: Floats, tokens: Floats, percent: int) -> Floats:
-    """Return the smallest length that at least `percent` of the samples do not exceed."""
+def _quantiles(weights: Floats, tokens: Floats) -> dict[str, Floats]:
+    """Return the smallest lengths that a percentage of the samples do not exceed."""
     order = np.argsort(tokens, axis=None, kind="stable")
-    below = np.cumsum(np.repeat(weights, tokens.shape[1], axis=1)[:, order], axis=1)
-    # In whole numbers: 0.9 times a count may round past it.
-    reached = 100 * below >= percent * below[:, -1:]
-    return tokens.ravel()[order][reached.argmax(axis=1)]
+    # Whole numbers: they are faster, and 0.9 times a count may round past it.
+    counts = np.take(weights.astype(np.int64), order // tokens.shape[1], axis=1)
+    below = 100 * np.cumsum(counts, axis=1)
+    lengths = tokens.ravel()[order]
+    return {
+        name: lengths[(below >= percent * counts.sum(axis=1, keepdims=True)).argmax(axis=1)]
+        for name, percent in QUANTILES.items()
+    }
