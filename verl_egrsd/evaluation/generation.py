@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from verl_egrsd.evaluation.model import Servable
@@ -123,6 +124,14 @@ class Engine:
         return Answer(output.text, len(output.token_ids), output.finish_reason)
 
 
+def quiet_vllm() -> ModuleType:
+    """Import vLLM so that it logs warnings and errors only, unless `VLLM_LOGGING_LEVEL` says otherwise."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    import vllm
+
+    return vllm
+
+
 @contextmanager
 def running_engine(
     servable: Servable, settings: Settings, options: EngineOptions, longest_prompt: int
@@ -139,8 +148,7 @@ def running_engine(
         ValueError: from vLLM, for instance when prompt and answer do not fit the model's positions.
         RuntimeError: from vLLM, for instance when the GPU's memory is too small.
     """
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # its progress lines would bury ours
-    from vllm import AsyncEngineArgs
+    vllm = quiet_vllm()
     from vllm.v1.engine.async_llm import AsyncLLM
 
     arguments: dict[str, Any] = {
@@ -157,7 +165,7 @@ def running_engine(
         arguments["max_num_seqs"] = options.max_num_seqs
     if servable.adapter:
         arguments |= {"enable_lora": True, "max_lora_rank": _lora_limit(servable.rank)}
-    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+    engine = AsyncLLM.from_engine_args(vllm.AsyncEngineArgs(**arguments))
     try:
         yield Engine(engine, settings, servable.adapter)
     finally:

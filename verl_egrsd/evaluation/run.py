@@ -14,7 +14,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from verl_egrsd.evaluation.generation import THINK, EngineOptions, Prompt, Renderer, running_engine
+from verl_egrsd.evaluation.generation import (
+    THINK,
+    EngineOptions,
+    Prompt,
+    Renderer,
+    quiet_vllm,
+    running_engine,
+)
 from verl_egrsd.evaluation.model import Servable, find_model, servable
 from verl_egrsd.evaluation.problems import Benchmarks, Problem, problems_digest
 from verl_egrsd.evaluation.samples import Key, Sample, SampleLog, begin_or_resume
@@ -162,11 +169,9 @@ async def _draw(
 
 
 def _versions() -> dict[str, Any]:
-    import vllm
-
-    # The CPU build of vLLM is a distribution of another name.
     return {
         "python": python_version(),
-        "vllm": vllm.__version__,
+        # Not from the metadata: vLLM's CPU build is a distribution of another name.
+        "vllm": quiet_vllm().__version__,
         **{name: version(name) for name in PACKAGES},
     }

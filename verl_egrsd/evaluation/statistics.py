@@ -60,17 +60,22 @@ def metrics(table: Table, weights: Floats) -> dict[str, Floats]:
     Returns:
         arrays (R) by name, see :func:`bootstrap`.
     """
-    right = table.correct.sum(axis=1)
-    ones = np.ones_like(right)
-    means = {"avg": right / table.samples}
+    right, tokens = table.correct.sum(axis=1), table.tokens.sum(axis=1)
+    right_tokens = (table.tokens * table.correct).sum(axis=1)
+    problem = np.ones_like(right)
+    every = table.samples * problem
+    # Sums of whole numbers are exact, so that equal accuracies are equal also after resampling.
+    ratios = {"avg": (right, every)}
     for k in powers_of_two(table.samples):
         chances = [pass_at_k(table.samples, c, k) for c in range(table.samples + 1)]
-        means[f"pass@{k}"] = np.array(chances)[right.astype(int)]
-    means |= {"maj": table.majority, "length": table.tokens.mean(axis=1)}
-    means["truncated"] = table.truncated.mean(axis=1)
-    ratios = {name: (amounts, ones) for name, amounts in means.items()}
-    ratios["length_right"] = ((table.tokens * table.correct).sum(axis=1), right)
-    ratios["length_wrong"] = ((table.tokens * (1 - table.correct)).sum(axis=1), table.samples - right)
+        ratios[f"pass@{k}"] = (np.array(chances)[right.astype(int)], problem)
+    ratios |= {
+        "maj": (table.majority, problem),
+        "length": (tokens, every),
+        "length_right": (right_tokens, right),
+        "length_wrong": (tokens - right_tokens, every - right),
+        "truncated": (table.truncated.sum(axis=1), every),
+    }
     found = dict(zip(ratios, _ratios(weights, list(ratios.values())), strict=True))
     found |= _quantiles(weights, table.tokens)
     return found | {"eff": efficiency(found["avg"], found["length"])}
