@@ -149,6 +149,7 @@ def running_engine(
         RuntimeError: from vLLM, for instance when the GPU's memory is too small.
     """
     vllm = quiet_vllm()
+    from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
     arguments: dict[str, Any] = {
@@ -165,7 +166,10 @@ def running_engine(
         arguments["max_num_seqs"] = options.max_num_seqs
     if servable.adapter:
         arguments |= {"enable_lora": True, "max_lora_rank": _lora_limit(servable.rank)}
-    engine = AsyncLLM.from_engine_args(vllm.AsyncEngineArgs(**arguments))
+    # The usage decides vLLM's defaults: those for many prompts at once, not those of a server.
+    engine = AsyncLLM.from_engine_args(
+        vllm.AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
+    )
     try:
         yield Engine(engine, settings, servable.adapter)
     finally:
