@@ -51,6 +51,13 @@ class Prompt:
     ids: list[int]
     inside_thinking: bool
 
+    def to_judge(self, answer: str) -> str:
+        """Return an answer with the `<think>` that the prompt left open.
+
+        One that never leaves its reasoning has no final answer, and without the mark nobody could tell.
+        """
+        return THINK + answer if self.inside_thinking else answer
+
 
 @dataclass(frozen=True)
 class Answer:

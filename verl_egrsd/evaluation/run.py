@@ -15,7 +15,6 @@ from typing import Any
 from tqdm import tqdm
 
 from verl_egrsd.evaluation.generation import (
-    THINK,
     EngineOptions,
     Prompt,
     Renderer,
@@ -144,10 +143,9 @@ async def _draw(
             prompt = prompts[task.problem.id]
             seed = settings.seed_for(*task.key)
             answer = await engine.answer("/".join(map(str, task.key)), prompt.ids, seed)
-            # An answer that starts inside the reasoning and never leaves it holds no final answer.
-            judged = THINK + answer.text if prompt.inside_thinking else answer.text
+            judged, truth = prompt.to_judge(answer.text), task.problem.ground_truth
             loop = asyncio.get_running_loop()
-            verdict = await loop.run_in_executor(threads, pool.verify_one, judged, task.problem.ground_truth)
+            verdict = await loop.run_in_executor(threads, pool.verify_one, judged, truth)
             log.append(
                 Sample(
                     benchmark=task.benchmark,
