@@ -132,8 +132,8 @@ class Engine:
 
 
 def quiet_vllm() -> ModuleType:
-    """Import vLLM so that it logs warnings and errors only, unless `VLLM_LOGGING_LEVEL` says otherwise."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    """Import vLLM so that its messages do not bury the bar, unless `VLLM_LOGGING_LEVEL` asks for them."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     import vllm
 
     return vllm
