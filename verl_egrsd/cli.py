@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from verl_egrsd import __version__
+from verl_egrsd.evaluation.command import compare_arguments, eval_arguments, run_compare, run_eval
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def _export(arguments: argparse.Namespace, _: list[str]) -> None:
 COMMANDS: dict[str, Command] = {
     "train": Command("train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True),
     "export": Command("write a checkpoint as a model or as a peft adapter", _export_arguments, _export),
+    "eval": Command("measure accuracy and length on benchmarks", eval_arguments, run_eval),
+    "compare": Command("compare evaluations, problem by problem", compare_arguments, run_compare),
 }
 """Subcommands by name. Neither this table nor the parsers import torch or verl."""
 

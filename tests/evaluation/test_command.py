@@ -1,0 +1,77 @@
+"""The command line: presets, what is given in their place, and refusals in one line."""
+
+import argparse
+import json
+
+import pytest
+
+from verl_egrsd import cli
+from verl_egrsd.evaluation.command import eval_settings
+from verl_egrsd.evaluation.settings import PRESETS, Settings
+
+from .builders import make_samples, write_evaluation
+
+NAMES = ("aime24", "math500")
+
+
+def settings(*given, benchmarks=NAMES):
+    parser = argparse.ArgumentParser()
+    cli.COMMANDS["eval"].arguments(parser)
+    parsed = parser.parse_args(["model", "--benchmarks", "x", "--out", "y", *given])
+    return eval_settings(parsed, benchmarks)
+
+
+def test_nothing_given_is_the_papers_protocol():
+    assert settings() == PRESETS["paper"]
+    assert settings(benchmarks=["math500"]) == Settings()
+
+
+def test_what_is_given_takes_the_place_of_the_presets_value():
+    found = settings("--seed", "3", "--no-thinking", "--temperature", "0.6", "--top-p", "1", "--top-k", "20")
+    assert found == Settings(
+        samples_of={"aime24": 20}, seed=3, thinking=False, temperature=0.6, top_p=1.0, top_k=20
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        (["16"], (16, 16)),
+        (["aime24=8"], (8, 4)),
+        (["2", "math500=1"], (2, 1)),
+    ],
+)
+def test_samples_are_given_for_all_benchmarks_or_for_one(given, counts):
+    found = settings("--samples", *given)
+    assert tuple(map(found.samples_for, NAMES)) == counts
+
+
+def test_samples_of_a_benchmark_that_is_not_there_are_not_ignored():
+    assert settings("--samples", "aim24=8").samples_of == {"aime24": 20, "aim24": 8}
+
+
+@pytest.mark.parametrize("wrong", ["four", "=4", "aime24=", "aime24=many"])
+def test_samples_that_are_no_number_are_a_wrong_call(wrong):
+    with pytest.raises(SystemExit) as stopped:
+        settings("--samples", wrong)
+    assert stopped.value.code == 2
+
+
+def test_compare_prints_tables_and_sentences_and_writes_json(tmp_path, capsys):
+    folders = []
+    for name, tokens in (("a", 50), ("b", 100), ("c", 200)):
+        samples = make_samples([[(tokens, True)], [(2 * tokens, False)]])
+        folders.append(str(write_evaluation(tmp_path / name, samples, name=name, samples=1)))
+    assert cli.main(["compare", *folders, "--json", str(tmp_path / "found.json")]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("Neither dominates") + shown.count("a dominates") == 2
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [(one["a"], one["b"]) for one in found] == [("a", "b"), ("a", "c")]
+
+
+def test_a_refusal_is_one_line(tmp_path, capsys):
+    assert cli.main(["compare", str(tmp_path)]) == 1
+    assert cli.main(["eval", "m", "--benchmarks", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith(f"verl-egrsd eval: {tmp_path} is no parquet file")

@@ -1,0 +1,118 @@
+"""The console commands `eval` and `compare`; what is heavy is imported when they run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Collection
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from verl_egrsd.evaluation.settings import DEFAULT_PRESET, DTYPES, PRESETS, Settings
+
+Counts = dict[str | None, int]
+"""Samples per problem by benchmark; None stands for all others."""
+
+
+def eval_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `verl-egrsd eval`; what is not given is the preset's or the engine's default."""
+    parser.add_argument(
+        "model", help="model folder or hub id, LoRA adapter folder, or global_step_N of a run"
+    )
+    parser.add_argument(
+        "--benchmarks", nargs="+", required=True, metavar="PATH", help="parquet, or folders of it"
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder to write, or to go on with")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="some of the benchmarks (all)")
+    parser.add_argument("--limit", type=int, metavar="N", help="first N problems of each benchmark (all)")
+    parser.add_argument("--base", help="base model of an adapter or checkpoint (the one noted in it)")
+    parser.add_argument("--name", help="name in tables (that of the folder)")
+    sampling = parser.add_argument_group("sampling; defaults are those of the preset")
+    sampling.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="(%(default)s)")
+    sampling.add_argument(
+        "--samples", nargs="+", type=_count, metavar="K", help="samples per problem; NAME=K for one benchmark"
+    )
+    sampling.add_argument("--seed", type=int, help="all seeds are derived from it")
+    sampling.add_argument(
+        "--thinking", action=argparse.BooleanOptionalAction, help="flag of the chat template"
+    )
+    sampling.add_argument("--temperature", type=float)
+    sampling.add_argument("--top-p", type=float)
+    sampling.add_argument("--top-k", type=int, help="0 for all tokens")
+    sampling.add_argument("--max-new-tokens", type=int, metavar="N")
+    sampling.add_argument("--dtype", choices=DTYPES)
+    engine = parser.add_argument_group("vLLM; defaults are one GPU and vLLM's own")
+    engine.add_argument("--tensor-parallel-size", type=int, metavar="GPUS")
+    engine.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
+    engine.add_argument("--max-num-seqs", type=int, metavar="N", help="answers that are written at once")
+    engine.add_argument(
+        "--enforce-eager", action="store_true", default=None, help="neither compile nor capture"
+    )
+
+
+def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
+    """Evaluate, and print the summary."""
+    from verl_egrsd.evaluation.generation import EngineOptions
+    from verl_egrsd.evaluation.problems import read_benchmarks
+    from verl_egrsd.evaluation.run import evaluate
+    from verl_egrsd.evaluation.summary import terminal_table
+
+    benchmarks = read_benchmarks(arguments.benchmarks, arguments.only, arguments.limit)
+    summary = evaluate(
+        arguments.model,
+        benchmarks,
+        arguments.out,
+        settings=eval_settings(arguments, benchmarks),
+        base=arguments.base,
+        name=arguments.name,
+        options=EngineOptions(**_given(arguments, EngineOptions)),
+    )
+    print(terminal_table(summary))
+
+
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `verl-egrsd compare`."""
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="two or more, as eval wrote them"
+    )
+    parser.add_argument("--common", action="store_true", help="compare the problems that both have")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparisons there too")
+
+
+def run_compare(arguments: argparse.Namespace, _: list[str]) -> None:
+    """Compare the first evaluation with each of the others, and print tables and sentences."""
+    from verl_egrsd.evaluation.compare import compare, comparison_markdown
+
+    first, *others = arguments.folders
+    if not others:
+        raise ValueError(f"{first} has nothing to be compared with: name two folders or more.")
+    found = [compare(first, other, common=arguments.common) for other in others]
+    print("\n\n".join(map(comparison_markdown, found)))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def eval_settings(arguments: argparse.Namespace, benchmarks: Collection[str]) -> Settings:
+    """Return the preset with what was given in its place."""
+    preset = PRESETS[arguments.preset]
+    given = _given(arguments, Settings)
+    counts: Counts = dict(given.pop("samples", ()))
+    # A preset may name benchmarks that are not evaluated; `evaluate` refuses those that the caller names.
+    named = {name: k for name, k in preset.samples_of.items() if name in benchmarks and None not in counts}
+    named |= {name: k for name, k in counts.items() if name is not None}
+    return replace(preset, samples=counts.get(None, preset.samples), samples_of=named, **given)
+
+
+def _given(arguments: argparse.Namespace, settings: type) -> dict[str, Any]:
+    """Return the fields of a dataclass that the command line sets."""
+    names = {field.name for field in fields(settings)}
+    return {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+
+
+def _count(text: str) -> tuple[str | None, int]:
+    """Split K or NAME=K."""
+    name, found, count = text.rpartition("=")
+    if not count.isdecimal() or (found and not name):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither K nor NAME=K")
+    return name or None, int(count)

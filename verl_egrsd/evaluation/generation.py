@@ -1,0 +1,191 @@
+"""vLLM: an engine that answers one prompt per coroutine and batches all that wait.
+
+Only what vLLM keeps stable is used: engine arguments, `AsyncLLM.generate` on token ids (as verl does it), and
+LoRA requests.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from verl_egrsd.evaluation.model import Servable
+from verl_egrsd.evaluation.settings import Settings
+
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Limits of the rank that vLLM has kernels for."""
+THINK, END_THINK = "<think>", "</think>"
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How vLLM uses the machine; the answers do not depend on it, up to rounding.
+
+    Attributes:
+        tensor_parallel_size: GPUs that share the model.
+        gpu_memory_utilization: share of the GPU's memory that vLLM takes.
+        max_num_seqs: most answers that are written at once; None leaves it to vLLM.
+        enforce_eager: neither compile nor capture graphs: a quick start, and slower after it.
+    """
+
+    tensor_parallel_size: int = 1
+    gpu_memory_utilization: float = 0.9
+    max_num_seqs: int | None = None
+    enforce_eager: bool = False
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered conversation.
+
+    Attributes:
+        ids: token ids, generation header included.
+        inside_thinking: whether the header leaves `<think>` open, so that the answer starts inside it.
+    """
+
+    ids: list[int]
+    inside_thinking: bool
+
+    def to_judge(self, answer: str) -> str:
+        """Return an answer with the `<think>` that the prompt left open.
+
+        One that never leaves its reasoning has no final answer, and without the mark nobody could tell.
+        """
+        return THINK + answer if self.inside_thinking else answer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model wrote: its text, its length in tokens, and why it ended ("stop" or "length")."""
+
+    text: str
+    tokens: int
+    finish_reason: str
+
+
+class Renderer:
+    """The chat template of a model.
+
+    Args:
+        model: folder with tokenizer and chat template.
+        thinking: the template's thinking flag.
+    """
+
+    def __init__(self, model: Path, *, thinking: bool) -> None:
+        from transformers import AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(model)
+        self._thinking = thinking
+
+    def __call__(self, messages: Sequence[dict[str, str]]) -> Prompt:
+        """Render a conversation."""
+        text = self._tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=self._thinking
+        )
+        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return Prompt(list(ids), text.rfind(THINK) > text.rfind(END_THINK))
+
+
+class Engine:
+    """A running vLLM engine; made by :func:`running_engine`."""
+
+    def __init__(self, engine: Any, settings: Settings, adapter: Path | None) -> None:
+        from vllm.lora.request import LoRARequest
+
+        self._engine, self._settings = engine, settings
+        self._lora = LoRARequest("evaluated", 1, str(adapter)) if adapter else None
+
+    async def answer(self, name: str, prompt: Sequence[int], seed: int) -> Answer:
+        """Answer one prompt.
+
+        Args:
+            name: name of the request, unique among those that run.
+            prompt: token ids.
+            seed: of this answer.
+
+        Raises:
+            RuntimeError: when vLLM ended the answer for another reason than its end or its length.
+        """
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
+        settings = self._settings
+        parameters = SamplingParams(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            top_k=settings.top_k,
+            max_tokens=settings.max_new_tokens,
+            seed=seed,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        request = TokensPrompt(prompt_token_ids=list(prompt))
+        async for result in self._engine.generate(request, parameters, name, lora_request=self._lora):
+            (output,) = result.outputs
+        if output.finish_reason not in ("stop", "length"):
+            raise RuntimeError(f"vLLM ended {name} with {output.finish_reason!r}: see its messages above.")
+        return Answer(output.text, len(output.token_ids), output.finish_reason)
+
+
+def quiet_vllm() -> ModuleType:
+    """Import vLLM so that its messages do not bury the bar, unless `VLLM_LOGGING_LEVEL` asks for them."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    import vllm
+
+    return vllm
+
+
+@contextmanager
+def running_engine(
+    servable: Servable, settings: Settings, options: EngineOptions, longest_prompt: int
+) -> Iterator[Engine]:
+    """Start vLLM, inside a running event loop, and end it.
+
+    Args:
+        servable: model and adapter.
+        settings: of the sampling.
+        options: of the engine.
+        longest_prompt: tokens of the longest prompt that will come.
+
+    Raises:
+        ValueError: from vLLM, for instance when prompt and answer do not fit the model's positions.
+        RuntimeError: from vLLM, for instance when the GPU's memory is too small.
+    """
+    vllm = quiet_vllm()
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    arguments: dict[str, Any] = {
+        "model": str(servable.model),
+        "dtype": settings.dtype,
+        "seed": settings.seed,
+        "max_model_len": longest_prompt + settings.max_new_tokens,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "enforce_eager": options.enforce_eager,
+        "disable_log_stats": True,
+    }
+    if options.max_num_seqs is not None:
+        arguments["max_num_seqs"] = options.max_num_seqs
+    if servable.adapter:
+        arguments |= {"enable_lora": True, "max_lora_rank": _lora_limit(servable.rank)}
+    # The usage decides vLLM's defaults: those for many prompts at once, not those of a server.
+    engine = AsyncLLM.from_engine_args(
+        vllm.AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
+    )
+    try:
+        yield Engine(engine, settings, servable.adapter)
+    finally:
+        engine.shutdown()
+
+
+def _lora_limit(rank: int) -> int:
+    """Return the smallest limit of vLLM that a rank fits."""
+    for limit in LORA_RANKS:
+        if rank <= limit:
+            return limit
+    raise ValueError(f"the adapter has rank {rank}, vLLM allows {LORA_RANKS[-1]}: export it as form=merged.")

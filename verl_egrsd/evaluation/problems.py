@@ -1,0 +1,105 @@
+"""The problems of a benchmark, from parquet in verl's schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+COLUMNS = ("prompt", "reward_model", "extra_info")
+Benchmarks = dict[str, list["Problem"]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem.
+
+    Attributes:
+        id: `extra_info.hash`; in rows without one, the SHA-256 of the messages.
+        index: `extra_info.index`, or the number of the row.
+        messages: the conversation to answer.
+        ground_truth: the right answer.
+    """
+
+    id: str
+    index: int
+    messages: list[dict[str, str]]
+    ground_truth: str
+
+
+def read_benchmarks(
+    paths: Sequence[str | Path], only: Sequence[str] = (), limit: int | None = None
+) -> Benchmarks:
+    """Read benchmarks from files NAME.parquet, or from folders of such files.
+
+    Args:
+        paths: files and folders.
+        only: names to take; none takes all.
+        limit: number of problems to take from the start of each; None takes all.
+
+    Returns:
+        problems by name of the benchmark, in the order of the files; the files of a folder by name.
+
+    Raises:
+        FileNotFoundError: when a path is missing, or a folder holds no parquet file.
+        ValueError: when two files have one name, a name in `only` is not there, or a row cannot be used.
+    """
+    files: dict[str, Path] = {}
+    for file in (file for path in paths for file in _parquet_files(Path(path))):
+        if file.stem in files:
+            raise ValueError(f"{files[file.stem]} and {file} are both called {file.stem}: rename one.")
+        files[file.stem] = file
+    if missing := set(only) - files.keys():
+        raise ValueError(f"no benchmark is called {min(missing)}: those found are {', '.join(files)}.")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit} is not allowed: it must be at least 1.")
+    return {name: _problems(file)[:limit] for name, file in files.items() if not only or name in only}
+
+
+def problems_digest(problems: Sequence[Problem]) -> str:
+    """Return the SHA-256 of all that is asked and expected; the order of the problems does not count."""
+    lines = sorted(json.dumps(asdict(problem), sort_keys=True) for problem in problems)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files = sorted(path.glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(f"{path} is no parquet file and no folder of them: see docs/data.md.")
+    return files
+
+
+def _problems(file: Path) -> list[Problem]:
+    table = pq.read_table(file)
+    if missing := set(COLUMNS) - set(table.column_names):
+        raise ValueError(
+            f"{file} has no column {min(missing)}: it needs {', '.join(COLUMNS)} (docs/data.md)."
+        )
+    problems = list(_of_rows(file, table.select(COLUMNS).to_pylist()))
+    if not problems:
+        raise ValueError(f"{file} has no rows: prepare it again.")
+    rows: dict[str, int] = {}
+    for row, problem in enumerate(problems):
+        first = rows.setdefault(problem.id, row)
+        if first != row:
+            raise ValueError(f"rows {first} and {row} of {file} are the same problem: remove one of them.")
+    return problems
+
+
+def _of_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    for number, row in enumerate(rows):
+        messages, extra = row["prompt"], row["extra_info"] or {}
+        truth = (row["reward_model"] or {}).get("ground_truth")
+        if not messages or truth is None or not str(truth).strip():
+            empty = "reward_model.ground_truth" if messages else "prompt"
+            raise ValueError(f"row {number} of {file} has an empty {empty}: fill it, or drop the row.")
+        digest = hashlib.sha256(json.dumps(messages, sort_keys=True).encode()).hexdigest()
+        index = extra.get("index")
+        yield Problem(extra.get("hash") or digest, number if index is None else index, messages, str(truth))

@@ -1,0 +1,178 @@
+"""One evaluation: draw the samples that are missing, judge each as it comes, and sum up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from tqdm import tqdm
+
+from verl_egrsd.evaluation.generation import (
+    EngineOptions,
+    Prompt,
+    Renderer,
+    quiet_vllm,
+    running_engine,
+)
+from verl_egrsd.evaluation.model import Servable, find_model, servable
+from verl_egrsd.evaluation.problems import Benchmarks, Problem, problems_digest
+from verl_egrsd.evaluation.samples import Key, Sample, SampleLog, begin_or_resume
+from verl_egrsd.evaluation.settings import Settings
+from verl_egrsd.evaluation.summary import Summary, write_summary
+from verl_egrsd.reward import VerdictPool, self_test
+
+VERDICT_PROCESSES = 2
+"""Processes that judge answers; each judges some hundred answers a second."""
+EXPORTED = "model"
+"""Folder beside the samples that a checkpoint is exported into."""
+PACKAGES = ("verl_egrsd", "torch", "transformers", "math-verify", "numpy")
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+"""tqdm's bar with samples per second also where one sample takes longer than a second."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A sample that is to be drawn."""
+
+    benchmark: str
+    problem: Problem
+    sample: int
+
+    @property
+    def key(self) -> Key:
+        """What identifies the sample in its run."""
+        return self.benchmark, self.problem.id, self.sample
+
+
+def evaluate(
+    model: str,
+    benchmarks: Benchmarks,
+    out: Path,
+    *,
+    settings: Settings,
+    base: str | None = None,
+    name: str | None = None,
+    options: EngineOptions | None = None,
+) -> Summary:
+    """Evaluate a model, or go on with an evaluation that was interrupted.
+
+    Args:
+        model: a model folder or hub id, a peft adapter folder, or `global_step_N` of a training run.
+        benchmarks: problems by name of the benchmark.
+        out: folder for `settings.json`, `samples.jsonl`, `summary.json` and `summary.md`.
+        settings: how answers are sampled.
+        base: base model of an adapter or a checkpoint; None takes the one that it notes.
+        name: name in tables; None takes that of the folder `out`.
+        options: how vLLM uses the machine.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        ValueError: when the folder holds samples drawn with other settings, or something named does not fit.
+        OSError: when something named is missing, when another process writes to the folder, or when the run
+            was interrupted (`InterruptedError`).
+        RuntimeError: when the verifier does not work on this machine, or vLLM fails.
+    """
+    if unknown := settings.samples_of.keys() - benchmarks.keys():
+        raise ValueError(
+            f"samples of {min(unknown)} are asked for: the benchmarks are {', '.join(benchmarks)}."
+        )
+    source = find_model(model, base)
+    identity = {
+        "model": {"sha256": source.sha256, "base_sha256": source.base_sha256},
+        "settings": asdict(settings),
+        "benchmarks": {
+            benchmark: {
+                "problems": len(problems),
+                "samples": settings.samples_for(benchmark),
+                "sha256": problems_digest(problems),
+            }
+            for benchmark, problems in benchmarks.items()
+        },
+        "versions": _versions(),
+    }
+    described = {"name": name or out.resolve().name, "model": model, "base": source.base and str(source.base)}
+    begin_or_resume(out, {**described, "date": date.today().isoformat(), "identity": identity})
+    tasks = [
+        Task(benchmark, problem, sample)
+        for benchmark, problems in benchmarks.items()
+        for problem in problems
+        for sample in range(settings.samples_for(benchmark))
+    ]
+    with SampleLog(out) as log:
+        missing = [task for task in tasks if task.key not in log.done]
+        if missing:
+            self_test()
+            answers = _draw(missing, log, servable(source, out / EXPORTED), settings, options)
+            try:
+                asyncio.run(answers)
+            except KeyboardInterrupt:
+                raise InterruptedError(
+                    f"interrupted after {len(log.done)} of {len(tasks)} samples: the same command goes on."
+                ) from None
+            # What the event loop held goes now: vLLM's engine cannot end while the interpreter does.
+            gc.collect()
+    return write_summary(out)
+
+
+async def _draw(
+    tasks: Sequence[Task], log: SampleLog, model: Servable, settings: Settings, options: EngineOptions | None
+) -> None:
+    """Draw samples and write each when it is judged; vLLM batches all answers that are under way."""
+    render = Renderer(model.model, thinking=settings.thinking)
+    prompts: dict[str, Prompt] = {}
+    for task in tasks:
+        if task.problem.id not in prompts:
+            prompts[task.problem.id] = render(task.problem.messages)
+    longest = max(len(prompt.ids) for prompt in prompts.values())
+    done = len(log.done)
+    with (
+        running_engine(model, settings, options or EngineOptions(), longest) as engine,
+        VerdictPool(VERDICT_PROCESSES) as pool,
+        ThreadPoolExecutor(VERDICT_PROCESSES) as threads,
+        tqdm(desc="samples", total=done + len(tasks), initial=done, unit="samples", bar_format=BAR) as bar,
+    ):
+
+        async def draw(task: Task) -> None:
+            prompt = prompts[task.problem.id]
+            seed = settings.seed_for(*task.key)
+            answer = await engine.answer("/".join(map(str, task.key)), prompt.ids, seed)
+            judged, truth = prompt.to_judge(answer.text), task.problem.ground_truth
+            loop = asyncio.get_running_loop()
+            verdict = await loop.run_in_executor(threads, pool.verify_one, judged, truth)
+            log.append(
+                Sample(
+                    benchmark=task.benchmark,
+                    problem=task.problem.id,
+                    index=task.problem.index,
+                    sample=task.sample,
+                    seed=seed,
+                    tokens=answer.tokens,
+                    finish_reason=answer.finish_reason,
+                    extracted=verdict.extracted,
+                    correct=verdict.correct,
+                    reason=verdict.reason,
+                    text=answer.text,
+                )
+            )
+            bar.update()
+
+        await asyncio.gather(*map(draw, tasks))
+
+
+def _versions() -> dict[str, Any]:
+    return {
+        "python": python_version(),
+        # Not from the metadata: vLLM's CPU build is a distribution of another name.
+        "vllm": quiet_vllm().__version__,
+        **{name: version(name) for name in PACKAGES},
+    }

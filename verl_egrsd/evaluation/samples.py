@@ -1,0 +1,190 @@
+"""`samples.jsonl`: one line per sample, written when the sample is finished, and how a run resumes.
+
+A line counts when it ends in a newline. A killed process may leave a part of a line; it is cut off when the
+run resumes, and its sample is drawn again with the same seed. What the samples depend on lies beside them in
+`settings.json`, and a run with other settings is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from verl_egrsd.reward import Reason
+
+SAMPLES, SETTINGS = "samples.jsonl", "settings.json"
+SCHEMA = "verl_egrsd.evaluation/1"
+Key = tuple[str, str, int]
+"""Benchmark, id of the problem, number of the sample: what identifies a sample of a run."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer and the verdict on it.
+
+    Attributes:
+        benchmark: name of the benchmark.
+        problem: id of the problem.
+        index: number of the problem in its source.
+        sample: number of the sample, from 0 to K - 1.
+        seed: seed that it was drawn with.
+        tokens: length, the end-of-sequence token included.
+        finish_reason: "stop" at the end of sequence, "length" at the limit of new tokens.
+        extracted: what was taken for the answer, "" for none.
+        correct: whether it is right.
+        reason: why (:data:`verl_egrsd.reward.REASONS`).
+        text: the whole answer.
+    """
+
+    benchmark: str
+    problem: str
+    index: int
+    sample: int
+    seed: int
+    tokens: int
+    finish_reason: str
+    extracted: str
+    correct: bool
+    reason: Reason
+    text: str
+
+    @property
+    def key(self) -> Key:
+        """What identifies the sample in its run."""
+        return self.benchmark, self.problem, self.sample
+
+
+class SampleLog:
+    """`samples.jsonl`, open for one run; a context manager.
+
+    Args:
+        folder: where the file lies or will lie.
+
+    Attributes:
+        done: keys of the samples that are there.
+
+    Raises:
+        ValueError: for a line that is no sample, or a sample that is there twice.
+        OSError: when another process is writing to the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / SAMPLES
+        # Unbuffered: a line that was appended is with the operating system, whatever happens to this process.
+        self._file = self.path.open("ab", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"another evaluation is writing to {self.path}: choose another --out.") from None
+        self._drop_unfinished_line()
+        self.done: set[Key] = set()
+        for sample in read_samples(self.path):
+            if sample.key in self.done:
+                raise ValueError(f"{self.path} holds {sample.key} twice: remove one of the two lines.")
+            self.done.add(sample.key)
+
+    def __enter__(self) -> SampleLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, sample: Sample) -> None:
+        """Write a sample."""
+        # ASCII alone: a line separator inside an answer must not end a line, however the file is read.
+        self._file.write(json.dumps(asdict(sample)).encode() + b"\n")
+        self.done.add(sample.key)
+
+    def _drop_unfinished_line(self) -> None:
+        whole = _whole_lines(self.path)
+        unfinished = os.path.getsize(self.path) - whole
+        if unfinished:
+            print(
+                f"{self.path}: the last line is unfinished ({unfinished} bytes); it is dropped.",
+                file=sys.stderr,
+            )
+            self._file.truncate(whole)
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Yield the samples of a file.
+
+    Raises:
+        ValueError: naming the line that is no sample.
+    """
+    expected = {field.name for field in fields(Sample)}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                found = json.loads(line)
+            except ValueError:
+                found = None
+            if not isinstance(found, dict) or found.keys() != expected:
+                raise ValueError(f"line {number} of {path} is no sample: remove it, and run eval again.")
+            yield Sample(**found)
+
+
+def begin_or_resume(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `settings.json`, or check that an earlier run's has the same identity; return what it holds.
+
+    Args:
+        folder: folder of the run; made when it is missing.
+        facts: what to write; `facts["identity"]` is what the samples depend on.
+
+    Raises:
+        ValueError: naming the first setting that differs, both values and the remedy.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".partial")
+        unfinished.write_text(json.dumps({"schema": SCHEMA, **facts}, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    found = read_settings(folder)
+    now, then = flat(json.loads(json.dumps(facts["identity"]))), flat(found["identity"])
+    for key in [*then, *(now.keys() - then.keys())]:
+        if now.get(key) != then.get(key):
+            raise ValueError(
+                f"{key} is {now.get(key)!r}, but the samples in {folder} were drawn with {then.get(key)!r}: "
+                "use the same, or choose another --out."
+            )
+    return found
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return what `settings.json` holds.
+
+    Raises:
+        FileNotFoundError: when the folder has none.
+        ValueError: when it was written by another version of this format.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: {folder} is no folder that verl-egrsd eval wrote.")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if found.get("schema") != SCHEMA:
+        raise ValueError(f"{path} has the schema {found.get('schema')!r}, not {SCHEMA!r}: evaluate again.")
+    return found
+
+
+def _whole_lines(path: Path) -> int:
+    """Return the number of bytes up to the last newline."""
+    with path.open("rb") as file:
+        return sum(len(line) for line in file if line.endswith(b"\n"))
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -1,0 +1,141 @@
+"""`summary.json`, `summary.md` and the table in the terminal: every metric with its interval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from verl_egrsd.evaluation.samples import read_settings
+from verl_egrsd.evaluation.statistics import REPLICATES, Interval, Series, average, bootstrap, interval
+from verl_egrsd.evaluation.tables import read_tables
+
+SCHEMA = "verl_egrsd.summary/1"
+JSON_SUMMARY, MARKDOWN_SUMMARY = "summary.json", "summary.md"
+AVERAGE = "average"
+Summary = dict[str, Any]
+Intervals = Mapping[str, Interval]
+
+
+def write_summary(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) -> Summary:
+    """Sum up a finished evaluation, write `summary.json` and `summary.md` beside it, and return the former.
+
+    Args:
+        folder: folder that `verl-egrsd eval` wrote.
+        seed: of the bootstrap.
+        replicates: resamples of the bootstrap.
+
+    Raises:
+        FileNotFoundError: when the folder is none of that kind.
+        ValueError: when samples are missing.
+    """
+    summary = summarise(folder, seed=seed, replicates=replicates)
+    (folder / MARKDOWN_SUMMARY).write_text(markdown(summary), encoding="utf-8")
+    (folder / JSON_SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return summary
+
+
+def summarise(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) -> Summary:
+    """Return what `summary.json` holds; see :func:`write_summary`."""
+    facts, tables = read_settings(folder), read_tables(folder)
+    found = {name: bootstrap(table, name, seed=seed, replicates=replicates) for name, table in tables.items()}
+    return {
+        "schema": SCHEMA,
+        "name": facts["name"],
+        "model": facts["model"],
+        "settings": facts["identity"]["settings"],
+        "versions": facts["identity"]["versions"],
+        "date": facts["date"],
+        "benchmarks": {
+            name: {"problems": len(table.ids), "samples": table.samples, **_intervals(found[name])}
+            for name, table in tables.items()
+        },
+        AVERAGE: _intervals(average(found)),
+    }
+
+
+def markdown(summary: Summary) -> str:
+    """Return the summary as a page: what was evaluated, accuracy, length."""
+    rows = {**summary["benchmarks"], AVERAGE: summary[AVERAGE]}
+    k = sorted({int(name[5:]) for row in rows.values() for name in row if name.startswith("pass@")} - {1})
+    accuracy = ["avg", *(f"pass@{n}" for n in k), "maj"]
+    length = ["length", "length_p50", "length_p90", "length_right", "length_wrong", "truncated", "eff"]
+    settings = ", ".join(f"{key} {value}" for key, value in summary["settings"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in summary["versions"].items())
+    return "\n".join(
+        [
+            f"# {summary['name']}",
+            f"\nModel: {summary['model']}. Date: {summary['date']}.",
+            f"\nSettings: {settings}.",
+            f"\nVersions: {versions}.",
+            "\nIn brackets: 95 % bootstrap intervals over problems. The average is the unweighted mean.",
+            "\n## Accuracy, percent\n",
+            _metric_table(rows, ["problems", "samples"], accuracy),
+            "\n## Length, tokens\n",
+            _metric_table(rows, [], length),
+            "\nTruncated: percent of the answers. Eff: percent points of avg per 1,000 tokens.\n",
+        ]
+    )
+
+
+def terminal_table(summary: Summary) -> str:
+    """Return the metrics that one reads first."""
+    rows = {**summary["benchmarks"], AVERAGE: summary[AVERAGE]}
+    return _metric_table(rows, ["problems", "samples"], ["avg", "maj", "length", "truncated", "eff"])
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with aligned columns, the first to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        return " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)])
+
+    return "\n".join(f"| {line(cells)} |" for cells in (head, rule, *rows))
+
+
+def percent(share: float) -> str:
+    """Return a share as percent."""
+    return f"{100 * share:.1f}"
+
+
+def whole(tokens: float) -> str:
+    """Return a length."""
+    return f"{tokens:,.0f}"
+
+
+def with_interval(found: Interval, show: Callable[[float], str]) -> str:
+    """Return a value with its interval in brackets."""
+    return f"{show(found['value'])} [{show(found['low'])}, {show(found['high'])}]"
+
+
+def _metric_table(rows: Mapping[str, Mapping[str, Any]], counts: list[str], names: list[str]) -> str:
+    """Return one row per benchmark; what a benchmark has no value of is a dash."""
+    cells = [
+        [
+            name,
+            *(whole(row[key]) if key in row else "" for key in counts),
+            *(with_interval(row[key], _format(key)) if key in row else "-" for key in names),
+        ]
+        for name, row in rows.items()
+    ]
+    return text_table(["benchmark", *counts, *map(_title, names)], cells)
+
+
+def _format(metric: str) -> Callable[[float], str]:
+    if metric.startswith("length"):
+        return whole
+    return "{:.2f}".format if metric == "eff" else percent
+
+
+def _title(metric: str) -> str:
+    return {"avg": "avg@K", "maj": "maj@K", "length": "mean", "eff": "Eff"}.get(
+        metric, metric.removeprefix("length_")
+    )
+
+
+def _intervals(found: Mapping[str, Series]) -> dict[str, Interval]:
+    return {name: interval(series) for name, series in found.items()}
