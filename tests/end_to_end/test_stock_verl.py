@@ -169,6 +169,7 @@ def test_two_steps_and_a_resume_and_two_steps_equal_four_steps(workplace: Path, 
     resumed = workplace / "resumed"
     shutil.copytree(output / "global_step_2", resumed / "global_step_2")
     (resumed / "latest_checkpointed_iteration.txt").write_text("2")
+    shutil.copy(output / "report.jsonl", resumed)
     metrics_after = train(workplace, resumed)
 
     assert sorted(metrics_after) == [3, 4]
@@ -180,6 +181,8 @@ def test_two_steps_and_a_resume_and_two_steps_equal_four_steps(workplace: Path, 
     for step in (3, 4):
         for name in ("egrsd/reward/mean", "egrsd/credit/abs_mean"):
             assert metrics_after[step][name] == pytest.approx(metrics[step][name], rel=1e-4), name
+    report = json.loads((resumed / "report.json").read_text())
+    assert [step for step, _ in report["curves"]["egrsd/correct"]] == [1, 2, 3, 4]
 
 
 def state(output: Path) -> dict:
