@@ -142,7 +142,9 @@ def test_the_wheel_holds_every_yaml_and_is_what_a_process_outside_the_checkout_i
     site = workplace / "site"
     shipped = {path.relative_to(site) for path in site.rglob("*.yaml")}
     assert shipped == {path.relative_to(REPOSITORY) for path in (REPOSITORY / "verl_egrsd").rglob("*.yaml")}
-    assert (site / "verl_egrsd/rehearsal/qwen3_chat_template.jinja").exists()
+    files = ("rehearsal/qwen3_chat_template.jinja", "report/page.html.jinja", "frontier/page.html.jinja")
+    for name in (*files, "frontier/published.json"):
+        assert (site / "verl_egrsd" / name).exists(), name
     location = subprocess.run(
         [sys.executable, "-c", "import verl_egrsd; print(verl_egrsd.__file__)"],
         cwd=workplace,

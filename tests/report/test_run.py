@@ -36,7 +36,8 @@ def start(tmp_path, described):
 
 
 def step(number, **changes):
-    return GOOD | {"training/global_step": float(number), "egrsd/correct": number / 10} | changes
+    few = {"training/global_step": float(number), "egrsd/correct": number / 10, "egrsd/truncated": 0.02}
+    return few | changes
 
 
 def written(report):
@@ -87,7 +88,7 @@ def test_the_report_names_data_by_hash_versions_settings_and_findings(start):
 
 def test_the_page_holds_the_numbers_and_loads_nothing(start):
     report = start()
-    report.record(1, step(1, **{"egrsd/truncated": 0.7321}) | VALIDATION)
+    report.record(1, GOOD | step(1, **{"egrsd/truncated": 0.7321}) | VALIDATION)
     facts, page = written(report), (report.folder / "report.html").read_text()
     for finding in facts["health"].values():
         assert finding["reading"] in page
@@ -117,6 +118,7 @@ def test_a_resumed_run_goes_on_and_drops_the_steps_that_are_trained_again(start)
     for number in (1, 2, 3):
         first.record(number, step(number))
     second = start(resumed_at=2)
+    assert list(second.history.steps) == [1, 2]
     second.record(2, VALIDATION)
     second.record(3, step(3, **{"egrsd/correct": 0.9}))
     second.record(4, step(4))
