@@ -39,7 +39,7 @@ echo "Training; the log is $run/train.log" >&2
 status=0
 timeout --signal=INT --kill-after=30 "${TIME_LIMIT:-900}" python -m verl_egrsd.main \
   "+preset=$preset" "+model=$model" +hardware=cpu \
-  "trainer.default_local_dir=$PWD/$run/checkpoints" "$@" > "$run/train.log" 2>&1 || status=$?
+  "trainer.default_local_dir=$PWD/$run/checkpoints" "report.folder=$PWD/$run" "$@" > "$run/train.log" 2>&1 || status=$?
 if (( status != 0 )); then
   echo "Training failed with exit code $status (124: over TIME_LIMIT). The end of $run/train.log:" >&2
   grep -v "Warning\|warnings.warn" "$run/train.log" | tail -n 25 >&2

@@ -30,6 +30,7 @@ overrides=(
   "data.apply_chat_template_kwargs.enable_thinking=$thinking"
   "trainer.n_gpus_per_node=${GPUS:-8}"
   "trainer.experiment_name=$recipe" "trainer.default_local_dir=$output/checkpoints"
+  "report.folder=$output"
   # The task runner may be on another node, which does not see this shell's environment.
   "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH=$output/metrics.jsonl"
   "+ray_kwargs.ray_init.runtime_env.env_vars.TENSORBOARD_DIR=$output/tensorboard"

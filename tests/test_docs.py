@@ -105,11 +105,11 @@ def test_the_yaml_leaves_the_methods_defaults_as_documented(shipped):
 def test_every_key_of_verl_that_the_yaml_sets_is_documented_with_its_value(shipped):
     rows = table(section(CONFIGURATION, "## verl's keys that this package sets"))
     documented = {cells[0].strip("`"): cells[1] for cells in rows}
-    # The two blocks of this package have tables of their own; Hydra's sections are no settings.
+    # The blocks of this package have tables of their own; Hydra's sections are no settings.
     paths = [
         path
         for path in leaves({key: node for key, node in shipped.items() if key not in ("defaults", "hydra")})
-        if not path.startswith(("algorithm.egrsd.", "actor_rollout_ref.teacher."))
+        if not path.startswith(("algorithm.egrsd.", "actor_rollout_ref.teacher.", "report."))
     ]
     assert sorted(documented) == sorted(paths)
     for path, cell in documented.items():
@@ -152,8 +152,8 @@ def emitted_metrics() -> set[str]:
         )
     )
     names |= set(verdict_metrics([compute_score("any", "no answer", "12")], advantages > 0))
-    trainer = (ROOT / "verl_egrsd" / "trainer" / "sync.py").read_text()
-    return names | set(re.findall(rf'"({METRIC})"', trainer))
+    sources = [(ROOT / "verl_egrsd" / path).read_text() for path in ("trainer/sync.py", "wording.py")]
+    return names | {name for source in sources for name in re.findall(rf'"({METRIC})"', source)}
 
 
 def test_every_metric_is_documented_and_every_documented_one_is_emitted():

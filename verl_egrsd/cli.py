@@ -59,11 +59,28 @@ def _export(arguments: argparse.Namespace, _: list[str]) -> None:
     print(export(arguments.checkpoint, arguments.out, **options))
 
 
+def _frontier_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("summaries", nargs="+", help="summary.json of an evaluation, or its folder")
+    parser.add_argument("--out", required=True, help="folder for frontier.png, frontier.svg, frontier.html")
+    parser.add_argument("--benchmark", help="draw this benchmark (the average over all of them)")
+    models = ("qwen3_4b", "qwen3_8b")
+    parser.add_argument("--published", choices=models, help="draw the paper's averages of a model in grey")
+    parser.add_argument("--title", help="heading (names the benchmark)")
+
+
+def _frontier(arguments: argparse.Namespace, _: list[str]) -> None:
+    from verl_egrsd.frontier import frontier
+
+    options = {name: getattr(arguments, name) for name in ("benchmark", "published", "title")}
+    print(frontier(arguments.summaries, arguments.out, **options))
+
+
 COMMANDS: dict[str, Command] = {
     "train": Command("train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True),
     "export": Command("write a checkpoint as a model or as a peft adapter", _export_arguments, _export),
     "eval": Command("measure accuracy and length on benchmarks", eval_arguments, run_eval),
     "compare": Command("compare evaluations, problem by problem", compare_arguments, run_compare),
+    "frontier": Command("draw accuracy against length of evaluations", _frontier_arguments, _frontier),
 }
 """Subcommands by name. Neither this table nor the parsers import torch or verl."""
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 GateControl = Literal["none", "mean_preserving", "shuffled"]
 Header = Literal["own", "student"]
@@ -167,7 +170,7 @@ def resolve_egrsd(
     return config
 
 
-Settings = TypeVar("Settings", EgrsdConfig, TeacherConfig)
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def build(cls: type[Settings], values: Mapping[str, Any] | None, namespace: str) -> Settings:
@@ -182,7 +185,7 @@ def build(cls: type[Settings], values: Mapping[str, Any] | None, namespace: str)
         if key not in known:
             raise ValueError(f"unknown key {namespace}.{key}={given[key]!r}; known keys: {', '.join(known)}.")
     for name, field in known.items():
-        if field.default is MISSING and name not in given:
+        if field.default is field.default_factory is MISSING and name not in given:
             raise ValueError(f"{namespace}.{name} is missing: set it.")
     return cls(**given)
 

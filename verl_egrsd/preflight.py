@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from verl_egrsd.config import ESTIMATORS, EgrsdConfig, TeacherConfig, build, resolve_egrsd
+from verl_egrsd.report.settings import ReportConfig, resolve_report
 from verl_egrsd.teacher.templates import get_template
 
 TRAINER = "egrsd_sync"
@@ -42,6 +43,7 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
         TeacherConfig, plain(config.actor_rollout_ref.get("teacher")), "actor_rollout_ref.teacher"
     )
     get_template(teacher.template)
+    report_settings(config)
     _check_batch(config, egrsd)
     _check_temperature(config, teacher)
     _settle_precision(config, egrsd)
@@ -49,6 +51,11 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
         config.algorithm.egrsd = asdict(egrsd)
         config.actor_rollout_ref.teacher = asdict(teacher)
     return egrsd, teacher
+
+
+def report_settings(config: DictConfig) -> ReportConfig:
+    """Return the settings of the run report; its folder is that of the checkpoints unless one is given."""
+    return resolve_report(plain(config.get("report")), folder=config.trainer.default_local_dir)
 
 
 def lora_rank(config: DictConfig) -> int:

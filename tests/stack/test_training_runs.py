@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -81,6 +82,7 @@ def refused(start, data_path):
         "data.shuffle=false",
         f"+actor_rollout_ref.rollout.custom={{refuse: '{second_batch.iloc[2]['problem']}'}}",
         "trainer.total_training_steps=2",
+        "trainer.test_freq=1",
     )
 
 
@@ -95,6 +97,20 @@ def test_a_missing_rollout_stops_the_run_with_the_count(refused):
     assert refused.returncode != 0
     assert "1 of 8 rollouts are missing" in refused.log
     assert len(refused.steps) == 1
+
+
+def test_a_crash_leaves_the_report_of_the_last_validation(refused, data_path):
+    report = json.loads((refused.folder / "report.json").read_text())
+    (step,) = refused.steps
+    assert (report["steps"], report["total_steps"]) == (1, 2)
+    assert [name for name in report["curves"] if name.startswith("val-core/")]
+    for name in ("egrsd/repetition/mean", "egrsd/hesitation_words", "actor/grad_norm"):
+        assert report["curves"][name] == [[1, pytest.approx(step[name])]], name
+    assert not report["not_measured"]
+    (training,) = report["data"]["training"]
+    assert training["sha256"] == sha256((data_path / "train.parquet").read_bytes()).hexdigest()
+    assert training["sha256"] in (refused.folder / "report.html").read_text()
+    assert report["settings"]["data"]["train_batch_size"] == 8
 
 
 @pytest.mark.parametrize(("preset", "rows"), [("direction", 8), ("grpo", 32)])

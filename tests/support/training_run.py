@@ -35,7 +35,7 @@ def train(folder: Path, model: Path, data: Path, *overrides: str, preset: str = 
     metrics, log = folder / "metrics.jsonl", folder / "log.txt"
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
     environment = os.environ | {
-        "PYTHONPATH": str(TESTS),
+        "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "VERL_USE_EXTERNAL_MODULES": "support.scripted_rollout",
         "VERL_PLATFORM": "cpu",
         "VERL_FILE_LOGGER_PATH": str(metrics),

@@ -14,7 +14,6 @@ from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1.trainer_base import register_trainer
-from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.debug import marked_timer
 from verl.utils.device import get_device_name
@@ -36,7 +35,9 @@ from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.dataset import PrivilegedDataset
 from verl_egrsd.trainer.estimators import completed_by_trainer
+from verl_egrsd.trainer.reported import ReportedTrainer
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
+from verl_egrsd.wording import wording_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ TOO_MANY_TRUNCATED = 0.9
 
 
 @register_trainer(TRAINER)
-class EgrsdTrainer(PPOTrainerSync):
+class EgrsdTrainer(ReportedTrainer):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the
@@ -223,6 +224,9 @@ class EgrsdTrainer(PPOTrainerSync):
                 response_mask=mask,
             )
         )
+        words, ngram = self.report.config.hesitation_words, self.report.config.ngram
+        wording = wording_metrics(columns["responses"], mask, self.tokenizer, words=words, ngram=ngram)
+        metrics.update(wording)
 
     def _report_verdicts(self, batch: KVBatchMeta, correct: Tensor, metrics: dict) -> None:
         """Report why answers were right or wrong; a step without a right one is a warning."""

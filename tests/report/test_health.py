@@ -1,0 +1,156 @@
+"""Each check has a run that trips it and one that does not; its words and its value agree."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from verl_egrsd.report.health import CHECKS, NOTHING, examine
+from verl_egrsd.report.settings import Thresholds
+
+GOOD = {
+    "training/global_step": 1.0,
+    "egrsd/response_length/mean": 800.0,
+    "egrsd/truncated": 0.02,
+    "egrsd/repetition/mean": 0.05,
+    "egrsd/repetition/max": 0.3,
+    "egrsd/hesitation_words": 2.0,
+    "egrsd/gate/share_at_floor": 0.01,
+    "egrsd/gate/mean": 0.93,
+    "egrsd/ratio/share_clipped_low": 0.05,
+    "egrsd/ratio/share_clipped_high": 0.07,
+    "egrsd/weight/mean": 0.94,
+    "actor/grad_norm": 0.04,
+    "egrsd/verdict/none_correct": 0.0,
+}
+
+
+def run(**late):
+    """Forty steps, of which the last fifteen differ."""
+    changed = GOOD | {name.replace("__", "/"): value for name, value in late.items()}
+    return [dict(GOOD)] * 25 + [changed] * 15
+
+
+TRIPS = {
+    "length drift": [
+        (run(egrsd__response_length__mean=1100.0), "look", 0.375),
+        (run(egrsd__response_length__mean=200.0), "act", -0.75),
+    ],
+    "truncation": [(run(egrsd__truncated=0.3), "look", 0.3), (run(egrsd__truncated=0.8), "act", 0.8)],
+    "repetition": [
+        (run(egrsd__repetition__mean=0.4), "look", 0.4),
+        (run(egrsd__repetition__mean=0.7), "act", 0.7),
+    ],
+    "hesitation words": [
+        (run(egrsd__hesitation_words=0.8), "look", -0.6),
+        (run(egrsd__hesitation_words=6.0), "act", 2.0),
+    ],
+    "gate saturation": [
+        (run(egrsd__gate__mean=0.998), "look", 0.01),
+        (run(egrsd__gate__share_at_floor=0.7), "act", 0.7),
+    ],
+    "clipped ratios": [
+        (run(egrsd__ratio__share_clipped_low=0.3), "look", 0.37),
+        (run(egrsd__ratio__share_clipped_high=0.9), "act", 0.95),
+    ],
+    "weight mass": [(run(egrsd__weight__mean=0.6), "look", 0.6), (run(egrsd__weight__mean=0.2), "act", 0.2)],
+    "gradient norm": [
+        (run(actor__grad_norm=0.4), "look", 10.0),
+        (run(actor__grad_norm=4.0), "act", 100.0),
+        (run(actor__grad_norm=math.nan), "act", math.inf),
+    ],
+    "all-wrong steps": [(run(egrsd__verdict__none_correct=1.0), "act", 1.0)],
+}
+
+
+def test_every_check_has_a_run_that_trips_it():
+    assert TRIPS.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_is_silent_in_a_healthy_run_and_speaks_in_a_sick_one(name):
+    healthy = examine(run())[name]
+    assert (healthy.level, healthy.advice) == ("ok", NOTHING)
+    for steps, level, value in TRIPS[name]:
+        found = examine(steps)
+        assert (found[name].level, found[name].value) == (level, pytest.approx(value))
+        assert found[name].advice != NOTHING
+        assert {other for other in CHECKS if found[other].level != "ok"} == {name}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_readings_are_one_line_and_sentences(name):
+    for steps in (run(), *(steps for steps, _, _ in TRIPS[name])):
+        found = examine(steps)[name]
+        for text in (found.reading, found.advice):
+            assert text.endswith(".")
+            assert "\n" not in text
+
+
+def test_the_direction_of_a_drift_decides_the_advice():
+    longer, shorter = (
+        examine(run(egrsd__response_length__mean=length))["length drift"] for length in (1300.0, 300.0)
+    )
+    assert "62.5 % more" in longer.reading
+    assert "62.5 % fewer" in shorter.reading
+    assert "looping" in longer.advice
+    assert "collapse" in shorter.advice
+
+
+def test_a_short_run_compares_its_halves():
+    steps = [GOOD | {"egrsd/response_length/mean": length} for length in (100.0, 100.0, 150.0, 150.0)]
+    assert examine(steps)["length drift"].value == pytest.approx(0.5)
+    assert examine(steps[:1])["length drift"].value == 0
+
+
+def test_only_the_window_is_judged():
+    recovered = [GOOD | {"egrsd/truncated": 1.0}] * 20 + [GOOD] * 10
+    assert examine(recovered)["truncation"].level == "ok"
+    assert examine(recovered, Thresholds(window=20))["truncation"].level == "act"
+
+
+def test_a_rate_that_starts_near_nothing_is_no_drift():
+    steps = [GOOD | {"egrsd/hesitation_words": rate} for rate in (0.0, 0.2)]
+    assert examine(steps)["hesitation words"].level == "ok"
+
+
+def test_a_single_step_without_a_right_answer_is_looked_at():
+    steps = [GOOD] * 19 + [GOOD | {"egrsd/verdict/none_correct": 1.0}]
+    found = examine(steps)["all-wrong steps"]
+    assert (found.level, found.reading) == ("look", "1 of the last 10 steps had no right answer.")
+
+
+def test_a_gradient_that_is_zero_calls_for_action():
+    assert "is 0" in examine([GOOD | {"actor/grad_norm": 0.0}] * 3)["gradient norm"].reading
+
+
+def test_a_value_that_is_not_finite_calls_for_action():
+    assert examine(run(egrsd__weight__mean=math.nan))["weight mass"].level == "act"
+    assert examine(run(egrsd__response_length__mean=math.nan))["length drift"].level == "act"
+
+
+def test_what_a_run_does_not_measure_has_no_finding():
+    without_teacher = [
+        {name: value for name, value in GOOD.items() if not name.startswith(("egrsd/gate", "egrsd/ratio"))}
+    ]
+    missing = {name for name, found in examine(without_teacher).items() if found is None}
+    assert missing == {"gate saturation", "clipped ratios"}
+    assert set(examine([]).values()) == {None}
+
+
+def test_a_gate_that_is_switched_off_is_not_judged():
+    off = {"egrsd/gate/mean": 1.0, "egrsd/gate/share_at_floor": 0.0}
+    assert examine([GOOD | off] * 12)["gate saturation"] is None
+
+
+shares = st.lists(st.floats(0, 1), min_size=1, max_size=25)
+
+
+@settings(deadline=None)
+@given(shares)
+def test_the_level_of_a_share_follows_from_its_value_alone(values):
+    found = examine([{"egrsd/truncated": value} for value in values])["truncation"]
+    look, act = Thresholds().truncation
+    assert found.level == ("act" if found.value >= act else "look" if found.value >= look else "ok")
+    assert min(values) - 1e-9 <= found.value <= max(values) + 1e-9

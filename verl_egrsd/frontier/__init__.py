@@ -1,0 +1,22 @@
+"""Accuracy against length: points with intervals, the Pareto front, lines of equal efficiency.
+
+`points` reads them, `pareto` is the mathematics, `picture` draws, `page` makes the HTML, `command` ties them
+together. Accuracies are shares in [0, 1], lengths are tokens, and efficiency is percent points per 1,000
+tokens.
+"""
+
+from verl_egrsd.frontier.command import frontier
+from verl_egrsd.frontier.pareto import dominates, efficiency, iso_efficiency, pareto_front
+from verl_egrsd.frontier.points import Interval, Point, published_points, read_points
+
+__all__ = [
+    "Interval",
+    "Point",
+    "dominates",
+    "efficiency",
+    "frontier",
+    "iso_efficiency",
+    "pareto_front",
+    "published_points",
+    "read_points",
+]

@@ -1,0 +1,63 @@
+"""Summaries in; frontier.png, frontier.svg, frontier.html and a table for the terminal out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from verl_egrsd.frontier.page import page, row
+from verl_egrsd.frontier.pareto import pareto_front
+from verl_egrsd.frontier.picture import draw
+from verl_egrsd.frontier.points import Point, Published, published_points, read_points
+from verl_egrsd.visuals import render
+
+COLUMNS = ("name", "accuracy", "length", "efficiency", "front")
+
+
+def frontier(
+    summaries: Sequence[str | Path],
+    out: str | Path,
+    *,
+    benchmark: str | None = None,
+    published: str | None = None,
+    title: str | None = None,
+) -> str:
+    """Draw the accuracy-length plane and return its numbers as a table.
+
+    Args:
+        summaries: `summary.json` files of evaluations, or their folders; one point each.
+        out: folder for frontier.png, frontier.svg and frontier.html, which are overwritten.
+        benchmark: the benchmark to draw; None draws the macro averages.
+        published: a model of `PUBLISHED_MODELS` whose published averages are drawn in grey.
+        title: heading; None names the benchmark.
+
+    Raises:
+        ValueError: when the summaries cannot be compared, or published points with a single benchmark.
+        FileNotFoundError: when a summary does not exist.
+    """
+    if published and benchmark:
+        raise ValueError(
+            f"published={published} with benchmark={benchmark}: the published lengths are averages over all "
+            "benchmarks. Leave one of the two out."
+        )
+    points = read_points(summaries, benchmark)
+    grey = published_points(published) if published else None
+    title = title or f"Accuracy and length: {benchmark or 'average over the benchmarks'}"
+    figure = draw(points, grey, title)
+    svg = render(figure, "svg")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "frontier.png").write_bytes(render(figure, "png"))
+    (out / "frontier.svg").write_bytes(svg)
+    (out / "frontier.html").write_text(page(title, points, grey, svg), encoding="utf-8")
+    return table(points, grey)
+
+
+def table(points: Sequence[Point], published: Published | None = None) -> str:
+    """Return the points as aligned columns: name, accuracy, length, Eff, whether on the front."""
+    front = pareto_front([point.place for point in points])
+    rows = [row(point, on_front=i in front) for i, point in enumerate(points)]
+    rows += [row(point) | {"front": "published"} for point in (published.points if published else [])]
+    lines = [dict(zip(COLUMNS, ("model", "accuracy", "length", "Eff", ""), strict=True)), *rows]
+    widths = {name: max(len(line[name]) for line in lines) for name in COLUMNS}
+    return "\n".join("  ".join(line[name].ljust(widths[name]) for name in COLUMNS).rstrip() for line in lines)

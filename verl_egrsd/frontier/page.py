@@ -1,0 +1,46 @@
+"""One HTML page with the picture and its numbers; it loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, pareto_front
+from verl_egrsd.frontier.points import Interval, Point, Published
+from verl_egrsd.visuals import fill, inline
+
+
+def page(title: str, points: Sequence[Point], published: Published | None, svg: bytes) -> str:
+    """Return the page.
+
+    Args:
+        title: heading of the page.
+        points: in the order in which the picture numbers them.
+        published: the grey points, numbered after the others.
+        svg: the picture, with its identifiers.
+    """
+    front = pareto_front([point.place for point in points])
+    return fill(
+        "verl_egrsd.frontier",
+        "page.html.jinja",
+        title=title,
+        rows=[row(point, on_front=i in front) for i, point in enumerate(points)],
+        published=published,
+        published_rows=[row(point) for point in published.points] if published else [],
+        picture=inline(svg),
+    )
+
+
+def row(point: Point, *, on_front: bool = False) -> dict[str, str]:
+    """Return what table and hover show of a point, as text."""
+    return {
+        "name": point.name,
+        "accuracy": _with_interval(point.accuracy, POINTS_PER_SHARE, ".2f") + " %",
+        "length": ("about " if point.about else "") + _with_interval(point.length, 1, ",.0f") + " tokens",
+        "efficiency": f"{point.efficiency:.2f}",
+        "front": "on the front" if on_front else "",
+    }
+
+
+def _with_interval(interval: Interval, scale: float, form: str) -> str:
+    value, low, high = (format(scale * end, form) for end in interval)
+    return value if low == high else f"{value} [{low}, {high}]"

@@ -1,0 +1,169 @@
+"""The accuracy-length plane as a matplotlib figure; equal points and versions give equal bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import cycle
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, efficiency, iso_efficiency, pareto_front
+from verl_egrsd.frontier.points import Point, Published
+from verl_egrsd.visuals import COLOURS, GREY, PALE, style
+
+WIDTH, HEIGHT, LEGEND_LINE, LEGEND_HEADS = 9.0, 5.0, 0.18, 1.2
+"""Inches; a picture grows beyond its height when the legend has more lines."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "h", "<")
+"""As many shapes as to repeat at another pace than the colours: 77 different pairs."""
+MARGIN = 0.08
+"""Empty space around the points, as a share of their spread."""
+LEAST_SPREAD = (0.01, 0.02)
+"""Smallest spread that the axes show: a share of accuracy, and that part of the longest length."""
+ISO_LINES = 6
+LABEL_SPACE = 0.07
+"""Least distance of two labels at the upper edge, as a share of the width."""
+HOVER_AREA = 320
+"""Area around a point that answers to the mouse in the HTML, in square points."""
+
+Mark = Artist | ErrorbarContainer
+"""What the legend shows of a point."""
+
+
+def draw(points: Sequence[Point], published: Published | None, title: str) -> Figure:
+    """Draw crosses of intervals, the Pareto front of `points`, lines of equal efficiency, published points.
+
+    Filled markers are on the front, hollow ones are not; a published point is grey and has no part in it.
+    Each point carries the identifier `point-N` for the page, published ones after the others.
+    """
+    with style():
+        grey = published.points if published else []
+        everything = [*points, *grey]
+        height = max(HEIGHT, LEGEND_HEADS + LEGEND_LINE * len(everything))
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.subplots()
+        _set_limits(axes, everything)
+        _draw_iso_lines(axes, everything)
+        front = pareto_front([point.place for point in points])
+        _draw_front(axes, [points[i] for i in front])
+        styles = cycle(zip(COLOURS * len(MARKERS), MARKERS * len(COLOURS), strict=True))
+        ours = [
+            _draw_point(axes, point, colour, marker, filled=i in front)
+            for i, (point, (colour, marker)) in enumerate(zip(points, styles, strict=False))
+        ]
+        others = [
+            _draw_published(axes, point, marker) for point, marker in zip(grey, cycle(MARKERS), strict=False)
+        ]
+        for i, point in enumerate(everything):
+            x, y = _xy(point)
+            axes.scatter([x], [y], s=HOVER_AREA, alpha=0, gid=f"point-{i}", zorder=10)
+        axes.set_title(title, loc="left", pad=16)
+        axes.set(xlabel="mean response length (tokens)", ylabel="accuracy, avg@K (%)")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        source = f"published, {published.model}\n({published.source})" if published else ""
+        _draw_legends(figure, ours, others, source)
+        return figure
+
+
+def numbers(point: Point) -> str:
+    """Return accuracy and length of a point in words, as in the legend."""
+    length = f"{'about ' if point.about else ''}{point.length.value:,.0f}"
+    return f"{POINTS_PER_SHARE * point.accuracy.value:.1f} % at {length}"
+
+
+def _xy(point: Point) -> tuple[float, float]:
+    return point.length.value, POINTS_PER_SHARE * point.accuracy.value
+
+
+def _set_limits(axes: Axes, points: Sequence[Point]) -> None:
+    """Frame all intervals with a margin; neither axis shows what cannot be."""
+    lengths = [end for point in points for end in point.length]
+    percents = [POINTS_PER_SHARE * end for point in points for end in point.accuracy]
+    least = (LEAST_SPREAD[1] * max(lengths), POINTS_PER_SHARE * LEAST_SPREAD[0])
+    (left, right), (bottom, top) = (
+        _framed(values, minimum) for values, minimum in zip((lengths, percents), least, strict=True)
+    )
+    axes.set_xlim(max(left, 0), right)
+    axes.set_ylim(max(bottom, 0), min(top, POINTS_PER_SHARE))
+
+
+def _framed(values: Sequence[float], least: float) -> tuple[float, float]:
+    spread = max(max(values) - min(values), least)
+    middle = (max(values) + min(values)) / 2
+    return middle - (0.5 + MARGIN) * spread, middle + (0.5 + MARGIN) * spread
+
+
+def _draw_iso_lines(axes: Axes, points: Sequence[Point]) -> None:
+    """Draw lines of equal efficiency across the frame, with their value where they leave it."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    last_label = -math.inf
+    for level in sorted(_levels(points), reverse=True):
+        ends = [POINTS_PER_SHARE * iso_efficiency(level, x) for x in (left, right)]
+        if ends[1] <= bottom or ends[0] >= top:
+            continue
+        leaves_right = ends[1] < top
+        share = 1.0 if leaves_right else (top - ends[0]) / (ends[1] - ends[0])
+        if not leaves_right and share - last_label < LABEL_SPACE:
+            continue  # It would be written over its steeper neighbour.
+        last_label = share
+        axes.plot((left, right), ends, ":", color=PALE, linewidth=0.9, zorder=1)
+        axes.annotate(
+            f"Eff {level:.4g}",
+            (left + share * (right - left), min(ends[1], top)),
+            (2, 1),
+            textcoords="offset points",
+            color=GREY,
+            fontsize=7,
+            ha="left" if leaves_right else "center",
+            va="center" if leaves_right else "bottom",
+        )
+
+
+def _levels(points: Sequence[Point]) -> list[float]:
+    """Return round efficiencies around those of the points and of the corners of their crosses."""
+    worst = min(efficiency(point.accuracy.low, point.length.high) for point in points)
+    best = max(efficiency(point.accuracy.high, point.length.low) for point in points)
+    return [level for level in MaxNLocator(ISO_LINES).tick_values(worst, best) if level > 0]
+
+
+def _draw_front(axes: Axes, front: Sequence[Point]) -> None:
+    """Draw the stairs below which a point is dominated."""
+    right, bottom = axes.get_xlim()[1], axes.get_ylim()[0]
+    corners = [_xy(point) for point in front]
+    xs = [corners[0][0], *(x for x, _ in corners), right]
+    ys = [bottom, *(y for _, y in corners), corners[-1][1]]
+    axes.step(xs, ys, where="post", color="black", linewidth=0.9, dashes=(6, 2), zorder=1.5)
+
+
+def _draw_point(axes: Axes, point: Point, colour: str, marker: str, *, filled: bool) -> Mark:
+    x, y = _xy(point)
+    accuracy = [POINTS_PER_SHARE * end for end in point.accuracy]
+    return axes.errorbar(
+        x,
+        y,
+        xerr=[[x - point.length.low], [point.length.high - x]],
+        yerr=[[y - accuracy[1]], [accuracy[2] - y]],
+        fmt=marker,
+        color=colour,
+        markerfacecolor=colour if filled else "white",
+        markersize=6.5,
+        elinewidth=0.9,
+        label=f"{point.name}: {numbers(point)}",
+        zorder=4,
+    )
+
+
+def _draw_published(axes: Axes, point: Point, marker: str) -> Mark:
+    label = f"{point.name}: {numbers(point)}"
+    return axes.plot(*_xy(point), marker, color=GREY, markersize=5, alpha=0.75, label=label, zorder=2)[0]
+
+
+def _draw_legends(figure: Figure, ours: Sequence[Mark], grey: Sequence[Mark], published: str) -> None:
+    note = "accuracy at tokens; crosses: 95 %\nfilled: on the Pareto front (dashed)"
+    figure.legend(handles=ours, title=note, loc="outside right upper", alignment="left")
+    if grey:
+        figure.legend(handles=grey, title=published, loc="outside right lower", alignment="left")

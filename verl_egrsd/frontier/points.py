@@ -1,0 +1,165 @@
+"""Points of the accuracy-length plane: from summaries of evaluations, and the published ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, efficiency
+
+SCHEMA = "verl_egrsd.summary/1"
+SUMMARY = "summary.json"
+PUBLISHED_MODELS = ("qwen3_4b", "qwen3_8b")
+
+
+class Interval(NamedTuple):
+    """A value with the ends of its 95 % interval; a published value has none, so all three are equal."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model in the accuracy-length plane.
+
+    Attributes:
+        name: what the legend calls it.
+        accuracy: avg@K as a share.
+        length: mean response length, tokens.
+        about: the source gives the length as approximate.
+    """
+
+    name: str
+    accuracy: Interval
+    length: Interval
+    about: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no accuracy, no length, or no interval around its value."""
+        for name, interval, allowed in (
+            ("accuracy", self.accuracy, "a share in [0, 1]"),
+            ("length", self.length, "a positive number of tokens"),
+        ):
+            value, low, high = interval
+            possible = low >= 0 and high <= 1 if name == "accuracy" else low > 0 and math.isfinite(high)
+            if not (low <= value <= high and possible):
+                raise ValueError(
+                    f"{self.name} has the {name} {value} in [{low}, {high}]: it must be {allowed}, inside "
+                    "its interval."
+                )
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Accuracy and length without their intervals."""
+        return self.accuracy.value, self.length.value
+
+    @property
+    def efficiency(self) -> float:
+        """Percent points per 1,000 tokens."""
+        return efficiency(*self.place)
+
+
+class Published(NamedTuple):
+    """Points from a paper: where they stand, and for which model."""
+
+    source: str
+    model: str
+    points: list[Point]
+
+
+def read_points(paths: Sequence[str | Path], benchmark: str | None = None) -> list[Point]:
+    """Return one point per summary, in the order given.
+
+    Args:
+        paths: summary files, or folders that hold a `summary.json`.
+        benchmark: a benchmark that all of them have; None takes the macro average.
+
+    Raises:
+        ValueError: when a file is no summary, two have one name, or they are not comparable.
+        FileNotFoundError: when there is no such file.
+    """
+    summaries = {str(path): _read_summary(Path(path)) for path in paths}
+    _require_distinct_names(summaries)
+    _require_same_problems(summaries, benchmark)
+    return [_point(path, summary, benchmark) for path, summary in summaries.items()]
+
+
+def published_points(model: str) -> Published:
+    """Return the macro averages that the paper reports for a model of `PUBLISHED_MODELS`."""
+    text = files("verl_egrsd.frontier").joinpath("published.json").read_text(encoding="utf-8")
+    published = json.loads(text)
+    points = [
+        Point(
+            row["method"],
+            Interval(*[row["avg"] / POINTS_PER_SHARE] * 3),
+            Interval(*[row["length"]] * 3),
+            row["about"],
+        )
+        for row in published["models"][model]["rows"]
+    ]
+    return Published(published["source"], published["models"][model]["title"], points)
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    file = path / SUMMARY if path.is_dir() else path
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file} is no JSON file ({error}): name a {SUMMARY} of verl-egrsd eval.") from error
+    found = summary.get("schema") if isinstance(summary, dict) else None
+    if found != SCHEMA:
+        raise ValueError(f"{file} has the schema {found!r}, not {SCHEMA!r}: name a {SUMMARY}.")
+    return summary
+
+
+def _require_distinct_names(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    seen: dict[str, str] = {}
+    for path, summary in summaries.items():
+        name = summary["name"]
+        if name in seen:
+            raise ValueError(f"{seen[name]} and {path} are both called {name!r}: give one another name.")
+        seen[name] = path
+
+
+def _require_same_problems(summaries: Mapping[str, Mapping[str, Any]], benchmark: str | None) -> None:
+    """Refuse summaries over different benchmarks, or over different numbers of their problems."""
+    sizes = {
+        path: {
+            name: facts["problems"]
+            for name, facts in summary["benchmarks"].items()
+            if benchmark in (None, name)
+        }
+        for path, summary in summaries.items()
+    }
+    first = next(iter(sizes))
+    for path, found in sizes.items():
+        if benchmark is not None and not found:
+            known = ", ".join(summaries[path]["benchmarks"])
+            raise ValueError(f"{path} has no benchmark {benchmark!r}; it has {known}.")
+        if found != sizes[first]:
+            raise ValueError(
+                f"{first} covers {_listed(sizes[first])}, but {path} covers {_listed(found)}: points over "
+                "different problems do not compare. Choose a benchmark that they share, or evaluate alike."
+            )
+
+
+def _listed(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({problems} problems)" for name, problems in sizes.items())
+
+
+def _point(path: str, summary: Mapping[str, Any], benchmark: str | None) -> Point:
+    metrics = summary["average"] if benchmark is None else summary["benchmarks"][benchmark]
+    missing = [name for name in ("avg", "length") if name not in metrics]
+    if missing:
+        raise ValueError(f"{path} has no {' and no '.join(missing)}: evaluate the model again.")
+    accuracy, length = (
+        Interval(*(metrics[name][end] for end in Interval._fields)) for name in ("avg", "length")
+    )
+    return Point(summary["name"], accuracy, length)

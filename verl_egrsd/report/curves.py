@@ -1,0 +1,115 @@
+"""What a run's metrics look like over its steps, as one figure of small panels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from verl_egrsd.report.history import Steps
+from verl_egrsd.visuals import COLOURS, style
+
+VALIDATION = "val-core/"
+"""Prefix of verl's main validation metrics; the rest of the name is data source and variable."""
+PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("accuracy (share)", ("egrsd/correct", VALIDATION)),
+    ("reward", ("egrsd/reward/mean", "egrsd/reward/std")),
+    ("response length (tokens)", tuple(f"egrsd/response_length/{x}" for x in ("mean", "right", "wrong"))),
+    ("truncated and repeated (share)", ("egrsd/truncated", "egrsd/repetition/mean", "egrsd/repetition/max")),
+    ("hesitation words (per 100 words)", ("egrsd/hesitation_words",)),
+    ("teacher entropy (nats)", ("egrsd/teacher_entropy/mean", "egrsd/teacher_entropy/max")),
+    ("gate", ("egrsd/gate/mean", "egrsd/gate/min", "egrsd/gate/share_at_floor")),
+    ("clipped ratios (share)", ("egrsd/ratio/share_clipped_low", "egrsd/ratio/share_clipped_high")),
+    ("weight mass", ("egrsd/weight/mean", "egrsd/weight/restored_by_lookahead")),
+    ("regimes (share)", tuple(f"egrsd/regime/{name}" for name in ("lock", "mid", "pivot", "fork"))),
+    ("gradient norm", ("actor/grad_norm",)),
+    ("time (seconds)", ("timing_s/step", "timing_s/gen", "timing_s/teacher")),
+)
+"""Titles and metrics; a name that ends in a slash stands for every metric below it."""
+COLUMNS, PANEL_SIZE = 3, (3.6, 2.5)
+MARGINS = {"left": 0.55, "right": 0.1, "bottom": 0.5, "top": 0.3}
+GAP = {"wspace": 0.2, "hspace": 0.5}
+"""Inches around the panels, and shares of a panel between them: a fixed place costs no layout."""
+LEGEND_LINE, LEGEND_AT_MOST = 0.105, 0.6
+"""Height of a line of the legend, and of all of them, as shares of a panel."""
+LINES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
+FEW = 30
+"""Points up to which a curve carries markers; validations always do."""
+
+Curve = list[tuple[int, float]]
+
+
+def curves(steps: Steps) -> dict[str, Curve]:
+    """Return (step, value) pairs of every metric that the panels show and the run has."""
+    present = sorted({name for metrics in steps.values() for name in metrics})
+    wanted = [name for _, names in PANELS for name in _members(names, present)]
+    return {
+        name: [(step, metrics[name]) for step, metrics in steps.items() if name in metrics] for name in wanted
+    }
+
+
+def draw(steps: Steps) -> Figure:
+    """Draw the panels for which the run has metrics."""
+    found = curves(steps)
+    panels = [(title, _members(names, list(found))) for title, names in PANELS]
+    panels = [(title, names) for title, names in panels if names]
+    rows = max(1, -(-len(panels) // COLUMNS))
+    with style():
+        figure = _sheet(COLUMNS * PANEL_SIZE[0], rows * PANEL_SIZE[1])
+        grid = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+        for axes, (title, names) in zip(grid, panels, strict=False):
+            _draw_panel(axes, title, {name: found[name] for name in names})
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        return figure
+
+
+def _sheet(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=MARGINS["left"] / width,
+        right=1 - MARGINS["right"] / width,
+        bottom=MARGINS["bottom"] / height,
+        top=1 - MARGINS["top"] / height,
+        **GAP,
+    )
+    return figure
+
+
+def _members(names: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Return the metrics that are present, in the order of the panel's names."""
+    return [
+        metric
+        for name in names
+        for metric in present
+        if metric == name or (name.endswith("/") and metric.startswith(name))
+    ]
+
+
+def _draw_panel(axes: Axes, title: str, found: dict[str, Curve]) -> None:
+    looks = zip(cycle(COLOURS), cycle(LINES), cycle(MARKERS), strict=False)
+    for (name, curve), (colour, line, marker) in zip(found.items(), looks, strict=False):
+        few = len(curve) <= FEW or name.startswith(VALIDATION)
+        axes.plot(
+            *zip(*curve, strict=True),
+            color=colour,
+            linestyle=line,
+            marker=marker if few else None,
+            markersize=3,
+            linewidth=1.2,
+            label=name.removeprefix("egrsd/").replace(VALIDATION, "validation "),
+        )
+    axes.set_title(title, loc="left")
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # Room for the legend above the curves, and no negative ticks where nothing is negative.
+    bottom, top = axes.get_ylim()
+    if min(value for curve in found.values() for _, value in curve) >= 0:
+        bottom = max(bottom, 0)
+    legend = min(LEGEND_LINE * (len(found) + 0.3), LEGEND_AT_MOST)
+    axes.set_ylim(bottom, bottom + (top - bottom) / (1 - legend))
+    axes.legend(loc="upper left")

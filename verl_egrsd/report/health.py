@@ -1,0 +1,274 @@
+"""Health checks of a training run: small pure functions over the metrics of its steps.
+
+Each check has a value, a level, a line that reads the value, and an advice. A check whose metrics the run
+does not have (no teacher is scored, say) returns None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Literal
+
+from verl_egrsd.report.settings import Limits, Thresholds
+
+Level = Literal["ok", "look", "act"]
+Metrics = Mapping[str, float]
+NOTHING = "Nothing to do."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        value: what was compared with the thresholds.
+        unit: of the value.
+        level: "ok", "look" (look at it) or "act".
+        reading: the value in a sentence.
+        advice: what to do.
+    """
+
+    value: float
+    unit: str
+    level: Level
+    reading: str
+    advice: str
+
+
+def examine(steps: Sequence[Metrics], thresholds: Thresholds | None = None) -> dict[str, Finding | None]:
+    """Return the finding of every check by name; None where the run lacks the metrics.
+
+    Args:
+        steps: metrics of the training steps, in order.
+        thresholds: None takes the defaults.
+    """
+    return {name: check(steps, thresholds or Thresholds()) for name, check in CHECKS.items()}
+
+
+def length_drift(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Have the responses become longer or shorter since the start of the run?"""
+    lengths = _series(steps, "egrsd/response_length/mean")
+    if not lengths:
+        return None
+    start, now, window = _ends(lengths, thresholds.window)
+    change = now / start - 1
+    reading = (
+        f"Responses have {now:,.0f} tokens on average, {_changed(change)} than in the first {_steps(window)} "
+        f"({start:,.0f})."
+    )
+    shorter = (
+        "Compare the accuracy of a checkpoint under a long budget: shorter and less accurate is a collapse. "
+        "Lower the learning rate or algorithm.egrsd.length_beta."
+    )
+    longer = (
+        "Look at truncation and repetition: with them it is looping. Lower the learning rate, or raise "
+        "algorithm.egrsd.length_beta."
+    )
+    limits = thresholds.length_drift
+    return _finding(
+        change, abs(change), limits, "relative change", reading, shorter if change < 0 else longer
+    )
+
+
+def truncation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Are responses cut at the cap?"""
+    shares = _series(steps, "egrsd/truncated")[-thresholds.window :]
+    if not shares:
+        return None
+    reading = f"{_percent(fmean(shares))} of the responses were cut at the cap in {_last(shares)}."
+    advice = (
+        "A cut response is a wrong one. Raise data.max_response_length, or let the student think less "
+        "(data.apply_chat_template_kwargs.enable_thinking=False)."
+    )
+    return _rising(fmean(shares), thresholds.truncation, "share of responses", reading, advice)
+
+
+def repetition(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Do responses repeat themselves?"""
+    shares = _series(steps, "egrsd/repetition/mean")[-thresholds.window :]
+    if not shares:
+        return None
+    worst = max(_series(steps, "egrsd/repetition/max")[-thresholds.window :])
+    reading = (
+        f"{_percent(fmean(shares))} of the n-grams of a response stood there before, in {_last(shares)}; "
+        f"{_percent(worst)} in the worst response."
+    )
+    advice = (
+        "Read the worst responses of a step: loops call for a lower learning rate or an earlier checkpoint."
+    )
+    return _rising(fmean(shares), thresholds.repetition, "share of n-grams", reading, advice)
+
+
+def hesitation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Has the rate of hesitation words changed since the start of the run?"""
+    rates = _series(steps, "egrsd/hesitation_words")
+    if not rates:
+        return None
+    start, now, window = _ends(rates, thresholds.window)
+    change = (now - start) / max(start, thresholds.hesitation_least)
+    reading = (
+        f"{now:.2f} words of hesitation per 100 words, against {start:.2f} in the first {_steps(window)}."
+    )
+    fewer = (
+        "The student stops checking itself. Compare the accuracy on hard problems under a long budget, and "
+        "how much the gate dampens such words (cl_egrsd, a larger gamma)."
+    )
+    more = "The student doubts more and more. Look at length, truncation and repetition."
+    advice = fewer if change < 0 else more
+    return _finding(change, abs(change), thresholds.hesitation_drift, "relative change", reading, advice)
+
+
+def gate_saturation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Is the gate at its floor, or open, everywhere? A run whose gate is off (gamma 0) has no answer."""
+    floors = _series(steps, "egrsd/gate/share_at_floor")[-thresholds.window :]
+    means = _series(steps, "egrsd/gate/mean")[-thresholds.window :]
+    if not floors or all(mean == 1 for mean in means):
+        return None
+    share, mean = fmean(floors), fmean(means)
+    reading = (
+        f"{_percent(share)} of the gates are at the floor, the mean gate is {mean:.3f}, in {_last(floors)}."
+    )
+    if share < thresholds.gate_at_floor[0] and mean >= thresholds.gate_open:
+        advice = (
+            "The gate hardly acts, so this is close to rlsd: raise algorithm.egrsd.gamma, or look whether "
+            "the teacher is certain everywhere (egrsd/teacher_entropy/mean)."
+        )
+        return Finding(share, "share of tokens", "look", reading, advice)
+    advice = "Lower algorithm.egrsd.gamma, or raise a fixed algorithm.egrsd.denominator."
+    return _rising(share, thresholds.gate_at_floor, "share of tokens", reading, advice)
+
+
+def clipped_ratios(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Is the likelihood ratio clipped on many tokens?"""
+    low, high = (
+        _series(steps, f"egrsd/ratio/share_clipped_{side}")[-thresholds.window :] for side in ("low", "high")
+    )
+    if not low:
+        return None
+    share = fmean(low) + fmean(high)
+    reading = (
+        f"{_percent(share)} of the ratios are clipped, {_percent(fmean(low))} low and "
+        f"{_percent(fmean(high))} high, in {_last(low)}."
+    )
+    advice = (
+        "Teacher and student disagree almost everywhere: compare their prompts and generation headers, which "
+        "the log shows at the start."
+    )
+    return _rising(share, thresholds.clipped, "share of tokens", reading, advice)
+
+
+def weight_mass(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """How much of the update do ratio and gate leave?"""
+    weights = _series(steps, "egrsd/weight/mean")[-thresholds.window :]
+    if not weights:
+        return None
+    weight, (look, act) = fmean(weights), thresholds.weight
+    reading = (
+        f"Ratio and gate leave {_percent(weight)} of the update of direction alone, in {_last(weights)}."
+    )
+    advice = (
+        "The step is smaller, whatever its shape. Compare with algorithm.egrsd.gate_control=mean_preserving "
+        "before the gate gets the praise."
+    )
+    # Less is worse: the same comparison with the signs turned.
+    return _finding(weight, -weight, (-look, -act), "weight", reading, advice)
+
+
+def gradient_norm(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Does the gradient jump, vanish, or break?"""
+    norms = _series(steps, "actor/grad_norm")
+    if not norms:
+        return None
+    unit, window = "times the median", norms[-thresholds.window :]
+    broken = sum(not math.isfinite(norm) for norm in window)
+    if broken:
+        reading = f"{broken} of {_last(window)} had no finite gradient norm."
+        advice = (
+            "verl skipped those updates. Lower the learning rate, and look at the loss and the log-probs."
+        )
+        return Finding(math.inf, unit, "act", reading, advice)
+    middle = median(norm for norm in norms if math.isfinite(norm))
+    if middle == 0:
+        reading = "The gradient norm is 0 in at least half of the steps."
+        advice = "Nothing is learned there: look whether all answers get one reward (egrsd/reward/std)."
+        return Finding(0.0, unit, "act", reading, advice)
+    reading = (
+        f"The largest gradient norm of {_last(window)} is {max(window):.3g}, {max(window) / middle:.1f} "
+        f"times the median of the run ({middle:.3g})."
+    )
+    advice = (
+        "Look at the credit of that step (egrsd/credit/abs_mean: few rewards may have differed so far); "
+        "lower actor.optim.clip_grad or the learning rate if it goes on."
+    )
+    return _rising(max(window) / middle, thresholds.gradient_spike, unit, reading, advice)
+
+
+def all_wrong_steps(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Are there steps without a single right answer?"""
+    flags = _series(steps, "egrsd/verdict/none_correct")[-thresholds.window :]
+    if not flags:
+        return None
+    reading = f"{sum(flags):.0f} of {_last(flags)} had no right answer."
+    advice = (
+        "Such a step teaches little. See the reasons under egrsd/verdict: format, cap, verifier, or problems "
+        "that are too hard; more prompts per step help with the last."
+    )
+    return _rising(fmean(flags), thresholds.all_wrong, "share of steps", reading, advice)
+
+
+CHECKS: dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]] = {
+    "length drift": length_drift,
+    "truncation": truncation,
+    "repetition": repetition,
+    "hesitation words": hesitation,
+    "gate saturation": gate_saturation,
+    "clipped ratios": clipped_ratios,
+    "weight mass": weight_mass,
+    "gradient norm": gradient_norm,
+    "all-wrong steps": all_wrong_steps,
+}
+"""The checks in the order of the report."""
+
+
+def _series(steps: Sequence[Metrics], name: str) -> list[float]:
+    return [metrics[name] for metrics in steps if name in metrics]
+
+
+def _ends(values: Sequence[float], window: int) -> tuple[float, float, int]:
+    """Return the means of the first and of the last steps, and how many steps each covers."""
+    window = max(1, min(window, len(values) // 2))
+    return fmean(values[:window]), fmean(values[-window:]), window
+
+
+def _rising(value: float, limits: Limits, unit: str, reading: str, advice: str) -> Finding:
+    return _finding(value, value, limits, unit, reading, advice)
+
+
+def _finding(value: float, compared: float, limits: Limits, unit: str, reading: str, advice: str) -> Finding:
+    """Judge `compared`, where more is worse; what is not finite calls for action."""
+    look, act = limits
+    level: Level = "ok"
+    if compared >= act or not math.isfinite(compared):
+        level = "act"
+    elif compared >= look:
+        level = "look"
+    return Finding(value, unit, level, reading, NOTHING if level == "ok" else advice)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _changed(change: float) -> str:
+    return f"{_percent(abs(change))} {'fewer' if change < 0 else 'more'}"
+
+
+def _steps(count: int) -> str:
+    return "step" if count == 1 else f"{count} steps"
+
+
+def _last(values: Sequence[float]) -> str:
+    return "the last step" if len(values) == 1 else f"the last {len(values)} steps"

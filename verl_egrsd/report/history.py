@@ -1,0 +1,66 @@
+"""The metrics of a run, step by step: in the form of verl's own `metrics.jsonl`, but kept across a resume."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+Steps = dict[int, dict[str, float]]
+"""Metrics by step; step 0 holds the validation before the training."""
+
+
+def read_steps(path: Path) -> Steps:
+    """Return the metrics of each step from JSON lines {"step", "data"}; lines of one step are merged.
+
+    Null, in which JSON carries what is not finite, comes back as NaN. A last line without an end, which a
+    crash leaves, is passed over.
+    """
+    steps: Steps = {}
+    text = path.read_text(encoding="utf-8")
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        entry = json.loads(line)
+        data = {name: math.nan if value is None else value for name, value in entry["data"].items()}
+        steps.setdefault(entry["step"], {}).update(data)
+    return dict(sorted(steps.items()))
+
+
+def training_steps(steps: Steps) -> list[dict[str, float]]:
+    """Return the metrics of the steps that trained, in order."""
+    return [metrics for _, metrics in sorted(steps.items()) if "training/global_step" in metrics]
+
+
+class History:
+    """Metrics of every step so far, in memory and in a file.
+
+    Args:
+        path: the file.
+        resumed_at: step of the checkpoint that the run goes on from. What an earlier part of the run left up
+            to that step is kept, and its later steps, which are trained again, are dropped; 0 starts anew.
+    """
+
+    def __init__(self, path: Path, resumed_at: int) -> None:
+        self.path = path
+        earlier = read_steps(path) if resumed_at and path.exists() else {}
+        self.steps: Steps = {step: data for step, data in earlier.items() if step <= resumed_at}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(_line(step, data) for step, data in self.steps.items()), encoding="utf-8")
+
+    def record(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Add metrics of a step; what is no number (verl knows tables too) is left out."""
+        data = {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}
+        self.steps.setdefault(step, {}).update(data)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(step, data))
+
+
+def json_number(value: float) -> float | None:
+    """Return a number for JSON, which has no NaN and no infinity: null stands for them."""
+    return value if math.isfinite(value) else None
+
+
+def _line(step: int, data: Mapping[str, float]) -> str:
+    return json.dumps({"step": step, "data": {name: json_number(data[name]) for name in data}}) + "\n"

@@ -1,0 +1,61 @@
+"""The report of a run as facts for JSON, and as one HTML page that loads nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from verl_egrsd.report.curves import VALIDATION, curves, draw
+from verl_egrsd.report.health import examine
+from verl_egrsd.report.history import Steps, json_number, training_steps
+from verl_egrsd.report.settings import Thresholds
+from verl_egrsd.visuals import fill, inline, render
+
+SCHEMA = "verl_egrsd.report/1"
+MARKS = {"ok": "●", "look": "▲", "act": "■"}
+"""A shape per level, for those who read without colour."""
+
+
+def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[str, Any]:
+    """Return the content of report.json.
+
+    Args:
+        run: what is known at the start: name, date, settings, versions, data.
+        steps: metrics by step.
+        thresholds: of the health checks.
+    """
+    found = examine(training_steps(steps), thresholds)
+    return {
+        "schema": SCHEMA,
+        **run,
+        "steps": max(steps, default=0),
+        "health": {
+            name: asdict(finding) | {"value": json_number(finding.value)}
+            for name, finding in found.items()
+            if finding
+        },
+        "not_measured": [name for name, finding in found.items() if not finding],
+        "thresholds": asdict(thresholds),
+        "curves": {
+            name: [[step, json_number(value)] for step, value in curve]
+            for name, curve in curves(steps).items()
+        },
+    }
+
+
+def page(report: Mapping[str, Any], steps: Steps) -> str:
+    """Return the page of :func:`facts`; the picture is drawn from the steps."""
+    validation = {name: curve for name, curve in report["curves"].items() if name.startswith(VALIDATION)}
+    validated = sorted({step for curve in validation.values() for step, _ in curve})
+    return fill(
+        "verl_egrsd.report",
+        "page.html.jinja",
+        report=report,
+        marks=MARKS,
+        validated=validated,
+        validation={name.removeprefix(VALIDATION): dict(curve) for name, curve in validation.items()},
+        settings=json.dumps(report["settings"], indent=1, ensure_ascii=False),
+        picture=inline(render(draw(steps), "svg")),
+    )

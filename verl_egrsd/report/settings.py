@@ -1,0 +1,118 @@
+"""Settings of the run report (`report` in the configuration), validated when built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from verl_egrsd.config import build
+from verl_egrsd.wording import HESITATION_WORDS, NGRAM
+
+Limits = tuple[float, float]
+"""Values from which a check says "look" and "act"; falling ones where less is worse."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When a health check speaks up. Every pair is (look, act).
+
+    Attributes:
+        window: steps at the end of the run that are judged, and at its start that a drift is measured from;
+            half the run where it is shorter than two windows.
+        length_drift: relative change of the mean response length, in either direction.
+        truncation: share of rollouts that were cut at the cap.
+        repetition: share of repeated n-grams.
+        hesitation_drift: relative change of the hesitation words, in either direction.
+        hesitation_least: words per 100 below which a start counts as this much, so that a change from almost
+            nothing is no drift.
+        gate_at_floor: share of tokens whose gate is at its floor.
+        gate_open: mean gate from which a check says "look", since the gate hardly acts.
+        clipped: share of tokens with a clipped ratio, low or high.
+        weight: mean of ratio times gate; less is worse.
+        gradient_spike: largest gradient norm in the window, as a multiple of the run's median.
+        all_wrong: share of the window's steps without a right answer.
+    """
+
+    window: int = 10
+    length_drift: Limits = (0.25, 0.5)
+    truncation: Limits = (0.1, 0.5)
+    repetition: Limits = (0.2, 0.5)
+    hesitation_drift: Limits = (0.5, 0.9)
+    hesitation_least: float = 0.5
+    gate_at_floor: Limits = (0.2, 0.5)
+    gate_open: float = 0.99
+    clipped: Limits = (0.3, 0.6)
+    weight: Limits = (0.7, 0.4)
+    gradient_spike: Limits = (5.0, 20.0)
+    all_wrong: Limits = (0.1, 0.5)
+
+    def __post_init__(self) -> None:
+        """Take lists as pairs, as a configuration has them, and refuse what is none."""
+        for key, default in ((item.name, item.default) for item in fields(self)):
+            value = getattr(self, key)
+            if isinstance(default, tuple):
+                object.__setattr__(self, key, _limits(key, value, falling=default[0] > default[1]))
+                continue
+            # An int is a whole number, a float any number.
+            kind, wording = (
+                (int, "whole number from 1") if isinstance(default, int) else (float, "positive number")
+            )
+            if isinstance(value, bool) or not isinstance(value, int | kind) or value <= 0:
+                raise ValueError(f"report.thresholds.{key}={value!r} is not allowed: it must be a {wording}.")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """The run report.
+
+    Attributes:
+        folder: where it is written.
+        hesitation_words: words and phrases that `egrsd/hesitation_words` counts.
+        ngram: tokens of an n-gram of `egrsd/repetition/...`.
+        thresholds: of the health checks.
+    """
+
+    folder: str
+    hesitation_words: Sequence[str] = HESITATION_WORDS
+    ngram: int = NGRAM
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be counted."""
+        words = self.hesitation_words
+        if isinstance(words, str) or not words or not all(isinstance(w, str) and w.strip() for w in words):
+            raise ValueError(f"report.hesitation_words={words!r} is not allowed: it must be a list of words.")
+        object.__setattr__(self, "hesitation_words", tuple(words))
+        if isinstance(self.ngram, bool) or not isinstance(self.ngram, int) or self.ngram < 1:
+            raise ValueError(f"report.ngram={self.ngram!r} is not allowed: it must be a whole number from 1.")
+
+
+def resolve_report(given: Mapping[str, Any], *, folder: str) -> ReportConfig:
+    """Complete the block `report` of a configuration.
+
+    Args:
+        given: the keys that the user set; a null value counts as not set.
+        folder: where the report goes unless the user says otherwise.
+
+    Raises:
+        ValueError: for an unknown key or a value that is not allowed.
+    """
+    values = {"folder": folder} | {key: value for key, value in given.items() if value is not None}
+    values["thresholds"] = build(Thresholds, values.get("thresholds"), "report.thresholds")
+    return build(ReportConfig, values, "report")
+
+
+def _limits(key: str, value: Any, *, falling: bool) -> Limits:
+    try:
+        look, act = map(float, value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"report.thresholds.{key}={value!r} is not allowed: it must be a pair [look, act] of numbers."
+        ) from error
+    if look < act if falling else look > act:
+        raise ValueError(
+            f"report.thresholds.{key}={value!r} is not allowed: look must not lie "
+            f"{'below' if falling else 'above'} act."
+        )
+    return look, act
