@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from verl_egrsd import __version__
+from verl_egrsd.microscope.arguments import add_arguments as inspect_arguments
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,16 @@ def _export(arguments: argparse.Namespace, _: list[str]) -> None:
     print(export(arguments.checkpoint, arguments.out, **options))
 
 
+def _inspect(arguments: argparse.Namespace, _: list[str]) -> None:
+    from verl_egrsd.microscope.command import inspect
+
+    print(inspect(arguments))
+
+
 COMMANDS: dict[str, Command] = {
     "train": Command("train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True),
     "export": Command("write a checkpoint as a model or as a peft adapter", _export_arguments, _export),
+    "inspect": Command("show which tokens get the credit, and why", inspect_arguments, _inspect),
 }
 """Subcommands by name. Neither this table nor the parsers import torch or verl."""
 
