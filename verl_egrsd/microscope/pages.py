@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from verl_egrsd import __version__
 from verl_egrsd.credit import Regime
@@ -128,7 +128,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["embedded"] = embedded
+    environment.filters |= {"embedded": embedded, "verbatim": verbatim}
     environment.globals |= {"quantities": QUANTITIES, "labels": LABELS, "regimes": REGIME_NAMES}
     return environment
 
@@ -136,6 +136,11 @@ def _environment() -> Environment:
 def _top(summaries: Sequence[Summary], table: str, field: str) -> float:
     """Largest value of a field in a table of all runs: their charts end there, so that they compare."""
     return max(getattr(row, field) for summary in summaries for row in getattr(summary.aggregates, table))
+
+
+def verbatim(text: str) -> Markup:
+    """Text that a browser shows with every character; it would turn a carriage return into a line break."""
+    return escape(text).replace("\r", Markup("&#13;"))
 
 
 def embedded(value: Any) -> Markup:

@@ -17,8 +17,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from verl_egrsd.config import DEFAULT_LOOKAHEAD, EgrsdConfig
-from verl_egrsd.credit import TokenCredit, entropy_gate, lookahead_min, token_regimes
-from verl_egrsd.metrics import denominator_settings
+from verl_egrsd.credit import (
+    TokenCredit,
+    entropy_gate,
+    lookahead_min,
+    normalised_entropy,
+    token_credit,
+    token_regimes,
+)
+from verl_egrsd.metrics import RunningQuantiles, denominator_settings
 
 Floats = NDArray[np.float32]
 """One number per token of one response, (T,)."""
@@ -131,6 +138,33 @@ def response_mask(batch: Sequence[Measured]) -> Tensor:
     """True on the tokens of each response, (B, T)."""
     lengths = torch.tensor([len(row.tokens) for row in batch])
     return torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+
+
+def credited(batch: Sequence[Measured], settings: EgrsdConfig) -> list[Rollout]:
+    """Give the tokens of a batch their credit, as the trainer would.
+
+    The thresholds of the regimes are the quantiles of this batch; the shuffled control is that of step 0.
+    """
+    mask, entropy = response_mask(batch), padded([row.entropy for row in batch])
+    denominator = denominator_settings(settings)
+    credit = token_credit(
+        padded([row.advantage for row in batch]),
+        padded([row.teacher_log_prob for row in batch]),
+        padded([row.student_log_prob for row in batch]),
+        entropy,
+        mask,
+        gamma=settings.gamma,
+        window=settings.window,
+        clip=settings.clip,
+        floor=settings.floor,
+        gate_control=settings.gate_control,
+        seed=settings.seed,
+        **denominator,
+    )
+    quantiles = RunningQuantiles()
+    quantiles.update(normalised_entropy(entropy, mask, **denominator)[mask])
+    low, high = (quantiles.quantile(q) for q in (settings.lock_quantile, settings.fork_quantile))
+    return complete(batch, credit, settings, low=low, high=high)
 
 
 def complete(

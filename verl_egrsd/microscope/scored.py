@@ -11,10 +11,9 @@ from tqdm import tqdm
 from transformers import AutoTokenizer
 
 from verl_egrsd.config import EgrsdConfig
-from verl_egrsd.credit import length_shaped_reward, normalised_entropy, token_credit
-from verl_egrsd.metrics import denominator_settings
+from verl_egrsd.credit import length_shaped_reward
 from verl_egrsd.microscope.question import Question, Response, Row, encoded, generated, rows_and_responses
-from verl_egrsd.microscope.rollout import Measured, Run, complete, padded, response_mask
+from verl_egrsd.microscope.rollout import Measured, Run, credited
 from verl_egrsd.microscope.scoring import require_plain_head, score
 from verl_egrsd.microscope.text import token_texts
 from verl_egrsd.microscope.weights import Weights, find_weights
@@ -68,7 +67,19 @@ def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
         )
         for i, (row, one) in enumerate(zip(rows, scored, strict=True))
     ]
-    return _credited(source, batch, question, settings, weights)
+    return Run(
+        name=source,
+        settings=settings,
+        facts={
+            "rollouts from": question.responses or "the student, sampled here",
+            "teacher": weights.teacher_name,
+            "rows": f"{len(batch)} of {question.data}",
+            "temperature": f"{question.temperature:g}",
+            "thinking": f"student {question.student_thinks}, teacher {question.teacher.enable_thinking}",
+            "template": question.teacher.template,
+        },
+        rollouts=credited(batch, settings),
+    )
 
 
 class Scored(NamedTuple):
@@ -102,44 +113,6 @@ def _both_sides(
         Scored(response, log_prob, *both)
         for response, (log_prob, _), both in zip(responses, student, teacher, strict=True)
     ]
-
-
-def _credited(
-    source: str, batch: list[Measured], question: Question, settings: EgrsdConfig, weights: Weights
-) -> Run:
-    """Give the tokens their credit, and their regimes as the trainer finds them: in the run so far."""
-    mask, entropy = response_mask(batch), padded([row.entropy for row in batch])
-    denominator = denominator_settings(settings)
-    credit = token_credit(
-        padded([row.advantage for row in batch]),
-        padded([row.teacher_log_prob for row in batch]),
-        padded([row.student_log_prob for row in batch]),
-        entropy,
-        mask,
-        gamma=settings.gamma,
-        window=settings.window,
-        clip=settings.clip,
-        floor=settings.floor,
-        gate_control=settings.gate_control,
-        seed=settings.seed,
-        **denominator,
-    )
-    quantiles = weights.quantiles()
-    quantiles.update(normalised_entropy(entropy, mask, **denominator)[mask])
-    low, high = (quantiles.quantile(q) for q in (settings.lock_quantile, settings.fork_quantile))
-    return Run(
-        name=source,
-        settings=settings,
-        facts={
-            "rollouts from": question.responses or "the student, sampled here",
-            "teacher": weights.teacher_name,
-            "rows": f"{len(batch)} of {question.data}",
-            "temperature": f"{question.temperature:g}",
-            "thinking": f"student {question.student_thinks}, teacher {question.teacher.enable_thinking}",
-            "template": question.teacher.template,
-        },
-        rollouts=complete(batch, credit, settings, low=low, high=high),
-    )
 
 
 def _scores(

@@ -13,6 +13,9 @@ LOGITS_BYTES = 256 * 2**20
 """Size of one float32 buffer of logits: Qwen3's vocabulary of 151,936 rows takes 0.58 MiB per token, and an
 entropy holds three such buffers."""
 
+PROBE = 8
+"""Tokens that are tried for a plain head; several, since that of the padding may be a zero vector."""
+
 
 @torch.no_grad()
 def score(
@@ -56,7 +59,7 @@ def require_plain_head(model: Any) -> None:
     Raises:
         ValueError: naming the architecture.
     """
-    probe = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    probe = torch.arange(PROBE, device=model.device).unsqueeze(0)
     expected = model(input_ids=probe, use_cache=False).logits
     hidden = model.get_decoder()(input_ids=probe, use_cache=False).last_hidden_state
     if not torch.allclose(model.get_output_embeddings()(hidden), expected, rtol=1e-4, atol=1e-4):

@@ -15,7 +15,6 @@ from transformers import AutoModelForCausalLM
 from verl_egrsd.checkpoint import read_checkpoint
 from verl_egrsd.credit import RunningAdvantage
 from verl_egrsd.export import merged_model
-from verl_egrsd.metrics import RunningQuantiles
 
 STATE_FILE = "egrsd.json"
 
@@ -44,13 +43,6 @@ class Weights:
         if self.state:
             running.load_state_dict(self.state["advantage"])
         return running
-
-    def quantiles(self) -> RunningQuantiles:
-        """The histogram of the checkpoint's regimes; an empty one elsewhere."""
-        quantiles = RunningQuantiles()
-        if self.state:
-            quantiles.load_state_dict(self.state["quantiles"])
-        return quantiles
 
 
 def find_weights(source: str, base: str | None) -> Weights:
