@@ -253,6 +253,10 @@ def test_the_command_goes_from_a_model_to_pages(opened, model_path, data_path, t
     ("given", "message"),
     [
         ([], r"is a model: name the parquet file with its questions \(--data\)"),
+        (["--rows", "0"], r"--rows=0 is not allowed: it must be 1 or more"),
+        (["--data", "x.parquet", "--temperature", "0"], r"temperature=0.0 is not allowed"),
+        (["--data", "x.parquet", "--top-p", "1.5"], r"top_p=1.5 is not allowed"),
+        (["--data", "x.parquet", "--top-k", "0"], r"top_k=0 is not allowed"),
         (["--data", "x.parquet", "--set", "gamma"], r"--set gamma is not allowed: write key=value"),
         (["--data", "x.parquet", "--set", "gama=1"], r"unknown key algorithm.egrsd.gama=1"),
         (["--data", "x.parquet", "--set", "window=3"], r"window=3 contradicts .*adv_estimator=egrsd"),

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from verl_egrsd.config import EgrsdConfig, TeacherConfig, build, resolve_egrsd
+from verl_egrsd.credit.checks import require
 from verl_egrsd.microscope.dumped import is_dump, read_run
 from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.rollout import Run
@@ -29,6 +30,7 @@ def inspect(arguments: argparse.Namespace) -> Path:
     if arguments.out.exists():
         # Known here already, before a model is asked for minutes.
         raise FileExistsError(f"{arguments.out} exists already: remove it or choose another folder.")
+    require(arguments.rows >= 1, "--rows", arguments.rows, "1 or more")
     sources = [source for source in (arguments.source, arguments.beside) if source is not None]
     return write_pages([_run(source, arguments) for source in sources], arguments.out, arguments.rows)
 

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from verl_egrsd.config import TeacherConfig
+from verl_egrsd.credit.checks import require
 
 Row = Mapping[str, Any]
 """A row of the data, in the schema of training rows."""
@@ -48,6 +49,16 @@ class Question:
     top_k: int = 20
     seed: int = 0
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, naming them.
+
+        Raises:
+            ValueError: for the first of them.
+        """
+        require(self.temperature > 0, "temperature", self.temperature, "positive")
+        require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
+        require(self.top_k >= 1, "top_k", self.top_k, "1 token or more")
 
 
 class Response(NamedTuple):

@@ -10,6 +10,11 @@ const scales = read("scales"), regimes = read("regimes");
 const style = getComputedStyle(document.documentElement);
 const colours = ["--plain", "--ahead"].map((name) => style.getPropertyValue(name));
 
+/** A number for the reader; what rounds to zero has no sign. */
+function number(value) {
+  return value.toFixed(DIGITS).replace(/^-(0\.0*)$/, "$1");
+}
+
 /** Class of a value's colour. */
 function shade(scale, value) {
   if (scale.kind === "regime") return "r" + value;
@@ -48,12 +53,13 @@ class Panel {
     if (this.shown) delete this.shown.dataset.shown;
     this.shown = this.tokens[index];
     this.shown.dataset.shown = "";
-    this.token.textContent = this.shown.textContent.replaceAll("\n", "↵") || "rest of a character";
+    this.token.textContent = this.shown.textContent.replaceAll("\n", "↵").replaceAll(" ", "␣") || "rest of a character";
     this.place.textContent = `token ${index + 1} of ${this.tokens.length}`;
     for (const cell of this.cells) {
       const value = this.numbers[cell.dataset.key][index];
-      cell.textContent = cell.dataset.key === "regime" ? regimes[value] : value.toFixed(DIGITS);
+      cell.textContent = cell.dataset.key === "regime" ? regimes[value] : number(value);
     }
+    this.marker.hidden = false;
     this.marker.style.transform = `translateX(${this.x(index)}px)`;
   }
 
@@ -83,6 +89,7 @@ class Panel {
       this.axis(context, title, top, tall, low, high);
       names.forEach((name, i) => this.line(context, this.numbers[name], y, colours[i]));
     });
+    if (this.shown) this.show(this.shown.index);
   }
 
   axis(context, title, top, tall, low, high) {
