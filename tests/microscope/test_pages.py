@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from verl_egrsd import cli
 from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.aggregates import aggregate
 from verl_egrsd.microscope.colours import QUANTITIES
-from verl_egrsd.microscope.pages import LABELS, REGIME_NAMES, write_pages
+from verl_egrsd.microscope.pages import LABELS, REGIME_NAMES, embedded, write_pages
 
 PICTURES = Path(__file__).parents[2] / "outputs" / "microscope"
 """Screenshots for people to look at; not under version control."""
@@ -147,6 +148,22 @@ def test_whatever_the_tokens_hold_the_page_shows_them_as_text(opened, pages, run
     page.locator(".text i").first.hover()
     assert page.locator(".token").text_content() == "</script>"
     agrees(shown(page), run.rollouts[1], 0)
+
+
+def test_embedded_texts_cannot_end_a_script_element():
+    hostile = "</script><!--"
+    assert "<" not in embedded(hostile)
+    assert json.loads(embedded(hostile)) == hostile
+
+
+def test_blocks_end_with_a_line_and_lose_nothing(opened, tmp_path):
+    tokens = ["x"] * 3000
+    tokens[100] = tokens[450] = tokens[900] = "\n"
+    run = synthetic_run([tokens])
+    page = opened(write_pages([run], tmp_path / "out", limit=1).with_name("rollout-0001.html"))
+    lengths = page.eval_on_selector_all(".text p", "l => l.map(p => p.children.length)")
+    assert lengths == [451, 450, 800, 800, 499]
+    assert page.locator(".text").text_content() == "".join(tokens)
 
 
 def test_the_prompts_are_folded_and_open(opened, pages):

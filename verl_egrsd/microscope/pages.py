@@ -26,12 +26,11 @@ from verl_egrsd.microscope.rollout import Rollout, Run, shown_window
 
 DIGITS = 6
 """Significant digits of the numbers on a page."""
-PARAGRAPH = 150
-"""Tokens after which a paragraph without a line break ends: the browser lays out one paragraph at a time."""
+BLOCK = 400
+"""Tokens after which a block ends with the line, and twice that at the latest. The browser lays out a block
+when it comes into sight: small blocks cost a layout in every frame, large ones a long one."""
 LINE = 100
-"""Characters of a line, to guess the height of a paragraph that is not laid out yet."""
-
-
+"""Characters of a line, to guess the height of a block that is not laid out yet."""
 LABELS = {
     "entropy": "teacher entropy",
     "lookahead": "lookahead entropy",
@@ -172,20 +171,20 @@ def _panel(run: Run, rollout: Rollout) -> dict[str, Any]:
         "run": run,
         "rollout": rollout,
         "window": shown_window(run.settings),
-        "paragraphs": list(_paragraphs(rollout.tokens)),
+        "blocks": list(_blocks(rollout.tokens)),
         "numbers": numbers,
     }
 
 
-def _paragraphs(tokens: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield paragraphs: a guess of their lines, and their tokens."""
-    paragraph: list[str] = []
-    for i, token in enumerate(tokens):
-        paragraph.append(token)
-        if "\n" in token or len(paragraph) == PARAGRAPH or i == len(tokens) - 1:
-            text = "".join(paragraph)
-            yield len(text) // LINE + max(text.count("\n"), 1), paragraph
-            paragraph = []
+def _blocks(tokens: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield the tokens in blocks, each after a guess of its lines."""
+    start = 0
+    for end, token in enumerate(tokens, start=1):
+        length = end - start
+        if end == len(tokens) or (length >= BLOCK and "\n" in token) or length == 2 * BLOCK:
+            block = tokens[start:end]
+            yield sum(len(line) // LINE + 1 for line in "".join(block).split("\n")), block
+            start = end
 
 
 def _rounded(values: np.ndarray) -> list[float]:
