@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from verl_egrsd import __version__
 from verl_egrsd.evaluation.command import compare_arguments, eval_arguments, run_compare, run_eval
+from verl_egrsd.microscope.arguments import add_arguments as inspect_arguments
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,19 @@ def _frontier(arguments: argparse.Namespace, _: list[str]) -> None:
     print(frontier(arguments.summaries, arguments.out, **options))
 
 
+def _inspect(arguments: argparse.Namespace, _: list[str]) -> None:
+    from verl_egrsd.microscope.command import inspect
+
+    print(inspect(arguments))
+
+
 COMMANDS: dict[str, Command] = {
     "train": Command("train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True),
     "export": Command("write a checkpoint as a model or as a peft adapter", _export_arguments, _export),
     "eval": Command("measure accuracy and length on benchmarks", eval_arguments, run_eval),
     "compare": Command("compare evaluations, problem by problem", compare_arguments, run_compare),
     "frontier": Command("draw accuracy against length of evaluations", _frontier_arguments, _frontier),
+    "inspect": Command("show which tokens get the credit, and why", inspect_arguments, _inspect),
 }
 """Subcommands by name. Neither this table nor the parsers import torch or verl."""
 

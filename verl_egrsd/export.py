@@ -69,7 +69,7 @@ def export(
         if form == "adapter":
             _write_adapter(source, base, folder)
         else:
-            _merged_model(source, base).to(getattr(torch, dtype)).save_pretrained(folder)
+            merged_model(source, base).to(getattr(torch, dtype)).save_pretrained(folder)
         ignored = shutil.ignore_patterns(*_NOT_TOKENIZER)
         shutil.copytree(source.huggingface, folder, ignore=ignored, dirs_exist_ok=True)
         folder.rename(out)
@@ -85,7 +85,7 @@ def _write_adapter(source: Checkpoint, base: str, folder: Path) -> None:
     _lora_config(source, base).save_pretrained(folder)
 
 
-def _merged_model(source: Checkpoint, base: str) -> Any:
+def merged_model(source: Checkpoint, base: str) -> Any:
     """Return the model with whole weights in float32."""
     if source.own:
         config = AutoConfig.from_pretrained(source.huggingface)

@@ -15,6 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.training_run import TIME_LIMIT, train
 
+from verl_egrsd.microscope.aggregates import aggregate
+from verl_egrsd.microscope.dumped import read_run
+from verl_egrsd.microscope.pages import write_pages
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
 
 
@@ -52,24 +56,75 @@ def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one
             assert step_of_two[name] == pytest.approx(step_of_one[name], rel=1e-4), name
 
 
-def test_padding_rows_count_nowhere(start):
+@pytest.fixture(scope="module")
+def padded(start):
+    """Two steps of six rollouts on two mini-batches of four: verl adds two padding rows. They are dumped."""
     run = start(
         "data.train_batch_size=6",
         "actor_rollout_ref.actor.ppo_mini_batch_size=4",
         "actor_rollout_ref.actor.policy_loss.loss_mode=egrsd_ppo_clip",
         "trainer.total_training_steps=2",
         "trainer.save_freq=1",
+        "trainer.rollout_data_dir=rollouts",
     )
     assert run.returncode == 0, run.log[-3000:]
     assert len(run.steps) == 2
+    return run
+
+
+def test_padding_rows_count_nowhere(padded):
     tokens = 0
-    for number, metrics in enumerate(run.steps, start=1):
+    for number, metrics in enumerate(padded.steps, start=1):
         assert all(math.isfinite(metrics[name]) for name in metrics if name.startswith(("egrsd/", "actor/")))
         assert 6 * metrics["egrsd/correct"] == pytest.approx(round(6 * metrics["egrsd/correct"]), abs=1e-4)
         tokens += round(6 * metrics["egrsd/response_length/mean"])
-        state = json.loads((run.folder / f"global_step_{number}" / "egrsd.json").read_text())
+        state = json.loads((padded.folder / f"global_step_{number}" / "egrsd.json").read_text())
         assert state["advantage"]["count"] == 6 * number
         assert sum(state["quantiles"]["counts"]) == tokens
+
+
+def test_dumped_rollouts_are_those_that_the_metrics_summarise(padded):
+    for number, metrics in enumerate(padded.steps, start=1):
+        run = read_run(padded.folder / "rollouts" / f"{number}.parquet")
+        assert len(run.rollouts) == 6
+        found = aggregate(run)
+        lengths = [len(rollout.tokens) for rollout in run.rollouts]
+        summary = {
+            "response_length/mean": sum(lengths) / 6,
+            "reward/mean": sum(rollout.reward for rollout in run.rollouts) / 6,
+            "correct": sum(rollout.verdict == "correct" for rollout in run.rollouts) / 6,
+            "truncated": sum(rollout.truncated for rollout in run.rollouts) / 6,
+            "gate/share_at_floor": found.at_floor,
+            "weight/mean": found.weight_mass,
+            **{f"regime/{row.name}": row.share for row in found.regimes},
+        }
+        for name, value in summary.items():
+            assert value == pytest.approx(metrics[f"egrsd/{name}"], abs=1e-5), name
+        means = {"gate": "gate/mean", "ratio": "ratio/mean", "entropy": "teacher_entropy/mean"}
+        for name, metric in means.items():
+            values = [value for rollout in run.rollouts for value in getattr(rollout, name).tolist()]
+            assert sum(values) / len(values) == pytest.approx(metrics[f"egrsd/{metric}"], abs=1e-5), name
+        for rollout in run.rollouts:
+            assert rollout.credit == pytest.approx(rollout.advantage * rollout.ratio * rollout.gate, abs=1e-6)
+
+
+def test_dumped_rollouts_hold_both_prompts_and_the_text_that_verl_dumped(padded):
+    run = read_run(padded.folder / "rollouts")
+    assert [rollout.name for rollout in run.rollouts[5:7]] == ["step 1, rollout 5", "step 2, rollout 0"]
+    assert dict(run.facts)["rollouts from"] == "training, step 1 to 2"
+    stock = [
+        json.loads(line)
+        for number in (1, 2)
+        for line in (padded.folder / "rollouts" / f"{number}.jsonl").read_text().splitlines()
+    ]
+    outputs = {(row["gts"], row["output"]) for row in stock}
+    for rollout in run.rollouts:
+        text = "".join(rollout.tokens).removesuffix("<|im_end|>")
+        assert (rollout.ground_truth, text) in outputs
+        assert rollout.problem in rollout.student_prompt
+        assert "reference solution" in rollout.teacher_prompt
+        assert "reference solution" not in rollout.student_prompt
+    assert write_pages([run], padded.folder / "pages", limit=3).exists()
 
 
 @pytest.fixture(scope="module")

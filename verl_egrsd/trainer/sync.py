@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from verl_egrsd.reward import self_test
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.dataset import PrivilegedDataset
+from verl_egrsd.trainer.dump import dump_rollouts
 from verl_egrsd.trainer.estimators import completed_by_trainer
 from verl_egrsd.trainer.reported import ReportedTrainer
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
@@ -227,6 +229,21 @@ class EgrsdTrainer(ReportedTrainer):
         words, ngram = self.report.config.hesitation_words, self.report.config.ngram
         wording = wording_metrics(columns["responses"], mask, self.tokenizer, words=words, ngram=ngram)
         metrics.update(wording)
+        if self.config.trainer.get("rollout_data_dir") and self.egrsd.uses_teacher:
+            columns |= {"advantages": direction.expand_as(result.credit), **result._asdict()}
+            rows = {"reward": rewards, "truncated": truncated, "length": lengths}
+            self._dump_rollouts(batch, columns, rows)
+
+    def _dump_rollouts(self, batch: KVBatchMeta, columns: dict[str, Tensor], rows: dict[str, Tensor]) -> None:
+        """Write what this step knows about each token, for `verl-egrsd inspect`."""
+        facts = {
+            "step": self.global_steps,
+            "model": self.config.actor_rollout_ref.model.path,
+            "settings": asdict(self.egrsd),
+            "low": self.quantiles.quantile(self.egrsd.lock_quantile),
+            "high": self.quantiles.quantile(self.egrsd.fork_quantile),
+        }
+        dump_rollouts(self.config.trainer.rollout_data_dir, batch, self.tokenizer, columns, rows, facts)
 
     def _report_verdicts(self, batch: KVBatchMeta, correct: Tensor, metrics: dict) -> None:
         """Report why answers were right or wrong; a step without a right one is a warning."""

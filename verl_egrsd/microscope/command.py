@@ -1,0 +1,77 @@
+"""`verl-egrsd inspect`: from the command line to the pages."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from verl_egrsd.config import EgrsdConfig, TeacherConfig, build, resolve_egrsd
+from verl_egrsd.credit.checks import require
+from verl_egrsd.microscope.dumped import is_dump, read_run
+from verl_egrsd.microscope.pages import write_pages
+from verl_egrsd.microscope.rollout import Run
+from verl_egrsd.microscope.scored import Question, run_model
+
+
+def inspect(arguments: argparse.Namespace) -> Path:
+    """Write the pages and return the index.
+
+    Args:
+        arguments: those of :func:`verl_egrsd.microscope.arguments.add_arguments`.
+
+    Raises:
+        FileExistsError: when the folder to write exists.
+        FileNotFoundError: naming what is missing.
+        ValueError: for settings, data or sources that do not fit, with the remedy.
+    """
+    if arguments.out.exists():
+        # Known here already, before a model is asked for minutes.
+        raise FileExistsError(f"{arguments.out} exists already: remove it or choose another folder.")
+    require(arguments.rows >= 1, "--rows", arguments.rows, "1 or more")
+    sources = [source for source in (arguments.source, arguments.beside) if source is not None]
+    return write_pages([_run(source, arguments) for source in sources], arguments.out, arguments.rows)
+
+
+def _run(source: str, arguments: argparse.Namespace) -> Run:
+    if is_dump(Path(source)):
+        return read_run(Path(source))
+    if arguments.data is None:
+        raise ValueError(f"{source} is a model: name the parquet file with its questions (--data).")
+    return run_model(source, _question(arguments), _settings(arguments))
+
+
+def _question(arguments: argparse.Namespace) -> Question:
+    teacher = {
+        "template": arguments.template,
+        "enable_thinking": arguments.teacher_thinks,
+        "header": arguments.header,
+    }
+    same = (
+        "data",
+        "rows",
+        "responses",
+        "base",
+        "student_thinks",
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "device",
+    )
+    return Question(
+        **{name: getattr(arguments, name) for name in same},
+        teacher=build(TeacherConfig, teacher, "actor_rollout_ref.teacher"),
+    )
+
+
+def _settings(arguments: argparse.Namespace) -> EgrsdConfig:
+    given: dict[str, Any] = {}
+    for item in arguments.set:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"--set {item} is not allowed: write key=value, such as gamma=1.0.")
+        given[key] = yaml.safe_load(value)
+    return resolve_egrsd(arguments.estimator, given, max_response_length=arguments.max_response_length)

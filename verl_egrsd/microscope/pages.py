@@ -1,0 +1,191 @@
+"""The pages: one for each response, or for a pair of them, and an index with the aggregates.
+
+Every page holds its style, its script and its numbers, and asks nothing of a network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from verl_egrsd import __version__
+from verl_egrsd.credit import Regime
+from verl_egrsd.microscope.aggregates import Aggregates, aggregate
+from verl_egrsd.microscope.colours import QUANTITIES, scales
+from verl_egrsd.microscope.rollout import Rollout, Run, shown_window
+
+DIGITS = 6
+"""Significant digits of the numbers on a page."""
+BLOCK = 400
+"""Tokens after which a block ends with the line, and twice that at the latest. The browser lays out a block
+when it comes into sight: small blocks cost a layout in every frame, large ones a long one."""
+LINE = 100
+"""Characters of a line, to guess the height of a block that is not laid out yet."""
+LABELS = {
+    "entropy": "teacher entropy",
+    "lookahead": "lookahead entropy",
+    "gate_plain": "gate, plain",
+    "gate_lookahead": "gate, lookahead",
+    "gate": "gate in the credit",
+    "student_log_prob": "log p, student",
+    "teacher_log_prob": "log p, teacher",
+    "log_ratio": "log-ratio",
+    "ratio": "ratio",
+    "advantage": "advantage",
+    "credit": "credit",
+    "regime": "regime",
+}
+"""Arrays of a rollout that a page carries and shows for a token."""
+REGIME_NAMES = [regime.name.lower() for regime in Regime if regime != Regime.NONE]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of one rollout, or of one from each run.
+
+    Attributes:
+        file: name of the file.
+        panels: what stands side by side: name of the run and rollout.
+    """
+
+    file: str
+    panels: Sequence[tuple[Run, Rollout]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the index says about a run."""
+
+    run: Run
+    aggregates: Aggregates
+
+    @property
+    def window(self) -> int:
+        """Lookahead of the views, tokens."""
+        return shown_window(self.run.settings)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What the rollouts are, and the settings of the method."""
+        settings = [
+            (f"algorithm.egrsd.{key}", str(value)) for key, value in asdict(self.run.settings).items()
+        ]
+        return [*self.run.facts.items(), *settings]
+
+
+def write_pages(runs: Sequence[Run], out: Path, limit: int) -> Path:
+    """Write index and pages to a folder, which gets its name when it is complete.
+
+    Args:
+        runs: one run, or two that are shown side by side.
+        out: folder to write; it must not exist.
+        limit: most pages; the last rollouts get one. The aggregates are those of all rollouts.
+
+    Returns:
+        the index.
+
+    Raises:
+        FileExistsError: when `out` exists.
+        ValueError: for a run without a token.
+    """
+    if out.exists():
+        raise FileExistsError(f"{out} exists already: remove it or choose another folder.")
+    pages = [Page(f"rollout-{i:04}.html", panels) for i, panels in enumerate(_panels(runs, limit), start=1)]
+    summaries = [Summary(run, aggregate(run)) for run in runs]
+    environment, shared = _environment(), {"scales": scales(runs), "version": __version__}
+    rollout, index = (environment.get_template(f"{name}.html.jinja") for name in ("rollout", "index"))
+    files = ["", *(page.file for page in pages), ""]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:
+        folder = Path(unfinished) / out.name
+        folder.mkdir()
+        for page, before, after in zip(pages, files, files[2:], strict=False):
+            panels = [_panel(run, shown) for run, shown in page.panels]
+            text = rollout.render(panels=panels, before=before, after=after, **shared)
+            (folder / page.file).write_text(text, encoding="utf-8")
+        text = index.render(runs=summaries, pages=pages, top=partial(_top, summaries), **shared)
+        (folder / "index.html").write_text(text, encoding="utf-8")
+        folder.rename(out)
+    return out / "index.html"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("verl_egrsd.microscope"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"embedded": embedded, "verbatim": verbatim}
+    environment.globals |= {"quantities": QUANTITIES, "labels": LABELS, "regimes": REGIME_NAMES}
+    return environment
+
+
+def _top(summaries: Sequence[Summary], table: str, field: str) -> float:
+    """Largest value of a field in a table of all runs: their charts end there, so that they compare."""
+    return max(getattr(row, field) for summary in summaries for row in getattr(summary.aggregates, table))
+
+
+def verbatim(text: str) -> Markup:
+    """Text that a browser shows with every character; it would turn a carriage return into a line break."""
+    return escape(text).replace("\r", Markup("&#13;"))
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that may stand inside a script element, whatever texts it holds."""
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _panels(runs: Sequence[Run], limit: int) -> Sequence[Sequence[tuple[Run, Rollout]]]:
+    """Return what stands on each page: one rollout, or one of each run for the same problem."""
+    if len(runs) == 1:
+        return [((runs[0], rollout),) for rollout in runs[0].rollouts[-limit:]]
+    first, second = runs
+    partners: dict[str, deque[Rollout]] = defaultdict(deque)
+    for rollout in second.rollouts:
+        partners[rollout.problem].append(rollout)
+    pairs = [
+        ((first, rollout), (second, partners[rollout.problem].popleft()))
+        for rollout in first.rollouts
+        if partners[rollout.problem]
+    ]
+    if not pairs:
+        raise ValueError(f"{first.name} and {second.name} share no problem: compare runs on the same rows.")
+    return pairs[-limit:]
+
+
+def _panel(run: Run, rollout: Rollout) -> dict[str, Any]:
+    numbers = {name: _rounded(getattr(rollout, name)) for name in LABELS}
+    return {
+        "run": run,
+        "rollout": rollout,
+        "window": shown_window(run.settings),
+        "blocks": list(_blocks(rollout.tokens)),
+        "numbers": numbers,
+    }
+
+
+def _blocks(tokens: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield the tokens in blocks, each after a guess of its lines."""
+    start = 0
+    for end, token in enumerate(tokens, start=1):
+        length = end - start
+        if end == len(tokens) or (length >= BLOCK and "\n" in token) or length == 2 * BLOCK:
+            block = tokens[start:end]
+            yield sum(len(line) // LINE + 1 for line in "".join(block).split("\n")), block
+            start = end
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.{DIGITS}g}") for value in values.tolist()]

@@ -1,0 +1,145 @@
+"""What a model is asked: rows of a parquet file, and responses to them, given or sampled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.credit.checks import require
+
+Row = Mapping[str, Any]
+"""A row of the data, in the schema of training rows."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a model, and how.
+
+    Attributes:
+        data: parquet file in the schema of training rows.
+        rows: how many of its rows.
+        responses: column with responses (a dotted path), or a `samples.jsonl`; None has the student answer.
+        base: folder or hub id of the initial weights, which are the teacher's.
+        teacher: template, thinking flag and header of the privileged prompt.
+        student_thinks: thinking flag of the student's chat template.
+        temperature: of sampling, and of both sides' scores.
+        top_p: smallest set of tokens with this probability is sampled from.
+        top_k: most tokens that are sampled from.
+        seed: of sampling.
+        device: torch device.
+    """
+
+    data: Path
+    rows: int = 8
+    responses: str | None = None
+    base: str | None = None
+    teacher: TeacherConfig = field(default_factory=lambda: TeacherConfig(enable_thinking=True))
+    student_thinks: bool = False
+    temperature: float = 1.1
+    top_p: float = 0.95
+    top_k: int = 20
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, naming them.
+
+        Raises:
+            ValueError: for the first of them.
+        """
+        require(self.temperature > 0, "temperature", self.temperature, "positive")
+        require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
+        require(self.top_k >= 1, "top_k", self.top_k, "1 token or more")
+
+
+class Response(NamedTuple):
+    """Ids of a response, and whether it was cut at the cap."""
+
+    ids: list[int]
+    truncated: bool
+
+
+def rows_and_responses(question: Question) -> tuple[list[Row], list[tuple[str, bool]] | None]:
+    """Return the rows that are looked at and, where responses are given, text and truncation of each."""
+    if question.responses is None:
+        rows = list(islice(_stream(question.data), question.rows))
+        given = None
+    elif question.responses.endswith(".jsonl"):
+        samples = _samples(Path(question.responses))
+        answered = (row for row in _stream(question.data) if row["extra_info"].get("hash") in samples)
+        rows = list(islice(answered, question.rows))
+        given = [samples[row["extra_info"]["hash"]] for row in rows]
+    else:
+        rows = list(islice(_stream(question.data), question.rows))
+        given = [(_cell(row, question.responses), False) for row in rows]
+    if not rows:
+        raise ValueError(
+            f"{question.data} has no row to look at: with a samples.jsonl the rows need the extra_info.hash "
+            "that its lines name as problem."
+        )
+    return rows, given
+
+
+def _stream(data: Path) -> Iterator[Row]:
+    for group in pq.ParquetFile(data).iter_batches():
+        yield from group.to_pylist()
+
+
+def _samples(path: Path) -> dict[str, tuple[str, bool]]:
+    """Return the first sample of each problem: its text, and whether it was cut."""
+    samples: dict[str, tuple[str, bool]] = {}
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            sample = json.loads(line)
+            samples.setdefault(sample["problem"], (sample["text"], sample["finish_reason"] == "length"))
+    return samples
+
+
+def _cell(row: Row, path: str) -> str:
+    value: Any = row
+    for key in path.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            raise ValueError(
+                f"--responses {path} is no column of the data: name one of {', '.join(row)} (a dotted path "
+                "looks inside), or a samples.jsonl."
+            )
+        value = value[key]
+    return str(value)
+
+
+def encoded(tokenizer: Any, text: str, truncated: bool) -> Response:
+    """Encode a given response; an answer that was not cut ends its turn, as the sampled one did."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return Response(ids if truncated else [*ids, tokenizer.eos_token_id], truncated)
+
+
+@torch.no_grad()
+def generated(model: Any, prompts: Sequence[list[int]], question: Question, cap: int) -> list[Response]:
+    """Sample one answer to each prompt, at most `cap` tokens."""
+    ends = model.generation_config.eos_token_id
+    ends = {ends} if isinstance(ends, int) else set(ends)
+    responses = []
+    with torch.random.fork_rng():
+        torch.manual_seed(question.seed)
+        for prompt in tqdm(prompts, desc="Answering", unit="row"):
+            ids = torch.tensor([prompt], device=model.device)
+            answer = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=cap,
+                do_sample=True,
+                temperature=question.temperature,
+                top_p=question.top_p,
+                top_k=question.top_k,
+            )[0, len(prompt) :].tolist()
+            responses.append(Response(answer, truncated=answer[-1] not in ends))
+    return responses

@@ -1,0 +1,131 @@
+"""Rollouts of a model: rows of a parquet file, answered, judged and scored as the trainer would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import AutoTokenizer
+
+from verl_egrsd.config import EgrsdConfig
+from verl_egrsd.credit import length_shaped_reward
+from verl_egrsd.microscope.question import Question, Response, Row, encoded, generated, rows_and_responses
+from verl_egrsd.microscope.rollout import Measured, Run, credited
+from verl_egrsd.microscope.scoring import require_plain_head, score
+from verl_egrsd.microscope.text import token_texts
+from verl_egrsd.microscope.weights import Weights, find_weights
+from verl_egrsd.reward import Verdict, verify_answer
+from verl_egrsd.teacher.context import PrivilegedContext
+
+
+def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
+    """Answer rows with a model, or take given answers, and measure both sides on every token.
+
+    Args:
+        source: checkpoint, adapter, model folder or hub id.
+        question: rows, responses and prompts.
+        settings: the method's settings; `max_response_length` is the cap of the answers.
+
+    Raises:
+        ValueError: for rows or responses that are missing, or a response beyond the cap.
+        FileNotFoundError: naming the file that is missing.
+    """
+    weights = find_weights(source, question.base)
+    tokenizer = AutoTokenizer.from_pretrained(weights.tokenizer)
+    flags = {"enable_thinking": question.student_thinks}
+    context = PrivilegedContext.from_config(tokenizer, question.teacher, flags)
+    rows, given = rows_and_responses(question)
+    answers = None if given is None else [encoded(tokenizer, *response) for response in given]
+    scored = _both_sides(weights, context, rows, answers, question, settings.max_response_length)
+    verdicts = [_verdict(tokenizer, one.response, row) for one, row in zip(scored, rows, strict=True)]
+    rewards = length_shaped_reward(
+        torch.tensor([verdict.correct for verdict in verdicts]),
+        torch.tensor([len(one.response.ids) for one in scored]),
+        settings.max_response_length,
+        settings.length_beta,
+    )
+    running = weights.running_advantage(settings.warmup_steps, settings.warmup_baseline)
+    advantages = running.advantages(rewards)
+    batch = [
+        Measured(
+            name=f"row {row['extra_info'].get('index', i)}",
+            problem=row["prompt"][-1]["content"],
+            student_prompt=context.student_prompt_text(row["prompt"]),
+            teacher_prompt=context.teacher_prompt_text(row["prompt"], row),
+            ground_truth=str(row["reward_model"]["ground_truth"]),
+            verdict=verdicts[i].reason,
+            reward=rewards[i].item(),
+            truncated=one.response.truncated,
+            tokens=tuple(token_texts(tokenizer, one.response.ids)),
+            student_log_prob=one.student_log_prob.numpy(),
+            teacher_log_prob=one.teacher_log_prob.numpy(),
+            entropy=one.entropy.numpy(),
+            advantage=advantages[i].expand(len(one.response.ids)).numpy(),
+        )
+        for i, (row, one) in enumerate(zip(rows, scored, strict=True))
+    ]
+    return Run(
+        name=source,
+        settings=settings,
+        facts={
+            "rollouts from": question.responses or "the student, sampled here",
+            "teacher": weights.teacher_name,
+            "rows": f"{len(batch)} of {question.data}",
+            "temperature": f"{question.temperature:g}",
+            "thinking": f"student {question.student_thinks}, teacher {question.teacher.enable_thinking}",
+            "template": question.teacher.template,
+        },
+        rollouts=credited(batch, settings),
+    )
+
+
+class Scored(NamedTuple):
+    """A response and what both sides think of its tokens, (T,), nats."""
+
+    response: Response
+    student_log_prob: Tensor
+    teacher_log_prob: Tensor
+    entropy: Tensor
+
+
+def _both_sides(
+    weights: Weights,
+    context: PrivilegedContext,
+    rows: Sequence[Row],
+    answers: Sequence[Response] | None,
+    question: Question,
+    cap: int,
+) -> list[Scored]:
+    """Have the student answer, unless answers are given, and score them from both prompts."""
+    prompts = [context.student_prompt_ids(row["prompt"]) for row in rows]
+    model = weights.student().to(question.device)
+    responses = generated(model, prompts, question, cap) if answers is None else answers
+    student = _scores(model, prompts, responses, question.temperature, "Scoring as student")
+    if weights.teacher is not None:
+        del model  # before the next one is loaded
+        model = weights.teacher().to(question.device)
+    prompts = [context.teacher_prompt_ids(row["prompt"], row) for row in rows]
+    teacher = _scores(model, prompts, responses, question.temperature, "Scoring as teacher")
+    return [
+        Scored(response, log_prob, *both)
+        for response, (log_prob, _), both in zip(responses, student, teacher, strict=True)
+    ]
+
+
+def _scores(
+    model: Any, prompts: Sequence[list[int]], responses: Sequence[Response], temperature: float, label: str
+) -> list[tuple[Tensor, Tensor]]:
+    require_plain_head(model)
+    pairs = list(zip(prompts, responses, strict=True))
+    return [
+        score(model, prompt, response.ids, temperature)
+        for prompt, response in tqdm(pairs, desc=label, unit="row")
+    ]
+
+
+def _verdict(tokenizer: Any, response: Response, row: Row) -> Verdict:
+    text = tokenizer.decode(response.ids, skip_special_tokens=True)
+    return verify_answer(text, str(row["reward_model"]["ground_truth"]))

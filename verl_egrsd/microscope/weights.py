@@ -1,0 +1,101 @@
+"""Whose tokens are looked at: student and teacher from a checkpoint, an adapter or a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftModel
+from transformers import AutoModelForCausalLM
+
+from verl_egrsd.checkpoint import read_checkpoint
+from verl_egrsd.credit import RunningAdvantage
+from verl_egrsd.export import merged_model
+
+STATE_FILE = "egrsd.json"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Student and teacher, loaded when they are asked for: on a small machine one fits at a time.
+
+    Attributes:
+        tokenizer: folder or hub id of the tokenizer.
+        student: loads the student, float32, adapter merged.
+        teacher: loads the teacher; None where the student's own weights are the initial ones.
+        teacher_name: where the teacher comes from, for the reader.
+        state: what the trainer noted in the checkpoint, {} elsewhere.
+    """
+
+    tokenizer: str
+    student: Callable[[], Any]
+    teacher: Callable[[], Any] | None
+    teacher_name: str
+    state: dict[str, Any]
+
+    def running_advantage(self, warmup_steps: int, warmup_baseline: float) -> RunningAdvantage:
+        """The running baseline of the checkpoint; a fresh one, in its warm-up, elsewhere."""
+        running = RunningAdvantage(warmup_steps, warmup_baseline)
+        if self.state:
+            running.load_state_dict(self.state["advantage"])
+        return running
+
+
+def find_weights(source: str, base: str | None) -> Weights:
+    """Say how student and teacher are loaded.
+
+    Args:
+        source: checkpoint folder `global_step_N`, peft adapter folder, model folder or hub id.
+        base: folder or hub id of the initial weights, which are the teacher's; None takes what checkpoint or
+            adapter note, and the model itself where nothing is noted.
+
+    Raises:
+        FileNotFoundError: naming the file that a checkpoint lacks.
+        ValueError: for a checkpoint that notes no base model.
+    """
+    folder = Path(source)
+    if folder.name == "actor" or (folder / "actor").is_dir():
+        return _checkpoint(folder, base)
+    if (folder / "adapter_config.json").exists():
+        return _adapter(source, base)
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise FileNotFoundError(
+            f"{folder} is no model, adapter, checkpoint or folder of dumped rollouts: it has no config.json, "
+            "adapter_config.json, actor or *.parquet."
+        )
+    teacher = None if base is None else lambda: _load(base)
+    return Weights(source, lambda: _load(source), teacher, base or "the model itself", {})
+
+
+def _checkpoint(folder: Path, base: str | None) -> Weights:
+    source = read_checkpoint(folder)
+    initial = base or source.base_model
+    if not initial:
+        raise ValueError(f"{folder} notes no base model: name the one it was trained from (--base).")
+    note = source.huggingface.parents[1] / STATE_FILE
+    return Weights(
+        tokenizer=str(source.huggingface),
+        student=lambda: merged_model(source, initial).eval(),
+        teacher=lambda: _load(initial),
+        teacher_name=initial,
+        state=json.loads(note.read_text()) if note.exists() else {},
+    )
+
+
+def _adapter(source: str, base: str | None) -> Weights:
+    initial = base or PeftConfig.from_pretrained(source).base_model_name_or_path
+    return Weights(
+        tokenizer=source,
+        student=lambda: PeftModel.from_pretrained(_load(initial), source).merge_and_unload(),
+        teacher=lambda: _load(initial),
+        teacher_name=initial,
+        state={},
+    )
+
+
+def _load(path: str) -> Any:
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
