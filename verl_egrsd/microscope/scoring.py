@@ -9,9 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LOGITS_BYTES = 256 * 2**20
-"""Size of one float32 buffer of logits: Qwen3's vocabulary of 151,936 rows takes 0.58 MiB per token, and an
-entropy holds three such buffers."""
+from verl_egrsd.teacher.scorer import score_tokens
 
 PROBE = 8
 """Tokens that are tried for a plain head; several, since that of the padding may be a zero vector."""
@@ -23,7 +21,7 @@ def score(
 ) -> tuple[Float[Tensor, " tokens"], Float[Tensor, " tokens"]]:
     """Score a response after a prompt in one forward pass; both results are in nats, float32, on the CPU.
 
-    Only the rows of the response meet the vocabulary, a chunk at a time.
+    Only the rows of the response meet the vocabulary, a block at a time.
 
     Args:
         model: causal language model of transformers in float32 that :func:`require_plain_head` accepts.
@@ -37,19 +35,9 @@ def score(
     ids = torch.tensor([[*prompt, *response]], device=model.device)
     hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0, len(prompt) - 1 : -1]
     head, sampled = model.get_output_embeddings(), ids[0, len(prompt) :]
-    chunk = max(1, LOGITS_BYTES // (4 * head.weight.shape[0]))
-    parts = [
-        _log_prob_and_entropy(head(rows) / temperature, tokens)
-        for rows, tokens in zip(hidden.split(chunk), sampled.split(chunk), strict=True)
-    ]
-    log_prob, entropy = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+    scores = score_tokens(hidden, head.weight, sampled, temperature=temperature, bias=head.bias)
+    log_prob, entropy = (column.cpu() for column in scores)
     return log_prob, entropy
-
-
-def _log_prob_and_entropy(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    log_probs = logits.float().log_softmax(dim=-1)
-    sampled = log_probs.gather(1, tokens[:, None]).squeeze(1)
-    return sampled, -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
 @torch.no_grad()
