@@ -156,6 +156,7 @@ def running_engine(
         RuntimeError: from vLLM, for instance when the GPU's memory is too small.
     """
     vllm = quiet_vllm()
+    from vllm.platforms import current_platform
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -171,6 +172,9 @@ def running_engine(
     }
     if options.max_num_seqs is not None:
         arguments["max_num_seqs"] = options.max_num_seqs
+    if current_platform.is_cpu():
+        # Between parts of a prompt vLLM turns the sample's generator back, which torch cannot do here.
+        arguments["enable_chunked_prefill"] = False
     if servable.adapter:
         arguments |= {"enable_lora": True, "max_lora_rank": _lora_limit(servable.rank)}
     # The usage decides vLLM's defaults: those for many prompts at once, not those of a server.

@@ -166,7 +166,13 @@ async def _draw(
             )
             bar.update()
 
-        await asyncio.gather(*map(draw, tasks))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in tasks:
+                    group.create_task(draw(task))
+        except BaseExceptionGroup as errors:
+            # When vLLM ends, all that was under way fails alike: one of the errors says it.
+            raise errors.exceptions[0] from None
 
 
 def _versions() -> dict[str, Any]:
