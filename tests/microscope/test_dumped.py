@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.synthetic_run import synthetic_run, words
 
+from verl_egrsd import cli
 from verl_egrsd.microscope.dumped import METADATA_KEY, SCHEMA, is_dump, read_run
 
 RUN = synthetic_run([words(40), words(25, seed=1)])
@@ -69,3 +70,8 @@ def test_runs_with_different_settings_do_not_mix(tmp_path):
 def test_a_parquet_file_of_problems_is_no_dump(data_path):
     with pytest.raises(ValueError, match=r"holds no rollouts .*trainer.rollout_data_dir.*--data"):
         read_run(data_path)
+
+
+def test_a_file_that_is_gone_is_named(tmp_path, capsys):
+    assert cli.main(["inspect", str(tmp_path / "9.parquet"), "--out", str(tmp_path / "out")]) == 1
+    assert f"{tmp_path}/9.parquet" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def padded(start):
         "actor_rollout_ref.actor.policy_loss.loss_mode=egrsd_ppo_clip",
         "trainer.total_training_steps=2",
         "trainer.save_freq=1",
-        "trainer.rollout_data_dir=rollouts",
+        "trainer.rollout_data_dir=${trainer.default_local_dir}/rollouts",
     )
     assert run.returncode == 0, run.log[-3000:]
     assert len(run.steps) == 2

@@ -53,7 +53,7 @@ SCHEMA = pa.schema(
 
 def is_dump(path: Path) -> bool:
     """Whether a path is a parquet file, or a folder of them."""
-    return path.suffix == ".parquet" if path.is_file() else any(path.glob("*.parquet"))
+    return path.suffix == ".parquet" or any(path.glob("*.parquet"))
 
 
 def read_run(path: Path) -> Run:
@@ -62,7 +62,7 @@ def read_run(path: Path) -> Run:
     Raises:
         ValueError: for a file that the trainer did not write, or files of runs with different settings.
     """
-    files = [path] if path.is_file() else list(path.glob("*.parquet"))
+    files = list(path.glob("*.parquet")) if path.is_dir() else [path]
     dumps = sorted(((_facts(file), file) for file in files), key=lambda dump: dump[0]["step"])
     settings = dumps[-1][0]["settings"]
     for facts, file in dumps:

@@ -1,0 +1,44 @@
+"""The ends of the colours hold all values, and are the same for all that is compared."""
+
+import numpy as np
+import pytest
+from support.synthetic_run import synthetic_run, words
+
+from verl_egrsd.microscope.colours import QUANTITIES, scales
+
+RUNS = [synthetic_run([words(300)]), synthetic_run([words(200, seed=1)], seed=3, gamma=0.3)]
+VALUES = {
+    quantity.key: np.concatenate([getattr(run.rollouts[0], quantity.key) for run in RUNS])
+    for quantity in QUANTITIES
+}
+
+
+def test_the_two_entropies_share_one_scale_from_zero_to_the_largest():
+    found = scales(RUNS)
+    assert found["lookahead"] == found["entropy"]
+    assert (found["entropy"]["low"], found["entropy"]["high"]) == (0, pytest.approx(VALUES["entropy"].max()))
+
+
+@pytest.mark.parametrize(("key", "centre"), [("ratio", 1), ("credit", 0), ("log_ratio", 0)])
+def test_diverging_colours_reach_as_far_on_both_sides(key, centre):
+    scale, distance = scales(RUNS)[key], abs(VALUES[key].astype(float) - centre)
+    assert scale["high"] - centre == pytest.approx(centre - scale["low"])
+    beyond = (distance > scale["high"] - centre + 1e-9).mean()
+    assert 0 < beyond <= 0.01 if key == "log_ratio" else beyond == 0
+
+
+def test_the_gates_of_the_curve_end_at_one():
+    gates = scales(RUNS)["gates"]
+    lowest = min(run.rollouts[0].gate_plain.min() for run in RUNS)
+    assert (gates["low"], gates["high"]) == (pytest.approx(lowest), 1)
+    assert lowest <= VALUES["gate"].min() == pytest.approx(scales(RUNS)["gate"]["low"])
+
+
+def test_a_run_without_any_spread_still_has_scales():
+    flat = synthetic_run([["a"]])
+    rollout = flat.rollouts[0]
+    for values in (rollout.entropy, rollout.credit, rollout.student_log_prob, rollout.teacher_log_prob):
+        values[:] = 0
+    rollout.ratio[:] = 1
+    for key in ("entropy", "credit", "log_ratio", "ratio"):
+        assert scales([flat])[key]["low"] < scales([flat])[key]["high"], key
