@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -119,8 +118,6 @@ def evaluate(
                 raise InterruptedError(
                     f"interrupted after {len(log.done)} of {len(tasks)} samples: the same command goes on."
                 ) from None
-            # What the event loop held goes now: vLLM's engine cannot end while the interpreter does.
-            gc.collect()
     return write_summary(out)
 
 
