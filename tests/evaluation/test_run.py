@@ -148,7 +148,7 @@ def test_a_lora_checkpoint_answers_as_its_merged_weights_do(tmp_path, model, dat
     Evaluation(tmp_path, saved, "--benchmarks", data, "--out", out, *sampling).run()
     found = {sample.index: sample.text for sample in read_samples(out / "samples.jsonl")}
     assert [found[index] for index in range(PROBLEMS)] == expected
-    assert (out / "model" / "adapter_model.safetensors").exists()
+    assert (out / "exported_model" / "adapter_model.safetensors").exists()
 
 
 def greedy(model, tokenizer_folder, data):

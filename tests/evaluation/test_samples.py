@@ -100,8 +100,19 @@ FACTS = {
 }
 
 
+def test_before_the_first_sample_settings_may_change_and_the_model_may_not(tmp_path):
+    def facts(model, temperature):
+        return {"identity": {"model": {"sha256": model}, "settings": {"temperature": temperature}}}
+
+    begin_or_resume(tmp_path, facts("a", 1.0))
+    assert begin_or_resume(tmp_path, facts("a", 0.6))["identity"]["settings"] == {"temperature": 0.6}
+    with pytest.raises(ValueError, match=r"model\.sha256 is 'b', but .* with 'a'"):
+        begin_or_resume(tmp_path, facts("b", 0.6))
+
+
 def test_the_same_settings_resume_whatever_the_run_is_called(tmp_path):
     begin_or_resume(tmp_path, FACTS)
+    write_all(tmp_path)
     assert begin_or_resume(tmp_path, FACTS | {"name": "b"})["name"] == "a"
     assert read_settings(tmp_path)["identity"] == FACTS["identity"]
 
@@ -123,6 +134,7 @@ def test_the_same_settings_resume_whatever_the_run_is_called(tmp_path):
 )
 def test_other_settings_are_refused_with_key_both_values_and_remedy(tmp_path, identity, message):
     begin_or_resume(tmp_path, FACTS)
+    write_all(tmp_path)
     with pytest.raises(ValueError, match=message):
         begin_or_resume(tmp_path, {"identity": FACTS["identity"] | identity})
 

@@ -185,6 +185,8 @@ def running_engine(
         yield Engine(engine, settings, servable.adapter)
     finally:
         engine.shutdown()
+        # Some import in vLLM's start keeps this frame alive, and an engine must not end with the interpreter.
+        del engine
 
 
 def _lora_limit(rank: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ from verl_egrsd.reward import VerdictPool, self_test
 
 VERDICT_PROCESSES = 2
 """Processes that judge answers; each judges some hundred answers a second."""
-EXPORTED = "model"
+EXPORTED = "exported_model"
 """Folder beside the samples that a checkpoint is exported into."""
 PACKAGES = ("verl_egrsd", "torch", "transformers", "math-verify", "numpy")
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -101,14 +100,16 @@ def evaluate(
         "versions": _versions(),
     }
     described = {"name": name or out.resolve().name, "model": model, "base": source.base and str(source.base)}
-    begin_or_resume(out, {**described, "date": date.today().isoformat(), "identity": identity})
+    facts = {**described, "date": date.today().isoformat(), "identity": identity}
     tasks = [
         Task(benchmark, problem, sample)
         for benchmark, problems in benchmarks.items()
         for problem in problems
         for sample in range(settings.samples_for(benchmark))
     ]
+    out.mkdir(parents=True, exist_ok=True)
     with SampleLog(out) as log:
+        begin_or_resume(out, facts)
         missing = [task for task in tasks if task.key not in log.done]
         if missing:
             self_test()
@@ -119,8 +120,6 @@ def evaluate(
                 raise InterruptedError(
                     f"interrupted after {len(log.done)} of {len(tasks)} samples: the same command goes on."
                 ) from None
-            # What the event loop held goes now: vLLM's engine cannot end while the interpreter does.
-            gc.collect()
     return write_summary(out)
 
 

@@ -133,6 +133,8 @@ def read_samples(path: Path) -> Iterator[Sample]:
 def begin_or_resume(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write `settings.json`, or check that an earlier run's has the same identity; return what it holds.
 
+    A run that ended before its first sample may begin anew with other settings, but not with another model.
+
     Args:
         folder: folder of the run; made when it is missing.
         facts: what to write; `facts["identity"]` is what the samples depend on.
@@ -141,7 +143,7 @@ def begin_or_resume(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: naming the first setting that differs, both values and the remedy.
     """
     path = folder / SETTINGS
-    if not path.exists():
+    if not path.exists() or _may_begin_anew(folder, facts):
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".partial")
         unfinished.write_text(json.dumps({"schema": SCHEMA, **facts}, indent=1) + "\n", encoding="utf-8")
@@ -177,6 +179,13 @@ def _whole_lines(path: Path) -> int:
     """Return the number of bytes up to the last newline."""
     with path.open("rb") as file:
         return sum(len(line) for line in file if line.endswith(b"\n"))
+
+
+def _may_begin_anew(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """Return whether the same model has not drawn any sample yet, so that other settings mix nothing."""
+    samples = folder / SAMPLES
+    untouched = not samples.exists() or os.path.getsize(samples) == 0
+    return untouched and read_settings(folder)["identity"].get("model") == facts["identity"].get("model")
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
