@@ -100,6 +100,8 @@ def _both_sides(
     cap: int,
 ) -> list[Scored]:
     """Have the student answer, unless answers are given, and score them from both prompts."""
+    # Both first: a row without a reference is refused before a model is asked for minutes.
+    teacher_prompts = [context.teacher_prompt_ids(row["prompt"], row) for row in rows]
     prompts = [context.student_prompt_ids(row["prompt"]) for row in rows]
     model = weights.student().to(question.device)
     responses = generated(model, prompts, question, cap) if answers is None else answers
@@ -107,8 +109,7 @@ def _both_sides(
     if weights.teacher is not None:
         del model  # before the next one is loaded
         model = weights.teacher().to(question.device)
-    prompts = [context.teacher_prompt_ids(row["prompt"], row) for row in rows]
-    teacher = _scores(model, prompts, responses, question.temperature, "Scoring as teacher")
+    teacher = _scores(model, teacher_prompts, responses, question.temperature, "Scoring as teacher")
     return [
         Scored(response, log_prob, *both)
         for response, (log_prob, _), both in zip(responses, student, teacher, strict=True)
