@@ -47,9 +47,9 @@ def data_path(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium."""
+    """Headless Chromium; ends with the module, since its event loop would keep others from theirs."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine (apt-get install chromium)")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

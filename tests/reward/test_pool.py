@@ -115,7 +115,8 @@ from verl_egrsd.reward import VerdictPool
 pool = VerdictPool(2, time_limit=3)
 pool.verify_one("\\\\boxed{1}", "2")
 threading.Thread(target=pool.verify_one, args=("\\\\boxed{9^{9^{9^{9}}}}", "5"), daemon=True).start()
-pool.verify_one("\\\\boxed{1}", "2")
+while len(pool._all) < 2:
+    pool.verify_one("\\\\boxed{1}", "2")
 print("READY", flush=True)
 sys.stdin.read()
 """
