@@ -18,6 +18,7 @@ from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.estimators import completed_by_trainer, length_shaped_estimator
 from verl_egrsd.trainer.losses import egrsd_loss
+from verl_egrsd.trainer.prompts import teacher_prompts
 from verl_egrsd.trainer.sync import EgrsdTrainer
 
 THINKING = {"enable_thinking": True}
@@ -67,7 +68,7 @@ def batch(context: PrivilegedContext, monkeypatch: pytest.MonkeyPatch) -> Simple
 
 
 def test_a_privileged_prompt_is_built_once_per_problem_and_not_once_per_rollout(trainer, batch, context):
-    prompts = trainer._teacher_prompts(batch)
+    prompts = teacher_prompts(batch, trainer.context)
     assert set(trainer.context.built.values()) == {1}
     assert len(trainer.context.built) == 2
     row = {name: batch.data[name][1] for name in ("extra_info", "reward_model")}
@@ -82,7 +83,7 @@ def test_a_rollout_that_did_not_start_from_the_rendered_prompt_is_refused_by_row
     prompts[1] = prompts[1][3:]
     batch.data["prompts"] = queue.jagged(prompts)
     with pytest.raises(RuntimeError, match=r"row 1 did not start from the rendered prompt: .*truncated"):
-        trainer._teacher_prompts(batch)
+        teacher_prompts(batch, trainer.context)
 
 
 def test_a_score_that_is_not_finite_names_the_column_and_the_prompt(trainer, batch):

@@ -70,6 +70,7 @@ def test_the_rehearsal_trains_twelve_steps_validates_before_and_after_and_leaves
     assert [step for step, _ in report["curves"]["val-core/rehearsal/sums/acc/mean@1"]] == [0, 12]
     assert not report["not_measured"]
     assert (rehearsal.folder / "report.html").exists()
+    assert (rehearsal.folder / "curves.png").stat().st_size > 10_000
     assert "validation rehearsal/sums" in rehearsal.summary
     assert not list((rehearsal.folder / "checkpoints").glob("**/*.safetensors"))
 

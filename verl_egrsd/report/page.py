@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from verl_egrsd.report.curves import VALIDATION, curves, draw
+from matplotlib.figure import Figure
+
+from verl_egrsd.report.curves import VALIDATION, curves
 from verl_egrsd.report.health import examine
 from verl_egrsd.report.history import Steps, json_number, training_steps
 from verl_egrsd.report.settings import Thresholds
@@ -45,8 +47,8 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
     }
 
 
-def page(report: Mapping[str, Any], steps: Steps) -> str:
-    """Return the page of :func:`facts`; the picture is drawn from the steps."""
+def page(report: Mapping[str, Any], picture: Figure) -> str:
+    """Return the page of :func:`facts` with the picture of its curves."""
     validation = {name: curve for name, curve in report["curves"].items() if name.startswith(VALIDATION)}
     validated = sorted({step for curve in validation.values() for step, _ in curve})
     return fill(
@@ -57,5 +59,5 @@ def page(report: Mapping[str, Any], steps: Steps) -> str:
         validated=validated,
         validation={name.removeprefix(VALIDATION): dict(curve) for name, curve in validation.items()},
         settings=json.dumps(report["settings"], indent=1, ensure_ascii=False),
-        picture=inline(render(draw(steps), "svg")),
+        picture=inline(render(picture, "svg")),
     )

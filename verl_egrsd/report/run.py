@@ -11,11 +11,13 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from verl_egrsd.report.curves import draw
 from verl_egrsd.report.history import History
 from verl_egrsd.report.page import facts, page
 from verl_egrsd.report.settings import ReportConfig
+from verl_egrsd.visuals import render
 
-STEPS_FILE, JSON_FILE, HTML_FILE = "report.jsonl", "report.json", "report.html"
+STEPS_FILE, JSON_FILE, HTML_FILE, PNG_FILE = "report.jsonl", "report.json", "report.html", "curves.png"
 PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueue", "tensordict", "numpy")
 """What a run depends on; the rollout engine is added under its own name."""
 
@@ -41,11 +43,12 @@ class RunReport:
             self.write()
 
     def write(self) -> None:
-        """Write report.json and report.html; each replaces the one before in one go."""
+        """Write report.json, report.html and curves.png; each replaces the one before in one go."""
         report = facts(self.run, self.history.steps, self.config.thresholds)
-        text = json.dumps(report, indent=1, ensure_ascii=False)
-        _replace(self.folder / JSON_FILE, text)
-        _replace(self.folder / HTML_FILE, page(report, self.history.steps))
+        picture = draw(self.history.steps)
+        _replace(self.folder / JSON_FILE, json.dumps(report, indent=1, ensure_ascii=False).encode())
+        _replace(self.folder / HTML_FILE, page(report, picture).encode())
+        _replace(self.folder / PNG_FILE, render(picture, "png"))
 
 
 def describe(
@@ -76,7 +79,7 @@ def _file(path: Path) -> dict[str, Any]:
     return {"file": str(path), "bytes": path.stat().st_size, "sha256": digest}
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(content)
     temporary.replace(path)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import datasets
+from omegaconf import DictConfig
 from tqdm import tqdm
-from verl.utils.dataset.rl_dataset import RLHFDataset
+from verl.utils.dataset.rl_dataset import RLHFDataset, get_dataset_class
 
 from verl_egrsd.config import TeacherConfig, build
 from verl_egrsd.preflight import plain
@@ -143,4 +144,17 @@ def _require_reference_column(dataframe: datasets.Dataset, teacher: TeacherConfi
             f"the training parquet has no {outer}.{inner}, which the teacher's template {teacher.template!r} "
             f"shows; columns found: {', '.join(plain + found)}. Write it with data_prep, or rename your "
             "column."
+        )
+
+
+def use_privileged_dataset(config: DictConfig) -> None:
+    """Have verl build our data set, through the setting that it has for that."""
+    custom = config.data.custom_cls
+    if custom.path is None:
+        custom.path, custom.name = "pkg://verl_egrsd.trainer.dataset", PrivilegedDataset.__name__
+        return
+    if not issubclass(get_dataset_class(config.data), PrivilegedDataset):
+        raise ValueError(
+            f"data.custom_cls={custom.path}:{custom.name} does not check the privileged prompts: derive it "
+            "from verl_egrsd.trainer.dataset.PrivilegedDataset."
         )

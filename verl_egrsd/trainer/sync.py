@@ -34,9 +34,10 @@ from verl_egrsd.preflight import TRAINER, lora_rank, plain, preflight
 from verl_egrsd.reward import self_test
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
-from verl_egrsd.trainer.dataset import PrivilegedDataset
+from verl_egrsd.trainer.dataset import use_privileged_dataset
 from verl_egrsd.trainer.dump import dump_rollouts
 from verl_egrsd.trainer.estimators import completed_by_trainer
+from verl_egrsd.trainer.prompts import teacher_prompts
 from verl_egrsd.trainer.reported import ReportedTrainer
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
 from verl_egrsd.wording import wording_metrics
@@ -72,7 +73,7 @@ class EgrsdTrainer(ReportedTrainer):
             config.data.egrsd_teacher = (
                 plain(config.actor_rollout_ref.teacher) if self.egrsd.uses_teacher else None
             )
-        _use_privileged_dataset(config)
+        use_privileged_dataset(config)
         super().__init__(config)
         if get_device_name() == "cpu":
             self.replay_buffer.poll_interval = CPU_POLL_SECONDS
@@ -136,7 +137,7 @@ class EgrsdTrainer(ReportedTrainer):
 
     def _compute_teacher_log_prob(self, batch: KVBatchMeta, metrics: dict) -> None:
         """Write `teacher_prompts`, then have the workers write `teacher_log_prob` and `teacher_entropy`."""
-        prompts = self._teacher_prompts(batch)
+        prompts = teacher_prompts(batch, self.context)
         self.longest_teacher_prompt = max(len(ids) for ids in prompts)
         queue.write(batch, {"teacher_prompts": queue.jagged(prompts)})
         longest = self.longest_teacher_prompt + self.config.data.max_response_length
@@ -160,35 +161,6 @@ class EgrsdTrainer(ReportedTrainer):
             else (section.ref.log_prob_max_token_len_per_gpu)
         )
 
-    def _teacher_prompts(self, batch: KVBatchMeta) -> list[Tensor]:
-        """Build the privileged prompt once per problem; padding rows get a prompt of one token."""
-        data = queue.read(batch, ("uid", "raw_prompt", "extra_info", "reward_model", "prompts"))
-        uids, messages, extra, reward = (
-            queue.rows(data[name]) for name in ("uid", "raw_prompt", "extra_info", "reward_model")
-        )
-        prompts, real = data["prompts"].unbind(), queue.real_rows(batch)
-        built: dict[str, Tensor] = {}
-        for i, uid in enumerate(uids):
-            if uid in built:
-                continue
-            if not real[i]:
-                built[uid] = prompts[i][:1]
-                continue
-            row = {"extra_info": extra[i], "reward_model": reward[i]}
-            self._require_same_prompt(messages[i], prompts[i], row)
-            built[uid] = torch.tensor(self.context.teacher_prompt_ids(messages[i], row))
-        return [built[uid] for uid in uids]
-
-    def _require_same_prompt(self, messages: list[dict], prompt: Tensor, row: dict) -> None:
-        """The teacher's prompt is built like the student's; so the student's must be what we would build."""
-        if self.context.student_prompt_ids(messages) != prompt.tolist():
-            raise RuntimeError(
-                f"the rollout of row {(row['extra_info'] or {}).get('index', '?')} did not start from the "
-                f"rendered prompt: it has {len(prompt)} tokens, the chat template gives "
-                f"{len(self.context.student_prompt_ids(messages))}. It was truncated "
-                "(data.max_prompt_length) or built by another agent loop or chat template."
-            )
-
     def _credit_tokens(self, batch: KVBatchMeta, metrics: dict) -> None:
         """Write A * ratio * gate in place of the advantages; padding rows get zeros."""
         teacher_fields = ("teacher_log_prob", "teacher_entropy") if self.egrsd.uses_teacher else ()
@@ -204,16 +176,7 @@ class EgrsdTrainer(ReportedTrainer):
         credit[real] = result.credit
         queue.write(batch, {"advantages": response_to_nested(credit, nested_mask)})
         self._step_rewards = rewards
-        last = columns["responses"].gather(1, (lengths - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
-        at_cap = lengths >= self.config.data.max_response_length
-        truncated = at_cap & ~torch.isin(last, self.end_token_ids)
-        if truncated.float().mean() > TOO_MANY_TRUNCATED:
-            logger.warning(
-                "%d of %d rollouts were cut at data.max_response_length=%d: hardly anything can be "
-                "learned. Raise it, or let the student think less "
-                "(data.apply_chat_template_kwargs.enable_thinking=False).",
-                *(int(truncated.sum()), len(truncated), self.config.data.max_response_length),
-            )
+        truncated = self._truncated(columns["responses"], lengths)
         correct = columns["rm_scores"].sum(dim=1) > 0
         self._report_verdicts(batch, correct, metrics)
         metrics.update(
@@ -233,6 +196,20 @@ class EgrsdTrainer(ReportedTrainer):
             columns |= {"advantages": direction.expand_as(result.credit), **result._asdict()}
             rows = {"reward": rewards, "truncated": truncated, "length": lengths}
             self._dump_rollouts(batch, columns, rows)
+
+    def _truncated(self, responses: Tensor, lengths: Tensor) -> Tensor:
+        """Return which rollouts end at the cap without an end token; nearly all of them are a warning."""
+        last = responses.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
+        at_cap = lengths >= self.config.data.max_response_length
+        truncated = at_cap & ~torch.isin(last, self.end_token_ids)
+        if truncated.float().mean() > TOO_MANY_TRUNCATED:
+            logger.warning(
+                "%d of %d rollouts were cut at data.max_response_length=%d: hardly anything can be "
+                "learned. Raise it, or let the student think less "
+                "(data.apply_chat_template_kwargs.enable_thinking=False).",
+                *(int(truncated.sum()), len(truncated), self.config.data.max_response_length),
+            )
+        return truncated
 
     def _dump_rollouts(self, batch: KVBatchMeta, columns: dict[str, Tensor], rows: dict[str, Tensor]) -> None:
         """Write what this step knows about each token, for `verl-egrsd inspect`."""
@@ -264,9 +241,8 @@ class EgrsdTrainer(ReportedTrainer):
         advantages = columns["advantages"]
         if self.config.algorithm.adv_estimator not in ESTIMATORS:
             return columns["rm_scores"].sum(dim=1), advantages
-        rewards = advantages.amax(
-            dim=1
-        )  # the estimator put the reward, never negative, on every response token
+        # The estimator put the reward, never negative, on every response token.
+        rewards = advantages.amax(dim=1)
         return rewards, self.running_advantage.advantages(rewards).unsqueeze(1)
 
     def _token_credit(
@@ -337,18 +313,3 @@ class EgrsdTrainer(ReportedTrainer):
         state = json.loads((folder / STATE_FILE).read_text())
         self.running_advantage.load_state_dict(state["advantage"])
         self.quantiles.load_state_dict(state["quantiles"])
-
-
-def _use_privileged_dataset(config: DictConfig) -> None:
-    """Have verl build our data set, through the setting that it has for that."""
-    custom = config.data.custom_cls
-    if custom.path is None:
-        custom.path, custom.name = "pkg://verl_egrsd.trainer.dataset", PrivilegedDataset.__name__
-        return
-    from verl.utils.dataset.rl_dataset import get_dataset_class
-
-    if not issubclass(get_dataset_class(config.data), PrivilegedDataset):
-        raise ValueError(
-            f"data.custom_cls={custom.path}:{custom.name} does not check the privileged prompts: derive it "
-            "from verl_egrsd.trainer.dataset.PrivilegedDataset."
-        )

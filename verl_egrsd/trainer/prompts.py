@@ -1,0 +1,45 @@
+"""The teacher's prompts of a batch, one per problem, from the rows that came back with the rollouts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transfer_queue import KVBatchMeta
+
+from verl_egrsd.teacher.context import PrivilegedContext
+from verl_egrsd.trainer import queue
+
+
+def teacher_prompts(batch: KVBatchMeta, context: PrivilegedContext) -> list[Tensor]:
+    """Return the ids of each row's privileged prompt; padding rows get a prompt of one token.
+
+    Raises:
+        RuntimeError: when a rollout did not start from the prompt that the chat template gives.
+    """
+    data = queue.read(batch, ("uid", "raw_prompt", "extra_info", "reward_model", "prompts"))
+    uids, messages, extra, reward = (
+        queue.rows(data[name]) for name in ("uid", "raw_prompt", "extra_info", "reward_model")
+    )
+    prompts, real = data["prompts"].unbind(), queue.real_rows(batch)
+    built: dict[str, Tensor] = {}
+    for i, uid in enumerate(uids):
+        if uid in built:
+            continue
+        if not real[i]:
+            built[uid] = prompts[i][:1]
+            continue
+        row = {"extra_info": extra[i], "reward_model": reward[i]}
+        _require_same_prompt(context, messages[i], prompts[i], row)
+        built[uid] = torch.tensor(context.teacher_prompt_ids(messages[i], row))
+    return [built[uid] for uid in uids]
+
+
+def _require_same_prompt(context: PrivilegedContext, messages: list[dict], prompt: Tensor, row: dict) -> None:
+    """The teacher's prompt is built like the student's; so the student's must be what we would build."""
+    rendered = context.student_prompt_ids(messages)
+    if rendered != prompt.tolist():
+        raise RuntimeError(
+            f"the rollout of row {(row['extra_info'] or {}).get('index', '?')} did not start from the "
+            f"rendered prompt: it has {len(prompt)} tokens, the chat template gives {len(rendered)}. It was "
+            "truncated (data.max_prompt_length) or built by another agent loop or chat template."
+        )
