@@ -190,6 +190,17 @@ def build(cls: type[Settings], values: Mapping[str, Any] | None, namespace: str)
     return cls(**given)
 
 
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 class _Checker:
     """Range checks with one wording: key, value, what is allowed."""
 

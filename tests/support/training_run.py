@@ -32,42 +32,55 @@ class Run:
 
 def train(folder: Path, model: Path, data: Path, *overrides: str, preset: str = "egrsd") -> Run:
     """Train with the tiny model on CPU; ends every process that it started."""
-    metrics, log = folder / "metrics.jsonl", folder / "log.txt"
-    temporary = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "VERL_USE_EXTERNAL_MODULES": "support.scripted_rollout",
-        "VERL_PLATFORM": "cpu",
-        "VERL_FILE_LOGGER_PATH": str(metrics),
-        "RAY_memory_monitor_refresh_ms": "0",
-        "RAY_DEDUP_LOGS": "0",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": "1",
-    }
     keys = [
-        "actor_rollout_ref.rollout.name=scripted",
-        f"actor_rollout_ref.model.path={model}",
-        f"data.train_files={data / 'train.parquet'}",
-        f"data.val_files={data / 'validation.parquet'}",
+        *settings(model, data),
         f"trainer.default_local_dir={folder}",
-        f"+ray_kwargs.ray_init._temp_dir={temporary}",
-        "actor_rollout_ref.rollout.calculate_log_probs=false",
         "trainer.logger=[console,file]",
         "trainer.save_freq=-1",
         "trainer.test_freq=-1",
         "trainer.val_before_train=false",
     ]
     presets = [f"+preset={preset}", "+model=tiny", "+hardware=cpu"]
-    command = [sys.executable, "-m", "verl_egrsd.main", *presets, *keys, *overrides]
+    returncode, log = start(folder, "verl_egrsd.main", *presets, *keys, *overrides)
+    metrics = folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
+    return Run(folder, log, returncode, [json.loads(line)["data"] for line in lines])
+
+
+def settings(model: Path, data: Path) -> list[str]:
+    """Overrides that make a run take the tiny model and the scripted rollout."""
+    return [
+        "actor_rollout_ref.rollout.name=scripted",
+        f"actor_rollout_ref.model.path={model}",
+        f"data.train_files={data / 'train.parquet'}",
+        f"data.val_files={data / 'validation.parquet'}",
+        "actor_rollout_ref.rollout.calculate_log_probs=false",
+    ]
+
+
+def start(folder: Path, module: str, *arguments: str) -> tuple[int, str]:
+    """Run a module that takes Hydra overrides last; returns exit code and log."""
+    temporary = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "VERL_USE_EXTERNAL_MODULES": "support.scripted_rollout",
+        "VERL_PLATFORM": "cpu",
+        "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"),
+        "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_DEDUP_LOGS": "0",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": "1",
+    }
+    log = folder / "log.txt"
+    command = [sys.executable, "-m", module, *arguments, f"+ray_kwargs.ray_init._temp_dir={temporary}"]
     with log.open("w") as stream:
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
         try:
             returncode = process.wait(TIME_LIMIT)
         finally:
             _end(process, temporary)
-    lines = metrics.read_text().splitlines() if metrics.exists() else []
-    return Run(folder, log.read_text(), returncode, [json.loads(line)["data"] for line in lines])
+    return returncode, log.read_text()
 
 
 def _end(process: psutil.Popen, temporary: Path) -> None:

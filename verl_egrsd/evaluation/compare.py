@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from verl_egrsd.evaluation.samples import flat, read_settings
+from verl_egrsd.config import flat
+from verl_egrsd.evaluation.samples import read_settings
 from verl_egrsd.evaluation.statistics import (
     CONFIDENCE,
     REPLICATES,

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from verl_egrsd.config import flat
 from verl_egrsd.reward import Reason
 
 SAMPLES, SETTINGS = "samples.jsonl", "settings.json"
@@ -186,14 +187,3 @@ def _may_begin_anew(folder: Path, facts: Mapping[str, Any]) -> bool:
     samples = folder / SAMPLES
     untouched = not samples.exists() or os.path.getsize(samples) == 0
     return untouched and read_settings(folder)["identity"].get("model") == facts["identity"].get("model")
-
-
-def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted name."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -7,7 +7,8 @@
 half of them, so that training it further shows something. `qwen3` pairs the real Qwen3 tokenizer with a tiny
 random model and real problems: it shows that sizes, ids and templates fit, and learns nothing.
 
-The folder gets `model/`, `data/train.parquet`, `data/validation.parquet` and, last, `rehearsal.json` with the
+The folder gets `model/`, `data/train.parquet`, `data/validation.parquet`, with `small` also
+`data/train_wrong.parquet` (the same rows with wrong reference solutions) and, last, `rehearsal.json` with the
 settings and the measured accuracy. A folder whose `rehearsal.json` has the same settings, or the same with a
 longer training, is left as it is.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -47,6 +49,7 @@ class BuildSettings:
         train_rows: rows of `train.parquet`.
         validation_rows: rows of `validation.parquet`.
         steps: training steps of the small model.
+        roles: how student and teacher of the small model reason: a name in `task.ROLES`.
         data: files with real problems, for "qwen3"; none takes the word problems of the package.
     """
 
@@ -55,12 +58,15 @@ class BuildSettings:
     train_rows: int = 2048
     validation_rows: int = 128
     steps: int = TrainingBudget.steps
+    roles: str = "rehearsal"
     data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values out of range, naming key, value and remedy."""
         if self.vocabulary not in ("small", "qwen3"):
             raise ValueError(f"--vocabulary {self.vocabulary} is unknown: choose small or qwen3.")
+        if self.roles not in task.ROLES:
+            raise ValueError(f"--roles {self.roles} is unknown: choose one of {', '.join(task.ROLES)}.")
         for key in ("train_rows", "validation_rows", "steps"):
             if getattr(self, key) <= 0:
                 raise ValueError(
@@ -106,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--steps", type=int, default=default.steps, help="training steps of the small model (%(default)s)"
     )
+    parser.add_argument("--roles", default=default.roles, choices=task.ROLES, help="(%(default)s)")
     parser.add_argument(
         "--data", nargs="+", default=(), metavar="FILE", help=".jsonl or .parquet files, for qwen3"
     )
@@ -124,15 +131,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _build_small(folder: Path, settings: BuildSettings) -> dict[str, Any]:
-    _write_rows(
-        task.generate_rows("train", settings.train_rows, settings.seed), folder / "data" / "train.parquet"
-    )
+    problems = task.generate_problems("train", settings.train_rows, settings.seed)
+    rng = random.Random(f"{settings.seed}/wrong")
+    for name, shown in (
+        ("train", problems),
+        # For the control whose teacher is misled.
+        ("train_wrong", [task.with_wrong_solution(problem, rng) for problem in problems]),
+    ):
+        rows = [task.to_row(problem, i, "train") for i, problem in enumerate(shown)]
+        _write_rows(rows, folder / "data" / f"{name}.parquet")
     held_out = task.generate_rows("validation", settings.validation_rows, settings.seed)
     _write_rows(held_out, folder / "data" / "validation.parquet")
     tokenizer = build_small_tokenizer(folder / "model")
     model = new_model(small_qwen3_config(len(tokenizer)), settings.seed)
     begin = time.monotonic()
-    losses = train(model, tokenizer, TrainingBudget(steps=settings.steps), settings.seed)
+    losses = train(
+        model, tokenizer, task.ROLES[settings.roles], TrainingBudget(steps=settings.steps), settings.seed
+    )
     seconds = time.monotonic() - begin
     save_model(model, tokenizer, folder / "model")
     measured = measure(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Split = Literal["train", "validation"]
@@ -22,9 +22,6 @@ HELD_OUT_SHARE = 8
 
 SIZES, SIZE_WEIGHTS = (3, 4, 5, 6), (4, 3, 2, 1)
 """How many numbers a problem has, and how often: a small model needs easy problems to start from."""
-QUESTION_ORDER = 0.8
-"""How often the student takes the numbers as the question has them; any order otherwise."""
-
 QUESTIONS = ("What is {sum}?", "Find {sum}.", "Add up {sum}.")
 STARTS = (
     "start with {total}.",
@@ -48,6 +45,10 @@ CHECKS = (
     " wait, {before}+{number}={total}, yes.",
     " check: {before} plus {number} is {total}, good.",
 )
+MUSINGS = ("hmm", "wait", "ok", "now", "so", "then", "next", "let", "see", "good", "yes", "check")
+"""Words of a musing, which says nothing: any of them may follow any other."""
+MUSING_WORDS = (4, 8)
+"""Least and most words of a musing."""
 ENDS = ("so the sum is {total}.", "that makes {total}.", "all used, the total is {total}.", "done, {total}.")
 
 
@@ -89,48 +90,87 @@ class Manner:
         slip: a wrong running total, which is then carried on.
         check: a redundant check of the step.
         long: a long phrasing of the step in place of a short one.
+        muse: a musing before the step.
     """
 
     slip: float
     check: float
     long: float
+    muse: float = 0.0
 
 
-VERBOSE = Manner(slip=0.05, check=0.3, long=0.7)
-PRIVILEGED = Manner(slip=0.0, check=0.1, long=0.6)
+@dataclass(frozen=True)
+class Roles:
+    """The two roles that one set of weights learns; all other values are probabilities per response.
+
+    Attributes:
+        student: manner of the student.
+        teacher: manner of somebody who has seen the reference.
+        question_order: an own order is that of the question; any order otherwise.
+        follows: the teacher takes the order of the reference; an own order otherwise.
+    """
+
+    student: Manner
+    teacher: Manner
+    question_order: float
+    follows: float
+
+
+ROLES: dict[str, Roles] = {
+    "rehearsal": Roles(
+        student=Manner(slip=0.05, check=0.3, long=0.7),
+        teacher=Manner(slip=0.0, check=0.1, long=0.6),
+        question_order=0.8,
+        follows=1.0,
+    ),
+    # The teacher does not always follow, and both muse: its entropy spreads, also over tokens in a row.
+    "miniature": Roles(
+        student=Manner(slip=0.05, check=0.3, long=0.7, muse=0.2),
+        teacher=Manner(slip=0.0, check=0.1, long=0.6, muse=0.1),
+        question_order=0.0,
+        follows=0.5,
+    ),
+}
 
 
 def generate_problem(rng: random.Random) -> Problem:
     """Draw a problem of three to six digits and a reference solution in an order of its own."""
     numbers = tuple(rng.randint(1, 9) for _ in range(rng.choices(SIZES, SIZE_WEIGHTS)[0]))
     order = shuffled(numbers, rng)
-    steps = [f"{sum(order[:i])}+{order[i]}={sum(order[: i + 1])}" for i in range(1, len(order))]
     return Problem(
         numbers=numbers,
         question=rng.choice(QUESTIONS).format(sum="+".join(map(str, numbers))),
         order=order,
-        solution=", ".join(steps) + f". The answer is \\boxed{{{sum(numbers)}}}.",
+        solution=_solution(order),
         answer=str(sum(numbers)),
     )
 
 
-def verbose_response(problem: Problem, rng: random.Random) -> str:
+def with_wrong_solution(problem: Problem, rng: random.Random) -> Problem:
+    """Return the problem with a reference that slips once, carries it on, and boxes the wrong sum."""
+    slip_at = rng.randint(1, len(problem.order) - 1)
+    by = rng.choice([-2, -1, 1, 2, 10])
+    return replace(problem, solution=_solution(problem.order, slip_at, by))
+
+
+def student_response(problem: Problem, roles: Roles, rng: random.Random) -> str:
     """Reason as the student does: in another order than the reference, with checks and slips."""
-    return think_aloud(other_order(problem, rng), VERBOSE, rng)
+    return think_aloud(other_order(problem, roles.question_order, rng), roles.student, rng)
 
 
-def privileged_response(problem: Problem, solution_order: tuple[int, ...], rng: random.Random) -> str:
-    """Reason as somebody who has seen the reference: in the given order, briefly, without slips.
+def teacher_response(problem: Problem, shown: tuple[int, ...], roles: Roles, rng: random.Random) -> str:
+    """Reason as somebody who has seen a reference in the order `shown`: more briefly, without slips.
 
     Raises:
-        ValueError: when `solution_order` is not an order of the problem's numbers.
+        ValueError: when `shown` is not an order of the problem's numbers.
     """
-    if sorted(solution_order) != sorted(problem.numbers):
+    if sorted(shown) != sorted(problem.numbers):
         raise ValueError(
-            f"solution_order={solution_order} is no order of {problem.numbers}: pass problem.order or "
-            "another permutation."
+            f"shown={shown} is no order of {problem.numbers}: pass problem.order or another permutation."
         )
-    return think_aloud(solution_order, PRIVILEGED, rng)
+    follows = rng.random() < roles.follows
+    order = shown if follows else other_order(problem, roles.question_order, rng)
+    return think_aloud(order, roles.teacher, rng)
 
 
 def think_aloud(order: tuple[int, ...], manner: Manner, rng: random.Random) -> str:
@@ -138,6 +178,8 @@ def think_aloud(order: tuple[int, ...], manner: Manner, rng: random.Random) -> s
     total = order[0]
     lines = [rng.choice(STARTS).format(total=total)]
     for number in order[1:]:
+        if rng.random() < manner.muse:
+            lines.append(" ".join(rng.choices(MUSINGS, k=rng.randint(*MUSING_WORDS))) + ".")
         before, total = total, total + number
         if rng.random() < manner.slip:
             total = _slip(total, rng)
@@ -149,9 +191,9 @@ def think_aloud(order: tuple[int, ...], manner: Manner, rng: random.Random) -> s
     return "<think>\n" + "\n".join(lines) + f"\n</think>\n\n\\boxed{{{total}}}"
 
 
-def other_order(problem: Problem, rng: random.Random) -> tuple[int, ...]:
-    """Return an order other than the reference's: often the question's, the easiest to keep track of."""
-    order = problem.numbers if rng.random() < QUESTION_ORDER else shuffled(problem.numbers, rng)
+def other_order(problem: Problem, question_order: float, rng: random.Random) -> tuple[int, ...]:
+    """Return an order other than the reference's; that of the question is the easiest to keep track of."""
+    order = problem.numbers if rng.random() < question_order else shuffled(problem.numbers, rng)
     while order == problem.order and len(set(order)) > 1:
         order = shuffled(problem.numbers, rng)
     return order
@@ -171,7 +213,12 @@ def problem_stream(split: Split, rng: random.Random) -> Iterator[Problem]:
 
 
 def generate_rows(split: Split, count: int, seed: int) -> list[dict[str, Any]]:
-    """Return `count` different rows of one split in verl's schema.
+    """Return `count` different rows of one split in verl's schema; errors as :func:`generate_problems`."""
+    return [to_row(problem, i, split) for i, problem in enumerate(generate_problems(split, count, seed))]
+
+
+def generate_problems(split: Split, count: int, seed: int) -> list[Problem]:
+    """Return `count` different problems of one split.
 
     Raises:
         ValueError: when the split cannot hold that many different problems.
@@ -184,7 +231,7 @@ def generate_rows(split: Split, count: int, seed: int) -> list[dict[str, Any]]:
         distinct.setdefault(problem.numbers, problem)
         if len(distinct) == count:
             break
-    return [to_row(problem, index, split) for index, problem in enumerate(distinct.values())]
+    return list(distinct.values())
 
 
 def to_row(problem: Problem, index: int, split: Split) -> dict[str, Any]:
@@ -202,6 +249,16 @@ def to_row(problem: Problem, index: int, split: Split) -> dict[str, Any]:
             "answer": problem.answer,
         },
     }
+
+
+def _solution(order: tuple[int, ...], slip_at: int = 0, slip: int = 0) -> str:
+    """Add the numbers in order; the total after `slip_at` steps, if any, is off by `slip`."""
+    totals = [sum(order[: i + 1]) + (slip if 0 < slip_at <= i else 0) for i in range(len(order))]
+    steps = [
+        f"{before}+{number}={total}"
+        for before, number, total in zip(totals, order[1:], totals[1:], strict=False)
+    ]
+    return ", ".join(steps) + f". The answer is \\boxed{{{totals[-1]}}}."
 
 
 def _slip(total: int, rng: random.Random) -> int:

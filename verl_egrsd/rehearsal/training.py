@@ -62,7 +62,8 @@ class Example:
 class ExampleMaker:
     """Draws supervised examples of either role; held-out problems never occur."""
 
-    def __init__(self, tokenizer: Any, seed: int) -> None:
+    def __init__(self, tokenizer: Any, roles: task.Roles, seed: int) -> None:
+        self.roles = roles
         self.tokenizer, self.rng = tokenizer, random.Random(f"{seed}/examples")
         self.problems = task.problem_stream("train", self.rng)
         self.solution = privileged_context(tokenizer, "reference_solution")
@@ -72,7 +73,7 @@ class ExampleMaker:
         """Return a plain prompt with verbose reasoning."""
         problem = next(self.problems)
         prompt = self.solution.student_prompt_ids(task.to_row(problem, 0, "train")["prompt"])
-        return self._example(prompt, task.verbose_response(problem, self.rng))
+        return self._example(prompt, task.student_response(problem, self.roles, self.rng))
 
     def teacher(self) -> Example:
         """Return a privileged prompt with brief reasoning; one in six shows the answer alone."""
@@ -82,7 +83,7 @@ class ExampleMaker:
         context = self.solution if shows_solution else self.answer
         order = problem.order if shows_solution else task.shuffled(problem.numbers, self.rng)
         prompt = context.teacher_prompt_ids(row["prompt"], row)
-        return self._example(prompt, task.privileged_response(problem, order, self.rng))
+        return self._example(prompt, task.teacher_response(problem, order, self.roles, self.rng))
 
     def _example(self, prompt_ids: list[int], response: str) -> Example:
         response_ids = self.tokenizer(response, add_special_tokens=False)["input_ids"]
@@ -94,9 +95,11 @@ def privileged_context(tokenizer: Any, template: str) -> PrivilegedContext:
     return PrivilegedContext(tokenizer, get_template(template), THINKING, THINKING)
 
 
-def train(model: Qwen3ForCausalLM, tokenizer: Any, budget: TrainingBudget, seed: int) -> list[float]:
+def train(
+    model: Qwen3ForCausalLM, tokenizer: Any, roles: task.Roles, budget: TrainingBudget, seed: int
+) -> list[float]:
     """Train in place and return the loss of every step, in nats per response token."""
-    maker = ExampleMaker(tokenizer, seed)
+    maker = ExampleMaker(tokenizer, roles, seed)
     optimizers = _optimizers(model, budget.learning_rate)
     losses: list[float] = []
     model.train()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import transfer_queue as tq
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
+
+
+@contextmanager
+def started(settings: Any) -> Iterator[None]:
+    """Start TransferQueue with verl's section `transfer_queue`, and close it."""
+    tq.init(settings)
+    try:
+        yield
+    finally:
+        tq.close()
 
 
 def read(batch: KVBatchMeta, fields: Sequence[str]) -> TensorDict:

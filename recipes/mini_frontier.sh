@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The miniature frontier: all methods and controls on a small task, trained and evaluated on two cores.
+#
+#   bash recipes/mini_frontier.sh
+#
+#   QUICK=1   one seed, a quarter of the steps and of the problems: shows that it runs, and proves nothing
+#   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd" (all)
+#   SEEDS     seeds, e.g. SEEDS="3 4" (0 1 2; with QUICK=1: 0)
+#   OUT       folder of the results (outputs/mini_frontier, with QUICK=1 outputs/mini_frontier_quick)
+#
+# What is finished is kept: the same command goes on where it was interrupted.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+quick=${QUICK:-0}
+bash requirements/install_cpu.sh
+export PATH="$PWD/.venv/bin:$PATH"
+unset PYTHONDONTWRITEBYTECODE
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+exec python -m verl_egrsd.miniature.run ${ARMS:+--arms $ARMS} ${SEEDS:+--seeds $SEEDS} ${OUT:+--out "$OUT"} \
+  $([[ $quick == 0 ]] || echo --quick)

@@ -1,0 +1,145 @@
+"""Several runs on one start: Ray, the engines and vLLM begin once, which takes a laptop longer than a run.
+
+Each run has a trainer of its own, built from its own configuration; only the processes are handed on. Before
+each run the engine takes back the weights, the optimiser's state and the random numbers that it began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import ray
+from omegaconf import DictConfig, OmegaConf
+from verl.trainer.main_ppo import run_ppo
+from verl.trainer.ppo.v1 import AgentLoopManagerTQ
+from verl.utils.logging_utils import configure_verl_logging
+
+from verl_egrsd.config import EgrsdConfig, TeacherConfig, flat
+from verl_egrsd.preflight import plain
+from verl_egrsd.trainer import queue
+from verl_egrsd.trainer.sync import EgrsdTrainer
+
+PROCESSES = (
+    *("resource_pool_manager", "actor_rollout_wg", "ref_policy_wg", "ref_in_actor", "reward_loop_manager"),
+    *("teacher_model_manager", "distillation_config", "llm_server_manager", "checkpoint_manager"),
+)
+"""What verl's trainer knows of other processes; which of it there is depends on the configuration."""
+SECTIONS = ("actor_rollout_ref", "reward")
+"""Sections that the processes are started with."""
+PER_RUN = {
+    f"actor_rollout_ref.{key}"
+    for key in (
+        *("rollout.n", "actor.rollout_n", "ref.rollout_n", "actor.ppo_mini_batch_size"),
+        "rollout.trace.experiment_name",
+        *(f"teacher.{field.name}" for field in fields(TeacherConfig)),
+    )
+}
+"""Keys of them that only the trainer reads, and tells the processes step by step."""
+
+
+class FirstRun(EgrsdTrainer):
+    """The run that starts the processes; keeps the state that its engine began with in `initial`."""
+
+    def __init__(self, config: DictConfig, initial: Path) -> None:
+        super().__init__(config)
+        self.initial = initial
+
+    def _load_checkpoint(self) -> None:
+        self.global_steps = 0
+        self.actor_rollout_wg.save_checkpoint(str(self.initial), None, 0)
+
+
+class NextRun(EgrsdTrainer):
+    """A run on the processes of the first one."""
+
+    def __init__(self, config: DictConfig, first: FirstRun) -> None:
+        super().__init__(config)
+        self.first = first
+
+    def _setup(self) -> None:
+        self._init_tokenizer()
+        self._init_dataloader()
+        self._init_dump_executor()
+        vars(self).update({name: value for name, value in vars(self.first).items() if name in PROCESSES})
+        self.checkpoint_manager.sleep_replicas()
+        self._load_checkpoint()
+
+    def _load_checkpoint(self) -> None:
+        self.global_steps = 0
+        self.actor_rollout_wg.load_checkpoint(str(self.first.initial))
+
+
+def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
+    """Train one run after another; a run that fails ends the sweep.
+
+    Args:
+        configs: composed and checked configurations. A run with a teacher goes first, so that there is one.
+        initial: folder for the state that every run begins with.
+
+    Raises:
+        ValueError: when two runs cannot share their processes, naming the key.
+    """
+    first = next(filter(_uses_teacher, configs), configs[0])
+    configs = [first, *(config for config in configs if config is not first)]
+    for config in configs:
+        require_shared_processes(first, config)
+        OmegaConf.update(config, "transfer_queue.enable", True)
+        OmegaConf.resolve(config)
+    # What run_ppo asks of a runner's class: to be started without arguments.
+    runner = SimpleNamespace(remote=partial(ray.remote(_Sweep).remote, configs, initial))
+    run_ppo(first, task_runner_class=runner)
+
+
+def _uses_teacher(config: DictConfig) -> bool:
+    return EgrsdConfig(**plain(config.algorithm.egrsd)).uses_teacher
+
+
+def require_shared_processes(first: DictConfig, other: DictConfig) -> None:
+    """Refuse runs whose engines, vLLM or reward workers would have been started with other settings.
+
+    Raises:
+        ValueError: naming the key and both values.
+    """
+    one, two = ({key: flat(plain(config[key])) for key in SECTIONS} for config in (first, other))
+    for section in SECTIONS:
+        for key in one[section].keys() | two[section].keys():
+            values = one[section].get(key), two[section].get(key)
+            if values[0] != values[1] and f"{section}.{key}" not in PER_RUN:
+                raise ValueError(
+                    f"{section}.{key} is {values[0]!r} in the first run and {values[1]!r} in another: runs "
+                    "that share their processes need one value. Give them one, or start them apart."
+                )
+
+
+class _Sweep:
+    """verl's task runner, for several trainers."""
+
+    def __init__(self, configs: Sequence[DictConfig], initial: Path) -> None:
+        self.configs, self.initial = configs, initial
+        self.agent_loops: dict[int, AgentLoopManagerTQ] = {}
+
+    def run(self, _: DictConfig) -> None:
+        """Train all runs."""
+        configure_verl_logging()
+        with queue.started(self.configs[0].transfer_queue):
+            first = FirstRun(self.configs[0], self.initial)
+            for number, config in enumerate(self.configs):
+                trainer = NextRun(config, first) if number else first
+                trainer.init()
+                trainer.fit(self._agent_loops_of(trainer))
+
+    def _agent_loops_of(self, trainer: EgrsdTrainer) -> AgentLoopManagerTQ:
+        """Return agent loops that draw as many rollouts per prompt: they know the number from their start."""
+        n = trainer.config.actor_rollout_ref.rollout.n
+        if n not in self.agent_loops:
+            self.agent_loops[n] = AgentLoopManagerTQ.create(
+                config=trainer.config,
+                llm_client=trainer.get_llm_client(),
+                teacher_client=trainer.get_teacher_client(),
+                reward_loop_worker_handles=trainer.get_reward_handles(),
+            )
+        return self.agent_loops[n]
