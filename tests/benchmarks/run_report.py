@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from tests.benchmarks.verifier import processor
-from verl_egrsd.rehearsal.task import generate_problem, verbose_response
+from verl_egrsd.rehearsal.task import ROLES, generate_problem, student_response
 from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.report.curves import PANELS, VALIDATION
 from verl_egrsd.report.run import RunReport
@@ -45,7 +45,8 @@ def seconds(work: Callable[[], object]) -> float:
 def responses(folder: Path) -> tuple[Any, torch.Tensor, torch.Tensor]:
     """Tokenizer, ids and mask of responses of 4,096 to 8,192 tokens, each a chain of verbose sums."""
     tokenizer, rng = build_small_tokenizer(folder), random.Random(0)
-    chain = [verbose_response(generate_problem(rng), rng) for _ in range(2 * TOKENS // 40)]
+    roles = ROLES["rehearsal"]
+    chain = [student_response(generate_problem(rng), roles, rng) for _ in range(2 * TOKENS // 40)]
     stream = torch.tensor(tokenizer(" ".join(chain), add_special_tokens=False)["input_ids"])
     starts = [rng.randrange(len(stream) - TOKENS) for _ in range(ROWS)]
     ids = torch.stack([stream[start : start + TOKENS] for start in starts])

@@ -23,6 +23,11 @@ def test_the_small_build_is_complete_and_cached(tmp_path, capsys):
     assert {"student", "teacher", "teacher_entropy"} <= summary["before_training"].keys()
     train = pd.read_parquet(tmp_path / "data" / "train.parquet")
     assert len(train) == 12
+    wrong = pd.read_parquet(tmp_path / "data" / "train_wrong.parquet")
+    assert list(wrong.prompt) == list(train.prompt)
+    assert list(wrong.reward_model) == list(train.reward_model)
+    solutions = [[extra["solution"] for extra in rows.extra_info] for rows in (train, wrong)]
+    assert not any(right == misled for right, misled in zip(*solutions, strict=True))
     assert train.prompt[0][0]["role"] == "user"
     assert len(pd.read_parquet(tmp_path / "data" / "validation.parquet")) == 4
     AutoTokenizer.from_pretrained(tmp_path / "model")
@@ -56,7 +61,14 @@ def test_other_settings_are_built_anew(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--steps", "0"], ["--train-rows", "-1"], ["--vocabulary", "large"], ["--data", "x.jsonl"]]
+    "wrong",
+    [
+        ["--steps", "0"],
+        ["--train-rows", "-1"],
+        ["--vocabulary", "large"],
+        ["--data", "x.jsonl"],
+        ["--roles", "x"],
+    ],
 )
 def test_a_wrong_call_exits_with_2(tmp_path, wrong):
     with pytest.raises(SystemExit) as stopped:

@@ -42,7 +42,7 @@ def test_generated_text_survives_the_round_trip(small):
         for name in TEMPLATES:
             text = privileged_context(small, name).teacher_prompt_text(row["prompt"], row)
             assert small.decode(ids(small, text)) == text
-        for text in (task.verbose_response(problem, rng), problem.solution):
+        for text in (task.student_response(problem, task.ROLES["miniature"], rng), problem.solution):
             assert small.decode(ids(small, text), skip_special_tokens=True) == text
 
 
@@ -58,7 +58,7 @@ def test_the_words_of_task_and_templates_are_whole_tokens(small):
     problem = task.generate_problem(rng)
     row = task.to_row(problem, 0, "train")
     text = privileged_context(small, "reference_solution").teacher_prompt_text(row["prompt"], row)
-    for part in (text, task.verbose_response(problem, rng)):
+    for part in (text, task.student_response(problem, task.ROLES["miniature"], rng)):
         single = {token for token in small.tokenize(part) if len(token.strip("Ġ")) == 1 and token.isalpha()}
         assert single <= {"Ġa", "Ċ", "Ġ"}
     assert len(small) <= tokenizer.SMALL_VOCABULARY

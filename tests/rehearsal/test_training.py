@@ -20,6 +20,8 @@ from verl_egrsd.rehearsal.training import (
     train,
 )
 
+ROLES = task.ROLES["rehearsal"]
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
@@ -45,7 +47,7 @@ def test_only_response_tokens_carry_a_label():
 
 def test_padding_does_not_change_the_loss(small):
     model = new_model(small_qwen3_config(len(small)), seed=0)
-    maker = ExampleMaker(small, seed=0)
+    maker = ExampleMaker(small, ROLES, seed=0)
     examples = [maker.student(), maker.teacher()]
     counts = torch.tensor([float(len(example.response_ids)) for example in examples])
     single = torch.stack([response_loss(model, [example], small.pad_token_id) for example in examples])
@@ -54,7 +56,7 @@ def test_padding_does_not_change_the_loss(small):
 
 
 def test_the_prompts_are_those_of_the_later_run(small):
-    maker = ExampleMaker(small, seed=0)
+    maker = ExampleMaker(small, ROLES, seed=0)
     student, teacher = maker.student(), maker.teacher()
     header = small("<|im_start|>assistant\n", add_special_tokens=False)["input_ids"]
     assert student.prompt_ids[-len(header) :] == teacher.prompt_ids[-len(header) :] == header
@@ -67,21 +69,23 @@ def test_the_prompts_are_those_of_the_later_run(small):
 
 
 def test_the_examples_are_the_same_for_the_same_seed_only(small):
-    first, same, other = (ExampleMaker(small, seed) for seed in (0, 0, 1))
+    first, same, other = (ExampleMaker(small, ROLES, seed) for seed in (0, 0, 1))
     assert [first.student(), first.teacher()] == [same.student(), same.teacher()]
     assert first.student() != other.student()
 
 
 def test_the_weights_are_the_same_for_the_same_seed_and_steps(small):
     budget = TrainingBudget(steps=2, students=2, teachers=1)
-    runs = [train(new_model(small_qwen3_config(len(small)), 0), small, budget, seed=0) for _ in range(2)]
+    runs = [
+        train(new_model(small_qwen3_config(len(small)), 0), small, ROLES, budget, seed=0) for _ in range(2)
+    ]
     assert runs[0] == pytest.approx(runs[1], rel=1e-5)
     assert len(runs[0]) == 2
 
 
 def test_a_short_training_lowers_the_loss_and_leaves_a_loadable_model(small, tmp_path):
     model = new_model(small_qwen3_config(len(small)), seed=0)
-    losses = train(model, small, TrainingBudget(steps=15, students=4, teachers=2), seed=0)
+    losses = train(model, small, ROLES, TrainingBudget(steps=15, students=4, teachers=2), seed=0)
     assert losses[-1] < 0.9 * losses[0]
     save_model(model, small, tmp_path)
     assert (tmp_path / "model.safetensors").exists()

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -246,6 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = QUICK if given.quick else FULL
     if given.seeds:
         plan = Plan(**asdict(plan) | {"seeds": tuple(given.seeds)})
+    # Otherwise Python would end at once, and the processes that it started would go on.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("mini_frontier: ended"))
     out = given.out or Path("outputs/mini_frontier_quick" if given.quick else "outputs/mini_frontier")
     try:
         miniature = Miniature(out, plan, find_arms(given.arms))

@@ -23,10 +23,10 @@ from verl_egrsd.preflight import plain
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.sync import EgrsdTrainer
 
-PROCESSES = (
+PROCESSES = {
     *("resource_pool_manager", "actor_rollout_wg", "ref_policy_wg", "ref_in_actor", "reward_loop_manager"),
     *("teacher_model_manager", "distillation_config", "llm_server_manager", "checkpoint_manager"),
-)
+}
 """What verl's trainer knows of other processes; which of it there is depends on the configuration."""
 SECTIONS = ("actor_rollout_ref", "reward")
 """Sections that the processes are started with."""
@@ -64,7 +64,8 @@ class NextRun(EgrsdTrainer):
         self._init_tokenizer()
         self._init_dataloader()
         self._init_dump_executor()
-        vars(self).update({name: value for name, value in vars(self.first).items() if name in PROCESSES})
+        for name in PROCESSES & vars(self.first).keys():
+            setattr(self, name, getattr(self.first, name))
         self.checkpoint_manager.sleep_replicas()
         self._load_checkpoint()
 
