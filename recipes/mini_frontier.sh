@@ -3,7 +3,7 @@
 #
 #   bash recipes/mini_frontier.sh
 #
-#   QUICK=1   one seed, a quarter of the steps and of the problems: shows that it runs, and proves nothing
+#   QUICK=1   one seed, fewer updates and problems: shows that it runs, and proves nothing
 #   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd" (all)
 #   SEEDS     seeds, e.g. SEEDS="3 4" (0 1 2; with QUICK=1: 0)
 #   OUT       folder of the results (outputs/mini_frontier, with QUICK=1 outputs/mini_frontier_quick)

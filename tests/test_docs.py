@@ -23,7 +23,8 @@ from verl_egrsd.reward import compute_score
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "verl_egrsd" / "configs"
-PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+EVIDENCE = ROOT / "docs" / "evidence" / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), EVIDENCE)
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 METHOD = ROOT / "docs" / "method.md"
 METRIC = r"egrsd/[a-z_]+(?:/[a-z_]+)*"
@@ -180,9 +181,8 @@ def test_every_environment_variable_of_the_recipes_is_documented_and_the_reverse
     used = {name for path in scripts for name in re.findall(r"\$\{([A-Z][A-Z_]*):[-+]", path.read_text())}
     variables = section(CONFIGURATION, "## Environment variables")
     assert used <= {cells[0].strip("`") for cells in table(variables)}
-    rows = table(
-        section(CONFIGURATION, "### Of the GPU recipes") + section(CONFIGURATION, "### Of the rehearsal")
-    )
+    recipes = ("GPU recipes", "rehearsal", "miniature frontier")
+    rows = table("".join(section(CONFIGURATION, f"### Of the {name}") for name in recipes))
     # Two are read by a yaml file and by pip.
     assert {cells[0].strip("`") for cells in rows} == used | {"RAY_ADDRESS", "PIP_EXTRA_INDEX_URL"}
 

@@ -61,12 +61,12 @@ class Plan:
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 60
+    steps: int = 40
     problems: int = BUILD.validation_rows
     samples: int = 1
 
 
-FULL, QUICK = Plan(), Plan(seeds=(0,), steps=18, problems=500)
+FULL, QUICK = Plan(), Plan(seeds=(0,), steps=12, problems=500)
 TRAIN_LIMIT, EVAL_LIMIT = 3 * 3600, 600
 """Seconds after which a training of all arms, or one evaluation, is taken to hang."""
 
