@@ -57,16 +57,16 @@ class Plan:
         seeds: trainings per arm.
         steps: updates per training.
         problems: held-out problems that every run answers.
-        samples: answers per problem.
+        samples: answers per problem, of every run; the model that is not trained gives those of all seeds.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 40
-    problems: int = BUILD.validation_rows
+    steps: int = 30
+    problems: int = 1500
     samples: int = 1
 
 
-FULL, QUICK = Plan(), Plan(seeds=(0,), steps=12, problems=500)
+FULL, QUICK = Plan(), Plan(seeds=(0,), steps=8, problems=300)
 TRAIN_LIMIT, EVAL_LIMIT = 3 * 3600, 600
 """Seconds after which a training of all arms, or one evaluation, is taken to hang."""
 
@@ -130,18 +130,16 @@ class Miniature:
 
     def evaluate(self) -> None:
         """Evaluate what was not evaluated yet."""
-        models = {run.name: self.checkpoint(run) for run in self.runs}
-        models |= {arm.name: MODEL / "model" for arm in self.arms if not arm.trained}
-        missing = {
-            name: model
+        samples = self.plan.samples
+        models = {run.name: (self.checkpoint(run), samples) for run in self.runs}
+        untrained = [arm.name for arm in self.arms if not arm.trained]
+        models |= {name: (MODEL / "model", samples * len(self.plan.seeds)) for name in untrained}
+        jobs = [
+            Job(self.eval_command(name, *model), self.out / "logs" / f"{name}.log")
             for name, model in models.items()
             if not (self.evaluation(name) / JSON_SUMMARY).exists()
-        }
-        jobs = [
-            Job(self.eval_command(name, model), self.out / "logs" / f"{name}.log")
-            for name, model in missing.items()
         ]
-        total = self.plan.problems * self.plan.samples * len(models)
+        total = self.plan.problems * sum(answers for _, answers in models.values())
         with self.seconds("evaluate"), tqdm(total=total, desc="evaluation", unit="sample") as bar:
             run_jobs(
                 jobs,
@@ -152,11 +150,11 @@ class Miniature:
                 bar=bar,
             )
 
-    def eval_command(self, name: str, model: Path) -> list[str]:
+    def eval_command(self, name: str, model: Path, samples: int) -> list[str]:
         """Return the command that evaluates a model."""
         command = [sys.executable, "-m", "verl_egrsd.cli", "eval", str(model)]
         command += ["--benchmarks", str(MODEL / "data" / "validation.parquet"), "--preset", "rehearsal"]
-        command += ["--limit", str(self.plan.problems), "--samples", str(self.plan.samples)]
+        command += ["--limit", str(self.plan.problems), "--samples", str(samples)]
         command += ["--max-num-seqs", str(MAX_NUM_SEQS), "--enforce-eager"]
         return [*command, "--out", str(self.evaluation(name))]
 
