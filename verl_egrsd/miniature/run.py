@@ -211,9 +211,8 @@ def _facts(miniature: Miniature) -> dict[str, Any]:
             + (" " + WARNING if len(plan.seeds) == 1 else "")
         ),
         "how": {
-            "model before training": json.dumps(before["before_training"]),
-            "parameters": f"{before['parameters']:,}",
-            "sampling": f"preset rehearsal ({PRESETS['rehearsal']})",
+            "model": f"{before['parameters']:,} parameters, {_in_short(before['before_training'])}",
+            "sampling of the evaluation": asdict(PRESETS["rehearsal"]) | {"samples": plan.samples},
             "seeds": " ".join(map(str, plan.seeds)),
             "date": date.today().isoformat(),
             "machine": f"{os.cpu_count()} cores, {_processor()}",
@@ -222,6 +221,16 @@ def _facts(miniature: Miniature) -> dict[str, Any]:
             "one arm again": "`ARMS=egrsd SEEDS=0 OUT=somewhere bash recipes/mini_frontier.sh`",
         },
     }
+
+
+def _in_short(before: dict[str, Any]) -> str:
+    """Return what a sample of the untrained model gave, when it was built."""
+    student, teacher, entropy = (before[name] for name in ("student", "teacher", "teacher_entropy"))
+    return (
+        f"untrained {100 * student['accuracy']:.0f} % at {student['length']:.0f} tokens as student and "
+        f"{100 * teacher['accuracy']:.0f} % at {teacher['length']:.0f} as teacher ({before['problems']} "
+        f"problems), teacher entropy {entropy['mean']:.2f} nat on average, {entropy['maximum']:.2f} at most"
+    )
 
 
 def _processor() -> str:
