@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from verl_egrsd.miniature import measurement
 from verl_egrsd.miniature import run as command
+from verl_egrsd.miniature.measurement import Plan
 from verl_egrsd.rehearsal.build import BuildSettings
 from verl_egrsd.report.history import read_steps, training_steps
 
@@ -19,9 +21,9 @@ def small(tmp_path, monkeypatch):
     """A folder to work in, a model that is hardly trained, one update, four problems."""
     monkeypatch.chdir(tmp_path)
     build = BuildSettings(roles="miniature", steps=2, train_rows=64, validation_rows=8)
-    monkeypatch.setattr(command, "BUILD", build)
-    monkeypatch.setattr(command, "QUICK", command.Plan(seeds=(0, 1), steps=1, problems=4))
-    monkeypatch.setattr(command, "TRAIN_LIMIT", TIME_LIMIT)
+    monkeypatch.setattr(measurement, "BUILD", build)
+    monkeypatch.setattr(command, "QUICK", Plan(seeds=(0, 1), steps=1, problems=4))
+    monkeypatch.setattr(measurement, "TRAIN_LIMIT", TIME_LIMIT)
     return tmp_path
 
 
