@@ -106,9 +106,10 @@ def test_the_page_has_a_row_per_arm_and_an_answer_per_question(arm):
     }
     table = results_table(arms)
     cells = [cell.strip() for cell in table.splitlines()[-1].split("|")]
-    assert [cells[1], cells[3], cells[5]] == ["EGRSD", "75.0, 75.5", "72.0, 73.0"]
-    assert cells[2].startswith("75.2 [")
-    assert cells[4].startswith("72.5 [")
+    assert cells[1:3] == ["EGRSD", "`egrsd`"]
+    assert [cells[4], cells[6]] == ["75.0, 75.5", "72.0, 73.0"]
+    assert cells[3].startswith("75.2 [")
+    assert cells[5].startswith("72.5 [")
     assert "0.850" in table
     assert findings(arms).count("\n") == 0  # of the questions, one names two of these arms
     assert "EGRSD against RLSD (gate off): no clear difference in accuracy" in findings(arms)

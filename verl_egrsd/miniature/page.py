@@ -24,7 +24,7 @@ def points(arms: Mapping[str, Measured]) -> list[Point]:
 
 def results_table(arms: Mapping[str, Measured]) -> str:
     """Return one row per arm: accuracy and length with intervals, each seed, and what the gate did."""
-    head = ["arm", "accuracy, %", "seeds", "length, tokens", "seeds", "gate", "forks, %"]
+    head = ["arm", "name", "accuracy, %", "seeds", "length, tokens", "seeds", "gate", "forks, %"]
     return text_table(head, [_row(found) for found in arms.values()])
 
 
@@ -53,7 +53,7 @@ def page(arms: Mapping[str, Measured], facts: Mapping[str, Any]) -> str:
 
     Args:
         arms: what was measured, by name.
-        facts: `date`, `command`, `plan`, `machine`, `seconds`, `versions` and `model`, in words or mappings.
+        facts: `about`, a paragraph, and `how`, what else is to be known, by name.
     """
     return "\n\n".join(
         [
@@ -81,7 +81,7 @@ LEGEND = (
 
 
 def _row(found: Measured) -> Sequence[str]:
-    cells = [found.arm.title]
+    cells = [found.arm.title, f"`{found.arm.name}`"]
     for metric in ("accuracy", "length"):
         value, low, high = (SCALE[metric] * found.interval(metric)[end] for end in ("value", "low", "high"))
         cells.append(f"{value:.1f} [{low:.1f}, {high:.1f}]")

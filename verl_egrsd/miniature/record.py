@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -57,7 +58,8 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
             "machine": f"{os.cpu_count()} cores, {_processor()}",
             "versions": versions,
             "seconds": json.loads((measurement.out / SECONDS_FILE).read_text()),
-            "one arm again": "`ARMS=egrsd SEEDS=0 OUT=somewhere bash recipes/mini_frontier.sh`",
+            "commit": _commit(),
+            "one arm again": "`ARMS=name SEEDS=0 OUT=outputs/again bash recipes/mini_frontier.sh`",
         },
     }
 
@@ -70,6 +72,14 @@ def _in_short(before: dict[str, Any]) -> str:
         f"{100 * teacher['accuracy']:.0f} % at {teacher['length']:.0f} as teacher ({before['problems']} "
         f"problems), teacher entropy {entropy['mean']:.2f} nat on average, {entropy['maximum']:.2f} at most"
     )
+
+
+def _commit() -> str:
+    """Return the commit of the checkout, with a plus when files were changed; "none" outside of one."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "none"
 
 
 def _processor() -> str:
