@@ -73,7 +73,9 @@ def test_a_run_is_found_by_its_name():
     assert read_run(run.name) == run
 
 
-def test_an_unknown_arm_is_refused_with_the_known_ones():
+def test_an_unknown_arm_and_a_measurement_without_training_are_refused():
     with pytest.raises(ValueError, match="'ppo' is unknown; known arms: untrained, direction"):
         find_arms(["egrsd", "ppo"])
+    with pytest.raises(ValueError, match="untrained: there is nothing to train"):
+        find_arms(["untrained"])
     assert [arm.name for arm in find_arms(["egrsd", "untrained"])] == ["untrained", "egrsd"]

@@ -97,8 +97,11 @@ def find_arms(names: list[str]) -> list[Arm]:
     """Look arms up, in the order of the tables; no name means all.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or when none of the arms is trained.
     """
     if unknown := set(names) - ARMS.keys():
         raise ValueError(f"arm {min(unknown)!r} is unknown; known arms: {', '.join(ARMS)}.")
-    return [arm for arm in ARMS.values() if not names or arm.name in names]
+    found = [arm for arm in ARMS.values() if not names or arm.name in names]
+    if not any(arm.trained for arm in found):
+        raise ValueError(f"{' '.join(names)}: there is nothing to train; name another arm too.")
+    return found

@@ -15,6 +15,7 @@ from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.frontier.picture import draw
 from verl_egrsd.miniature.measurement import MODEL, SECONDS_FILE, Measurement
 from verl_egrsd.miniature.page import page, points, results_table
+from verl_egrsd.miniature.results import largest_engine_difference
 from verl_egrsd.visuals import render
 
 WARNING = "**One seed proves nothing: this shows that it runs.**"
@@ -42,7 +43,8 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
     settings = next((measurement.out / "evaluations").glob("*/settings.json"))
     versions = json.loads(settings.read_text())["identity"]["versions"]
     reports = sorted((measurement.out / "runs").glob("*/report.json"))
-    versions |= json.loads(reports[0].read_text())["versions"] if reports else {}
+    versions |= json.loads(reports[0].read_text())["versions"]
+    difference = largest_engine_difference([report.parent for report in reports])
     seeds = f"{len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
     return {
         "about": (
@@ -54,6 +56,9 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
             "model": f"{before['parameters']:,} parameters, {_in_short(before['before_training'])}",
             "sampling of the evaluation": asdict(PRESETS["rehearsal"]) | {"samples": plan.samples},
             "seeds": " ".join(map(str, plan.seeds)),
+            "vLLM against the training engine": (
+                f"the probabilities of all sampled tokens differ by at most {difference:.0e}"
+            ),
             "date": date.today().isoformat(),
             "machine": f"{os.cpu_count()} cores, {_processor()}",
             "versions": versions,

@@ -81,6 +81,15 @@ def measure(arm: Arm, evaluations: Sequence[Path], trainings: Sequence[Path]) ->
     )
 
 
+def largest_engine_difference(folders: Sequence[Path]) -> float:
+    """Return by how much vLLM and the training engine disagreed on the probability of a sampled token."""
+    return max(
+        step["training/rollout_probs_diff_max"]
+        for folder in folders
+        for step in training_steps(read_steps(folder / STEPS_FILE))
+    )
+
+
 def pool(tables: Sequence[Table]) -> Table:
     """Return the answers of all tables as samples of the same problems.
 
