@@ -13,7 +13,15 @@ from verl_egrsd.miniature.processes import Job, run_jobs
 
 
 @pytest.fixture
-def run(tmp_path):
+def no_process_is_left():
+    """Fail when the test leaves a child behind."""
+    before = psutil.Process().children()
+    yield
+    assert set(psutil.Process().children()) <= set(before)
+
+
+@pytest.fixture
+def run(tmp_path, no_process_is_left):
     """Run programs of Python, two at once, and count the files that they leave in a folder."""
 
     def started(*programs, time_limit=60.0, at_once=2):
@@ -57,10 +65,8 @@ def test_a_job_that_fails_ends_the_others_and_shows_the_end_of_its_log(run):
     with pytest.raises(RuntimeError, match=r"exit code 3(?s:.)*the reason"):
         run("import time; time.sleep(60)", "print('the reason'); raise SystemExit(3)")
     assert time.monotonic() - begin < 30
-    assert not psutil.Process().children()
 
 
 def test_a_job_that_hangs_is_ended(run):
     with pytest.raises(TimeoutError, match=r"took over 1 s"):
         run("import time; time.sleep(60)", time_limit=1.0)
-    assert not psutil.Process().children()
