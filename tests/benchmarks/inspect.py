@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.synthetic_run import synthetic_run, words
 
-from tests.benchmarks.verifier import processor
+from verl_egrsd.machine import processor
 from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.scoring import score
 from verl_egrsd.rehearsal.model import new_model, random_qwen3_config

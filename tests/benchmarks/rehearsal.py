@@ -20,7 +20,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.verifier import processor
+from verl_egrsd.machine import processor
 from verl_egrsd.rehearsal.report import TIMES
 from verl_egrsd.report.history import read_steps, training_steps
 

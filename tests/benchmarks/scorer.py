@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tests.benchmarks.verifier import processor
+from verl_egrsd.machine import processor
 from verl_egrsd.teacher import scorer
 
 Way = Callable[[Tensor, Tensor, Tensor], object]

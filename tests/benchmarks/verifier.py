@@ -20,6 +20,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+from verl_egrsd.machine import processor
 from verl_egrsd.reward import VerdictPool, final_answer
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "math500.jsonl"
@@ -106,14 +107,6 @@ def main() -> None:
     print(f"- Python {platform.python_version()}, {packages}")
     print(f"- {date.today()}; best of {ROUNDS} rounds of 500 after a warm-up; both paths judge every answer")
     print("- `python -m tests.benchmarks.verifier > tests/benchmarks/results/verifier.md`")
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
-    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from verl_egrsd.evaluation.generation import (
     quiet_vllm,
     running_engine,
 )
-from verl_egrsd.evaluation.model import Servable, find_model, servable
+from verl_egrsd.evaluation.model import Servable, Source, find_model, servable
 from verl_egrsd.evaluation.problems import Benchmarks, Problem, problems_digest
 from verl_egrsd.evaluation.samples import Key, Sample, SampleLog, begin_or_resume
 from verl_egrsd.evaluation.settings import Settings
@@ -86,21 +86,13 @@ def evaluate(
             f"samples of {min(unknown)} are asked for: the benchmarks are {', '.join(benchmarks)}."
         )
     source = find_model(model, base)
-    identity = {
-        "model": {"sha256": source.sha256, "base_sha256": source.base_sha256},
-        "settings": asdict(settings),
-        "benchmarks": {
-            benchmark: {
-                "problems": len(problems),
-                "samples": settings.samples_for(benchmark),
-                "sha256": problems_digest(problems),
-            }
-            for benchmark, problems in benchmarks.items()
-        },
-        "versions": _versions(),
+    facts = {
+        "name": name or out.resolve().name,
+        "model": model,
+        "base": source.base and str(source.base),
+        "date": date.today().isoformat(),
+        "identity": _identity(source, benchmarks, settings),
     }
-    described = {"name": name or out.resolve().name, "model": model, "base": source.base and str(source.base)}
-    facts = {**described, "date": date.today().isoformat(), "identity": identity}
     tasks = [
         Task(benchmark, problem, sample)
         for benchmark, problems in benchmarks.items()
@@ -172,6 +164,23 @@ async def _draw(
         except BaseExceptionGroup as errors:
             # When vLLM ends, all that was under way fails alike: one of the errors says it.
             raise errors.exceptions[0] from None
+
+
+def _identity(source: Source, benchmarks: Benchmarks, settings: Settings) -> dict[str, Any]:
+    """Return what the answers depend on: a run goes on only where all of it is the same."""
+    return {
+        "model": {"sha256": source.sha256, "base_sha256": source.base_sha256},
+        "settings": asdict(settings),
+        "benchmarks": {
+            benchmark: {
+                "problems": len(problems),
+                "samples": settings.samples_for(benchmark),
+                "sha256": problems_digest(problems),
+            }
+            for benchmark, problems in benchmarks.items()
+        },
+        "versions": _versions(),
+    }
 
 
 def _versions() -> dict[str, Any]:

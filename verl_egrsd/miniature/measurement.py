@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from verl_egrsd.evaluation.samples import SAMPLES
 from verl_egrsd.evaluation.summary import JSON_SUMMARY
-from verl_egrsd.miniature.arms import Arm, Run
+from verl_egrsd.miniature.arms import UNTRAINED, Arm, Run
 from verl_egrsd.miniature.processes import Job, run_jobs
 from verl_egrsd.miniature.results import Measured, measure
 from verl_egrsd.rehearsal.build import BuildSettings, build
@@ -88,8 +88,13 @@ class Measurement:
         return self.out / "runs" / run.name / f"global_step_{self.plan.steps}"
 
     def evaluation(self, name: str) -> Path:
-        """Folder of an evaluation: of a run, or of the arm that is not trained, by its name."""
+        """Folder of an evaluation: of a run by its name, or `untrained`."""
         return self.out / "evaluations" / name
+
+    @property
+    def untrained(self) -> str:
+        """Name of the evaluation of the model before training; with more seeds it is another one."""
+        return f"{UNTRAINED}-x{self.plan.samples * len(self.plan.seeds)}"
 
     def train(self) -> None:
         """Train the runs that left no last checkpoint."""
@@ -114,8 +119,8 @@ class Measurement:
         """Evaluate what was not evaluated yet."""
         samples = self.plan.samples
         models = {run.name: (self.checkpoint(run), samples) for run in self.runs}
-        untrained = [arm.name for arm in self.arms if not arm.trained]
-        models |= {name: (MODEL / "model", samples * len(self.plan.seeds)) for name in untrained}
+        if not all(arm.trained for arm in self.arms):
+            models[self.untrained] = MODEL / "model", samples * len(self.plan.seeds)
         jobs = [
             Job(self.eval_command(name, *model), self.out / "logs" / f"{name}.log")
             for name, model in models.items()
@@ -145,7 +150,7 @@ class Measurement:
         found = {}
         for arm in self.arms:
             runs = [run for run in self.runs if run.arm is arm]
-            names = [run.name for run in runs] or [arm.name]
+            names = [run.name for run in runs] or [self.untrained]
             folders = [self.out / "runs" / run.name for run in runs]
             found[arm.name] = measure(arm, [self.evaluation(name) for name in names], folders)
         return found

@@ -58,7 +58,7 @@ def page(arms: Mapping[str, Measured], facts: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             "# The miniature frontier",
-            f"{facts['about']}",
+            facts["about"],
             "![accuracy against length of all arms](frontier.png)",
             results_table(arms),
             LEGEND,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 from dataclasses import asdict
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.frontier.picture import draw
+from verl_egrsd.machine import processor
 from verl_egrsd.miniature.measurement import MODEL, SECONDS_FILE, Measurement
 from verl_egrsd.miniature.page import page, points, results_table
 from verl_egrsd.miniature.results import largest_engine_difference
@@ -60,7 +59,7 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
                 f"the probabilities of all sampled tokens differ by at most {difference:.0e}"
             ),
             "date": date.today().isoformat(),
-            "machine": f"{os.cpu_count()} cores, {_processor()}",
+            "machine": f"{os.cpu_count()} cores, {processor()}",
             "versions": versions,
             "seconds": json.loads((measurement.out / SECONDS_FILE).read_text()),
             "commit": _commit(),
@@ -85,9 +84,3 @@ def _commit() -> str:
         ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
     )
     return found.stdout.strip() or "none"
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

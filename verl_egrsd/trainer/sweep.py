@@ -75,7 +75,9 @@ class NextRun(EgrsdTrainer):
 
 
 def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
-    """Train one run after another; a run that fails ends the sweep.
+    """Train one run after another, each from its first step; a run that fails ends the sweep.
+
+    `trainer.resume_mode` is not read: every run begins with the state of the first one.
 
     Args:
         configs: composed and checked configurations. A run with a teacher goes first, so that there is one.
