@@ -31,10 +31,23 @@ def probe(model_path, tmp_path_factory):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_without_a_reference_the_teacher_equals_the_stock_reference_path_exactly(probe, engine):
+def test_without_a_reference_the_teacher_equals_the_untrained_student_exactly(probe, engine):
     scores = probe[engine]
-    for teacher, stock in zip(scores["same"]["teacher_log_prob"], scores["stock"], strict=True):
-        assert torch.equal(teacher, stock)
+    for teacher, student in zip(scores["same"]["teacher_log_prob"], scores["student"], strict=True):
+        assert torch.equal(teacher, student)
+
+
+@pytest.mark.parametrize("engine", [*ENGINES, "untied"])
+def test_scores_of_response_rows_are_those_of_verls_own_path(probe, engine):
+    scores = probe[engine]
+    for name, values in scores["privileged"].items():
+        for ours, stock in zip(values, scores["all_rows"][name], strict=True):
+            torch.testing.assert_close(ours, stock, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_head_sees_response_rows_only(probe, engine):
+    assert sum(probe[engine]["rows"]) == sum(len(response) for response in probe["responses"])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -94,6 +107,13 @@ def test_the_teacher_reads_the_students_response_ids_after_its_own_prompt(probe,
         assert sent.tolist() == prompt.tolist() + response.tolist()
 
 
-def test_an_engine_that_computes_in_bf16_is_refused_with_the_setting_that_mends_it(probe):
+def test_an_engine_that_computes_in_bf16_gives_float32_scores_near_those_of_fp32(probe):
+    for name, values in probe["bf16"].items():
+        for coarse, exact in zip(values, probe["lora"]["privileged"][name], strict=True):
+            assert coarse.dtype == torch.float32
+            torch.testing.assert_close(coarse, exact, rtol=0, atol=0.05)
+
+
+def test_an_engine_that_returns_bf16_entropies_is_refused_with_the_setting_that_mends_it(probe):
     assert "bfloat16" in probe["refusal"]
     assert "mixed_precision.param_dtype=fp32" in probe["refusal"]

@@ -17,6 +17,7 @@ os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MAST
 import hydra
 import torch
 from tensordict import TensorDict
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.utils import tensordict_utils as tu
 from verl.workers.utils.padding import response_from_nested
 
@@ -43,13 +44,26 @@ def main(model: str, output: str) -> None:
     results: dict[str, Any] = {"temperature": TEMPERATURE, "privileged": privileged, "responses": responses}
     for name, (role, rank) in ENGINES.items():
         results[name] = _probe(_worker(model, role, rank), prompts, privileged, responses)
+    untied = _probe(
+        _worker(_untied(model, f"{output}.untied"), *ENGINES["full"]), prompts, privileged, responses
+    )
+    results["untied"] = {name: untied[name] for name in ("privileged", "all_rows")}
     precision = "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype"
     bf16 = _worker(model, *ENGINES["lora"], f"{precision}=bf16")
+    results["bf16"] = _teacher(bf16, privileged, responses, ROOMY)
+    bf16.kernel = None
     try:
         _teacher(bf16, privileged, responses, ROOMY)
     except TypeError as refusal:
         results["refusal"] = str(refusal)
     torch.save(results, output)
+
+
+def _untied(model: str, folder: str) -> str:
+    """Write the model with a head of its own, which verl shards on its own."""
+    AutoModelForCausalLM.from_pretrained(model, tie_word_embeddings=False).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
 
 
 def _probe(worker: TeacherWorker, prompts: Rows, privileged: Rows, responses: Rows) -> dict[str, Any]:
@@ -60,14 +74,27 @@ def _probe(worker: TeacherWorker, prompts: Rows, privileged: Rows, responses: Ro
         "same_split": _teacher(worker, prompts, responses, TIGHT),
         "student": _stock(worker.compute_log_prob, prompts, responses),
     }
-    score, seen = worker.teacher.infer_batch, []
-    worker.teacher.infer_batch = lambda data: seen.append(data["input_ids"].clone()) or score(data)
+    batch, results["rows"] = worker._teacher_batch, []
+    kernel, worker.kernel = worker.kernel, _counting(worker.kernel, results["rows"])
+    worker._teacher_batch = lambda data: _keeping(batch(data), results)
     results["privileged"] = _teacher(worker, privileged, responses, ROOMY)
-    results["input_ids"] = list(seen[0].unbind())
+    worker.kernel = None
+    results["all_rows"] = _teacher(worker, privileged, responses, ROOMY)
+    worker.kernel = kernel
     _move(worker)
     results["student_moved"] = _stock(worker.compute_log_prob, prompts, responses)
     results["privileged_moved"] = _teacher(worker, privileged, responses, ROOMY)
     return results
+
+
+def _counting(kernel: Any, rows: list[int]) -> Any:
+    """Return the kernel, which now writes down how many rows it is given."""
+    return lambda hidden, *head, **options: rows.append(len(hidden)) or kernel(hidden, *head, **options)
+
+
+def _keeping(batch: TensorDict, results: dict[str, Any]) -> TensorDict:
+    results["input_ids"] = list(batch["input_ids"].clone().unbind())
+    return batch
 
 
 def _worker(model: str, role: str, lora_rank: int, *overrides: str) -> TeacherWorker:

@@ -8,11 +8,13 @@ from verl.single_controller.base.decorator import Dispatch, make_nd_compute_data
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_name
 from verl.utils.distributed import initialize_global_process_group_ray
+from verl.utils.profiler import DistProfiler
 from verl.workers.engine_workers import ActorRolloutRefWorker
 from verl.workers.utils.padding import response_from_nested
 
 from verl_egrsd.compat import assert_registered
 from verl_egrsd.trainer.queue import jagged
+from verl_egrsd.trainer.response_head import find_kernel, score_responses
 
 TEACHER_FIELDS = ("teacher_prompts", "responses", "response_mask")
 """Columns that the teacher reads."""
@@ -36,6 +38,7 @@ class TeacherWorker(ActorRolloutRefWorker):
         super().init_model()
         self.teacher = self.actor if self.ref is None else self.ref
         self.set_dispatch_collect(mesh_name="teacher", **self.teacher.get_dispatch_collect())
+        self.kernel = find_kernel(self.teacher)
 
     @register(dispatch_mode=make_nd_compute_dataproto_dispatch_fn(mesh_name="teacher"))
     def compute_teacher_log_prob(self, data: TensorDict) -> TensorDict | None:
@@ -52,7 +55,11 @@ class TeacherWorker(ActorRolloutRefWorker):
         Raises:
             TypeError: when the engine returns anything but float32, naming the setting that mends it.
         """
-        output = self.teacher.infer_batch(self._teacher_batch(data))
+        batch = self._teacher_batch(data)
+        if self.kernel is None:
+            output = self.teacher.infer_batch(batch)
+        else:
+            output = score_responses(self.teacher, batch, self.kernel)
         if output is None:
             return None
         return TensorDict(
@@ -62,6 +69,14 @@ class TeacherWorker(ActorRolloutRefWorker):
             },
             batch_size=len(data),
         ).cpu()
+
+    @register(dispatch_mode=make_nd_compute_dataproto_dispatch_fn(mesh_name="actor"))
+    @DistProfiler.annotate(color="blue", role="actor_compute_log_prob")
+    def compute_log_prob(self, data: TensorDict) -> TensorDict | None:
+        """Score the student by the teacher's arithmetic, so that equal contexts give a ratio of exactly 1."""
+        if self.kernel is None or self.enable_routing_replay or tu.get(data, "calculate_sum_pi_squared"):
+            return super().compute_log_prob(data)
+        return score_responses(self.actor, data, self.kernel)
 
     def _teacher_batch(self, data: TensorDict) -> TensorDict:
         """Privileged prompt + the student's response ids, byte for byte."""
