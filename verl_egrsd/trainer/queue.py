@@ -46,11 +46,15 @@ def write(batch: KVBatchMeta, columns: Mapping[str, torch.Tensor]) -> None:
     )
 
 
-def view(batch: KVBatchMeta, fields: Sequence[str], **extra_info: Any) -> KVBatchMeta:
-    """Return a fresh handle on some columns: a changed `batch.extra_info` would leak into later calls."""
+def view(batch: KVBatchMeta, fields: Sequence[str], order: Sequence[int], **extra_info: Any) -> KVBatchMeta:
+    """Return a fresh handle on some columns: a changed `batch.extra_info` would leak into later calls.
+
+    Args:
+        order: of the rows in the view; what is written through it finds its rows by key.
+    """
     return KVBatchMeta(
-        keys=batch.keys,
-        tags=batch.tags,
+        keys=[batch.keys[row] for row in order],
+        tags=[batch.tags[row] for row in order],
         partition_id=batch.partition_id,
         fields=list(fields),
         extra_info=extra_info,

@@ -34,6 +34,7 @@ from verl_egrsd.preflight import TRAINER, lora_rank, plain, preflight
 from verl_egrsd.reward import self_test
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
+from verl_egrsd.trainer.balance import balanced_order, ranks_of
 from verl_egrsd.trainer.dataset import use_privileged_dataset
 from verl_egrsd.trainer.dump import dump_rollouts
 from verl_egrsd.trainer.estimators import completed_by_trainer
@@ -140,12 +141,15 @@ class EgrsdTrainer(ReportedTrainer):
         prompts = teacher_prompts(batch, self.context)
         self.longest_teacher_prompt = max(len(ids) for ids in prompts)
         queue.write(batch, {"teacher_prompts": queue.jagged(prompts)})
+        lengths = [len(ids) + tag["response_len"] for ids, tag in zip(prompts, batch.tags, strict=True)]
+        order = balanced_order(lengths, ranks_of(self.actor_rollout_wg, "teacher"))
         longest = self.longest_teacher_prompt + self.config.data.max_response_length
         per_gpu = self.teacher_config.max_token_len_per_gpu or self._engine_tokens_per_gpu()
         self.actor_rollout_wg.compute_teacher_log_prob(
             queue.view(
                 batch,
                 TEACHER_FIELDS,
+                order=order,
                 temperature=self.config.actor_rollout_ref.rollout.temperature,
                 max_token_len_per_gpu=max(per_gpu, longest),
             )
