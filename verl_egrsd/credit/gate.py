@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import torch
 
+from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
-from verl_egrsd.credit.masks import response_tokens
-from verl_egrsd.credit.normalise import normalised_entropy
-from verl_egrsd.credit.types import Mask, PerToken
+from verl_egrsd.credit.lookahead import window_min
+from verl_egrsd.credit.masks import response_entropy, response_tokens
+from verl_egrsd.credit.normalise import denominator_of
+from verl_egrsd.credit.types import Mask, PerToken, PerTokenOrRow
 
 
 def entropy_gate(
@@ -42,15 +44,20 @@ def entropy_gate(
         ValueError: for gamma or floor out of range, and as
             :func:`~verl_egrsd.credit.normalise.entropy_denominator`.
     """
+    tokens = response_tokens(response_mask)
+    kept = response_entropy(entropy, tokens)
+    scale = denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
+    (gate,) = in_row_blocks(
+        lambda values, mask, over: (gate_of(values, mask, over, window, gamma, floor),), kept, tokens, scale
+    )
+    return gate
+
+
+def gate_of(
+    entropy: PerToken, tokens: Mask, scale: PerTokenOrRow, window: int, gamma: float, floor: float
+) -> PerToken:
+    """:func:`entropy_gate` of entropies, tokens and denominators that were checked."""
     require(0 <= gamma <= 1, "gamma", gamma, "in [0, 1]; 0 switches the gate off")
     require(0 < floor <= 1, "floor", floor, "in (0, 1]; the gate never reaches zero")
-    normalised = normalised_entropy(
-        entropy,
-        response_mask,
-        window=window,
-        denominator=denominator,
-        min_denominator=min_denominator,
-        denominator_group=denominator_group,
-    )
-    weight = (1 - gamma * normalised).clamp(floor, 1.0)
-    return torch.where(response_tokens(response_mask), weight, 0.0)
+    weight = (1 - gamma * (window_min(entropy, tokens, window) / scale)).clamp(floor, 1.0)
+    return torch.where(tokens, weight, 0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
 from verl_egrsd.credit.masks import response_entropy, response_tokens
 from verl_egrsd.credit.types import Mask, PerToken
@@ -29,19 +30,23 @@ def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerTok
     Raises:
         ValueError: for a negative window, a bad mask, or an entropy that is not finite or below zero.
     """
-    require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
     tokens = response_tokens(response_mask)
+    kept = response_entropy(entropy, tokens)
+    (lowest,) = in_row_blocks(lambda values, mask: (window_min(values, mask, window),), kept, tokens)
+    return lowest
+
+
+def window_min(entropy: PerToken, tokens: Mask, window: int) -> PerToken:
+    """:func:`lookahead_min` of entropies and tokens that were checked."""
+    require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
     # +inf is neutral to a minimum, so padding drops out of every window that reaches past the rollout.
-    lowest = response_entropy(entropy, tokens).masked_fill(~tokens, torch.inf)
+    lowest = torch.where(tokens, entropy, torch.inf)
     reach = min(window + 1, lowest.shape[1])
-    covered = 1
+    other, covered = torch.empty_like(lowest), 1
     while covered < reach:
         step = min(covered, reach - covered)
-        lowest = _minimum_with_later(lowest, step)
+        torch.minimum(lowest[:, :-step], lowest[:, step:], out=other[:, :-step])
+        other[:, -step:] = lowest[:, -step:]
+        lowest, other = other, lowest
         covered += step
-    return lowest.masked_fill(~tokens, 0.0)
-
-
-def _minimum_with_later(values: PerToken, step: int) -> PerToken:
-    merged = torch.minimum(values[:, :-step], values[:, step:])
-    return torch.cat([merged, values[:, -step:]], dim=1)
+    return torch.where(tokens, lowest, 0.0)

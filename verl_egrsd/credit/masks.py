@@ -30,12 +30,12 @@ def response_tokens(response_mask: Mask) -> Bool[Tensor, "batch time"]:
         raise ValueError(
             f"response_mask has shape {tuple(response_mask.shape)}: pass (batch, time), at least (1, 1)."
         )
-    tokens = response_mask == 1
-    neither = ~tokens & (response_mask != 0)
-    _refuse(response_mask, neither, "response_mask", "use 1 on response tokens, else 0")
-    starts = tokens.clone()
-    starts[:, 1:] &= ~tokens[:, :-1]
-    torn = starts.sum(dim=1) > 1
+    tokens = response_mask.bool()
+    if response_mask.dtype != torch.bool:
+        _refuse(response_mask, response_mask != tokens, "response_mask", "use 1 on response tokens, else 0")
+    # A run of ones begins at the first position or behind a 0.
+    begins = tokens[:, :1].int().squeeze(1) + (tokens[:, 1:] > tokens[:, :-1]).sum(dim=1, dtype=torch.int32)
+    torn = begins > 1
     if torn.any():
         raise ValueError(
             f"response_mask has a hole in row {int(torn.nonzero()[0])}: multi-turn rollouts are not "
@@ -51,8 +51,11 @@ def response_values(name: str, values: PerToken, tokens: Bool[Tensor, "batch tim
         ValueError: if the shapes differ, or a value on a response token is not finite (names row, position).
     """
     require_same_shape(**{name: values, "response_mask": tokens})
-    _refuse(values, tokens & ~values.isfinite(), name, "every response token needs a finite value")
-    return torch.where(tokens, at_least_float32(values), 0.0)
+    kept = torch.where(tokens, at_least_float32(values), 0.0)
+    # NaN and infinity reach the extremes, which cost a fraction of a look at every element.
+    if not torch.stack(kept.aminmax()).isfinite().all():
+        _refuse(values, ~kept.isfinite(), name, "every response token needs a finite value")
+    return kept
 
 
 def response_entropy(entropy: PerToken, tokens: Bool[Tensor, "batch time"]) -> PerToken:
@@ -61,9 +64,10 @@ def response_entropy(entropy: PerToken, tokens: Bool[Tensor, "batch time"]) -> P
     Raises:
         ValueError: as :func:`response_values`, or if an entropy is below -1e-3 (names row, position).
     """
-    values = response_values("entropy", entropy, tokens)
-    _refuse(values, values < -ENTROPY_SLACK, "entropy", "pass the sum of -p log p in nats, never below 0")
-    return values
+    kept = response_values("entropy", entropy, tokens)
+    if kept.amin() < -ENTROPY_SLACK:
+        _refuse(entropy, kept < -ENTROPY_SLACK, "entropy", "pass the sum of -p log p in nats, never below 0")
+    return kept
 
 
 def at_least_float32(values: Tensor) -> Tensor:

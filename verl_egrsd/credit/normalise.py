@@ -15,6 +15,7 @@ from torch import Tensor
 
 from verl_egrsd.credit.checks import require
 from verl_egrsd.credit.lookahead import lookahead_min
+from verl_egrsd.credit.masks import response_entropy, response_tokens
 from verl_egrsd.credit.types import Mask, PerToken
 
 
@@ -32,15 +33,10 @@ def normalised_entropy(
     In [0, 1] for a measured denominator (up to rounding of the entropy itself); may exceed 1 for a number.
     Arguments and errors as :func:`entropy_denominator`.
     """
-    scale = entropy_denominator(
-        entropy,
-        response_mask,
-        window=window,
-        denominator=denominator,
-        min_denominator=min_denominator,
-        denominator_group=denominator_group,
-    )
-    return lookahead_min(entropy, response_mask, window) / scale
+    tokens = response_tokens(response_mask)
+    kept = response_entropy(entropy, tokens)
+    scale = denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
+    return lookahead_min(kept, tokens, window) / scale
 
 
 def entropy_denominator(
@@ -66,6 +62,20 @@ def entropy_denominator(
         ValueError: for an unknown denominator, one that is not positive, or a B that is no multiple of
             `denominator_group`; and as :func:`~verl_egrsd.credit.lookahead.lookahead_min`.
     """
+    tokens = response_tokens(response_mask)
+    kept = response_entropy(entropy, tokens)
+    return denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
+
+
+def denominator_of(
+    entropy: PerToken,
+    tokens: Mask,
+    window: int,
+    denominator: str | float,
+    min_denominator: float,
+    denominator_group: int | None,
+) -> Float[Tensor, "batch 1"]:
+    """:func:`entropy_denominator` of entropies and tokens that were checked."""
     if isinstance(denominator, str):
         require(
             denominator in ("raw", "filtered"),
@@ -74,11 +84,10 @@ def entropy_denominator(
             "raw, filtered or a number of nats",
         )
         require(min_denominator > 0, "min_denominator", min_denominator, "positive, in nats")
-        measured = lookahead_min(entropy, response_mask, window if denominator == "filtered" else 0)
+        measured = lookahead_min(entropy, tokens, window) if denominator == "filtered" else entropy
         return _group_max(measured, denominator_group).clamp(min=min_denominator)
     require(0 < denominator < math.inf, "denominator", denominator, "positive, in nats, or raw or filtered")
-    values = lookahead_min(entropy, response_mask, 0)
-    return torch.full_like(values[:, :1], denominator)
+    return torch.full_like(entropy[:, :1], denominator)
 
 
 def _group_max(measured: PerToken, group: int | None) -> Float[Tensor, "batch 1"]:

@@ -37,13 +37,20 @@ def likelihood_ratio(
     Raises:
         ValueError: for a clip out of range, or shapes that do not match.
     """
-    require(0 <= clip < 1, "clip", clip, "in [0, 1); 0 switches the magnitude off")
     require_same_shape(teacher_log_prob=teacher_log_prob, student_log_prob=student_log_prob)
-    direction = expand_advantages(advantages, teacher_log_prob).sign()
-    delta = at_least_float32(teacher_log_prob) - at_least_float32(student_log_prob).detach()
-    ratio = torch.exp(direction * delta).clamp(1 - clip, 1 + clip)
+    direction = expand_advantages(advantages, teacher_log_prob)
+    return ratio_of(
+        at_least_float32(teacher_log_prob), at_least_float32(student_log_prob).detach(), direction, clip
+    )
+
+
+def ratio_of(teacher: PerToken, student: PerToken, direction: PerTokenOrRow, clip: float) -> PerToken:
+    """:func:`likelihood_ratio` of values that were checked."""
+    require(0 <= clip < 1, "clip", clip, "in [0, 1); 0 switches the magnitude off")
+    sign = direction.sign()
+    ratio = torch.exp(sign * (teacher - student)).clamp(1 - clip, 1 + clip)
     # 0 * delta would be NaN for a difference that overflowed.
-    return torch.where(direction == 0, 1.0, ratio)
+    return torch.where(sign == 0, 1.0, ratio)
 
 
 def expand_advantages(advantages: PerTokenOrRow, like: PerToken) -> PerToken:

@@ -11,11 +11,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.controls import controlled_gate
-from verl_egrsd.credit.gate import entropy_gate
-from verl_egrsd.credit.masks import response_tokens, response_values
-from verl_egrsd.credit.ratio import expand_advantages, likelihood_ratio
+from verl_egrsd.credit.gate import gate_of
+from verl_egrsd.credit.masks import response_entropy, response_tokens, response_values
+from verl_egrsd.credit.normalise import denominator_of
+from verl_egrsd.credit.ratio import expand_advantages, ratio_of
 from verl_egrsd.credit.types import Mask, PerToken, PerTokenOrRow
 
 
@@ -79,17 +82,26 @@ def token_credit(
     tokens = response_tokens(response_mask)
     teacher = response_values("teacher_log_prob", teacher_log_prob, tokens)
     student = response_values("student_log_prob", student_log_prob, tokens)
-    direction = response_values("advantages", expand_advantages(advantages, teacher), tokens)
-    ratio = likelihood_ratio(teacher, student, direction, clip=clip)
-    gate = entropy_gate(
-        teacher_entropy,
-        tokens,
-        gamma=gamma,
-        window=window,
-        floor=floor,
-        denominator=denominator,
-        min_denominator=min_denominator,
-        denominator_group=denominator_group,
-    )
-    gate = controlled_gate(gate, tokens, gate_control, seed)
-    return TokenCredit((direction * ratio * gate).float(), ratio.float(), gate.float())
+    entropy = response_entropy(teacher_entropy, tokens)
+    direction = _direction(advantages, tokens)
+    scale = denominator_of(entropy, tokens, window, denominator, min_denominator, denominator_group)
+
+    def factors(*rows: Tensor) -> tuple[Tensor, ...]:
+        tokens, teacher, student, entropy, direction, scale = rows
+        gate = gate_of(entropy, tokens, scale, window, gamma, floor)
+        ratio = ratio_of(teacher, student, direction, clip)
+        return (direction * ratio * gate).float(), ratio.float(), gate.float()
+
+    found = TokenCredit(*in_row_blocks(factors, tokens, teacher, student, entropy, direction, scale))
+    if gate_control == "none":
+        return found
+    gate = controlled_gate(found.gate, tokens, gate_control, seed)
+    return TokenCredit((direction * found.ratio * gate).float(), found.ratio, gate)
+
+
+def _direction(advantages: PerTokenOrRow, tokens: Mask) -> PerTokenOrRow:
+    """Advantages that were checked, (B, 1) or (B, T) as they came; 0 where there is no token."""
+    expand_advantages(advantages, tokens)
+    if advantages.shape == tokens.shape:
+        return response_values("advantages", advantages, tokens)
+    return response_values("advantages", advantages, tokens.any(dim=1, keepdim=True))

@@ -82,7 +82,7 @@ def build(out: str | Path, settings: BuildSettings) -> dict[str, Any]:
     """Build into a folder unless it holds the same build already; return what `rehearsal.json` says."""
     folder = Path(out)
     record = folder / "rehearsal.json"
-    wanted = json.loads(json.dumps(asdict(settings)))
+    wanted = json.loads(json.dumps(asdict(settings) | {"manners": asdict(task.ROLES[settings.roles])}))
     if record.exists():
         found = json.loads(record.read_text(encoding="utf-8"))
         if found["settings"] == wanted:

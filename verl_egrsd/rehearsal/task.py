@@ -91,12 +91,14 @@ class Manner:
         check: a redundant check of the step.
         long: a long phrasing of the step in place of a short one.
         muse: a musing before the step.
+        apart: no probability: whether a check is a line of its own, so that it competes with the next step.
     """
 
     slip: float
     check: float
     long: float
     muse: float = 0.0
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,11 @@ ROLES: dict[str, Roles] = {
         question_order=0.8,
         follows=1.0,
     ),
-    # The teacher does not always follow, and both muse: its entropy spreads, also over tokens in a row.
+    # The teacher does not always follow, and both muse: its entropy spreads, also over tokens in a row. What can
+    # be left out begins a line, where many continuations are right: the gate has its say on the length.
     "miniature": Roles(
-        student=Manner(slip=0.05, check=0.3, long=0.7, muse=0.2),
-        teacher=Manner(slip=0.0, check=0.1, long=0.6, muse=0.1),
+        student=Manner(slip=0.05, check=0.4, long=0.7, muse=0.2, apart=True),
+        teacher=Manner(slip=0.0, check=0.1, long=0.6, muse=0.1, apart=True),
         question_order=0.0,
         follows=0.5,
     ),
@@ -185,7 +188,8 @@ def think_aloud(order: tuple[int, ...], manner: Manner, rng: random.Random) -> s
             total = _slip(total, rng)
         line = rng.choice(LONG_STEPS if rng.random() < manner.long else SHORT_STEPS)
         if rng.random() < manner.check:
-            line += rng.choice(CHECKS)
+            check = rng.choice(CHECKS)
+            line += f"\n{check.lstrip()}" if manner.apart else check
         lines.append(line.format(before=before, number=number, total=total))
     lines.append(rng.choice(ENDS).format(total=total))
     return "<think>\n" + "\n".join(lines) + f"\n</think>\n\n\\boxed{{{total}}}"
