@@ -46,7 +46,7 @@ class Plan:
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 30
+    steps: int = 40
     problems: int = 1500
     samples: int = 1
 
