@@ -125,8 +125,8 @@ ROLES: dict[str, Roles] = {
         question_order=0.8,
         follows=1.0,
     ),
-    # The teacher does not always follow, and both muse: its entropy spreads, also over tokens in a row. What can
-    # be left out begins a line, where many continuations are right: the gate has its say on the length.
+    # The teacher does not always follow, and both muse: its entropy spreads, also over tokens in a row.
+    # What can be left out begins a line, where many continuations are right: so the gate acts on the length.
     "miniature": Roles(
         student=Manner(slip=0.05, check=0.4, long=0.7, muse=0.2, apart=True),
         teacher=Manner(slip=0.0, check=0.1, long=0.6, muse=0.1, apart=True),
