@@ -59,5 +59,5 @@ def gate_of(
     """:func:`entropy_gate` of entropies, tokens and denominators that were checked."""
     require(0 <= gamma <= 1, "gamma", gamma, "in [0, 1]; 0 switches the gate off")
     require(0 < floor <= 1, "floor", floor, "in (0, 1]; the gate never reaches zero")
-    weight = (1 - gamma * (window_min(entropy, tokens, window) / scale)).clamp(floor, 1.0)
-    return torch.where(tokens, weight, 0.0)
+    normalised = window_min(entropy, tokens, window) / scale
+    return (1 - gamma * normalised).clamp(floor, 1.0) * tokens

@@ -39,8 +39,9 @@ def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerTok
 def window_min(entropy: PerToken, tokens: Mask, window: int) -> PerToken:
     """:func:`lookahead_min` of entropies and tokens that were checked."""
     require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
-    # +inf is neutral to a minimum, so padding drops out of every window that reaches past the rollout.
-    lowest = torch.where(tokens, entropy, torch.inf)
+    inside = tokens.to(entropy.dtype)
+    # What no entropy exceeds is neutral to a minimum: padding drops out of windows that reach past the rollout.
+    lowest = entropy + (1 - inside) * torch.finfo(entropy.dtype).max
     reach = min(window + 1, lowest.shape[1])
     other, covered = torch.empty_like(lowest), 1
     while covered < reach:
@@ -49,4 +50,4 @@ def window_min(entropy: PerToken, tokens: Mask, window: int) -> PerToken:
         other[:, -step:] = lowest[:, -step:]
         lowest, other = other, lowest
         covered += step
-    return torch.where(tokens, lowest, 0.0)
+    return lowest * inside

@@ -48,9 +48,8 @@ def ratio_of(teacher: PerToken, student: PerToken, direction: PerTokenOrRow, cli
     """:func:`likelihood_ratio` of values that were checked."""
     require(0 <= clip < 1, "clip", clip, "in [0, 1); 0 switches the magnitude off")
     sign = direction.sign()
-    ratio = torch.exp(sign * (teacher - student)).clamp(1 - clip, 1 + clip)
-    # 0 * delta would be NaN for a difference that overflowed.
-    return torch.where(sign == 0, 1.0, ratio)
+    # Signs before the difference, which may overflow: 0 times infinity would be NaN.
+    return torch.exp(sign * teacher - sign * student).clamp(1 - clip, 1 + clip)
 
 
 def expand_advantages(advantages: PerTokenOrRow, like: PerToken) -> PerToken:
