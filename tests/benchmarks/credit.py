@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.credit > tests/benchmarks/results/credit.md
 
-Run it on an idle machine; it takes a minute and 0.5 GB. All ways take turns, and each row is the best of several
-rounds. A copy moves 8 bytes per token and nothing can return a new column for less, so it is the floor.
+Run it on an idle machine; it takes a minute and 0.5 GB. All ways take turns, and each row is the best of
+several rounds. A copy moves 8 bytes per token; no new column can be had for less, so it is the floor.
 """
 
 from __future__ import annotations

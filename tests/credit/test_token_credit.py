@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_egrsd.credit import policy_loss, token_credit
+from verl_egrsd.credit import blocks, policy_loss, token_credit
 
 from .strategies import Batch, batches, examples, windows
 
@@ -45,6 +45,16 @@ def test_nothing_in_the_padding_changes_the_credit(batch, window, control, denom
     assert (dirty.credit[outside] == 0).all()
     assert (dirty.ratio[outside] == 1).all()
     assert (dirty.gate[outside] == 0).all()
+
+
+@examples
+@given(batches(), windows, CONTROLS, st.integers(1, 40))
+def test_how_many_rows_are_taken_at_a_time_changes_nothing(batch, window, control, elements):
+    together = credit_of(batch, window=window, gate_control=control)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_ELEMENTS", elements)
+        apart = credit_of(batch, window=window, gate_control=control)
+    assert all(torch.equal(a, b) for a, b in zip(together, apart, strict=True))
 
 
 @examples

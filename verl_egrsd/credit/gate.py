@@ -5,8 +5,6 @@ Without a window this is the gate of EGRSD, with a window of one token or more t
 
 from __future__ import annotations
 
-import torch
-
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
 from verl_egrsd.credit.lookahead import window_min

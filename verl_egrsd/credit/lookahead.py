@@ -40,7 +40,7 @@ def window_min(entropy: PerToken, tokens: Mask, window: int) -> PerToken:
     """:func:`lookahead_min` of entropies and tokens that were checked."""
     require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
     inside = tokens.to(entropy.dtype)
-    # What no entropy exceeds is neutral to a minimum: padding drops out of windows that reach past the rollout.
+    # What no entropy exceeds is neutral to a minimum, so padding drops out of windows that reach into it.
     lowest = entropy + (1 - inside) * torch.finfo(entropy.dtype).max
     reach = min(window + 1, lowest.shape[1])
     other, covered = torch.empty_like(lowest), 1
