@@ -1,0 +1,143 @@
+"""How the teacher's pass grows with response, reference, rollouts per prompt and vocabulary, on this machine.
+
+    python -m tests.benchmarks.cost
+
+Run it on an idle machine; it takes some minutes. It writes results/cost.json and results/cost.md beside this
+file. A decoder of random weights scores the response rows as the worker does; four numbers fit the formula of
+`verl_egrsd.cost` to the times: one per call, and a rate for each kind of operation.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from verl_egrsd.cost import Rollout, Shape, Work, forward
+from verl_egrsd.machine import processor
+from verl_egrsd.teacher.scorer import score_tokens
+
+SHAPE = Shape(4, 256, 4, 2, 64, 768, 8_192)
+RESULTS = Path(__file__).parent / "results"
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement: lengths in tokens, rollouts that are scored together, entries of the vocabulary."""
+
+    prompt: int = 64
+    solution: int = 256
+    response: int = 512
+    rollouts: int = 1
+    vocabulary: int = 8_192
+
+
+CASES = [
+    *(replace(Case(), response=response) for response in (64, 256, 512, 1_024, 2_048, 4_096)),
+    *(replace(Case(), solution=solution) for solution in (0, 1_024, 2_048, 4_096)),
+    *(replace(Case(), rollouts=rollouts) for rollouts in (2, 4, 8)),
+    *(replace(Case(), vocabulary=vocabulary) for vocabulary in (89, 1_024, 32_768, 151_936)),
+]
+
+
+def work(case: Case) -> Work:
+    """Return the operations of a case."""
+    lengths = Rollout(case.prompt, case.solution, case.response)
+    tokens = lengths.prompt + lengths.solution + lengths.response
+    return forward(replace(SHAPE, vocabulary=case.vocabulary), tokens, lengths.response).times(case.rollouts)
+
+
+def features(case: Case) -> list[float]:
+    """Return what the fit weighs: one call, and the operations of each kind in units of 1e9."""
+    return [1.0, *(part / 1e9 for part in work(case))]
+
+
+def fit(cases: Sequence[Case], seconds: Sequence[float]) -> list[float]:
+    """Return seconds per call and per 1e9 operations of each kind, with the least squared relative errors."""
+    measured = torch.tensor(seconds, dtype=torch.float64)
+    rows = torch.tensor([features(case) for case in cases], dtype=torch.float64) / measured[:, None]
+    return torch.linalg.lstsq(rows, torch.ones_like(measured)).solution.tolist()
+
+
+def predict(case: Case, rates: Sequence[float]) -> float:
+    """Return the seconds that the formula gives for a case."""
+    return sum(rate * feature for rate, feature in zip(rates, features(case), strict=True))
+
+
+@torch.no_grad()
+def measure(model: Qwen3ForCausalLM, case: Case) -> float:
+    """Return the seconds of the teacher's pass: the layers over all rows, the scores of response rows."""
+    draw = torch.Generator().manual_seed(0)
+    tokens = case.prompt + case.solution + case.response
+    input_ids = torch.randint(89, (case.rollouts, tokens), generator=draw)
+    weight = torch.randn(case.vocabulary, SHAPE.width, generator=draw)
+    best = float("inf")
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        hidden = model.model(input_ids, use_cache=False).last_hidden_state[:, -case.response - 1 : -1]
+        score_tokens(hidden.flatten(0, 1), weight, input_ids[:, -case.response :].flatten())
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def table(cases: Sequence[Case], seconds: Sequence[float], rates: Sequence[float]) -> str:
+    """Return a line per case, with what the formula says."""
+    lines = [
+        "| prompt | solution | response | rollouts | vocabulary | measured, s | formula, s | off by, % |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for case, measured in zip(cases, seconds, strict=True):
+        predicted = predict(case, rates)
+        sizes = " | ".join(f"{size:,}" for size in asdict(case).values())
+        lines.append(
+            f"| {sizes} | {measured:.3f} | {predicted:.3f} | {100 * (predicted / measured - 1):+.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, fit, and write both files."""
+    config = Qwen3Config(
+        vocab_size=89,
+        hidden_size=SHAPE.width,
+        intermediate_size=SHAPE.feed_forward,
+        num_hidden_layers=SHAPE.layers,
+        num_attention_heads=SHAPE.heads,
+        num_key_value_heads=SHAPE.key_heads,
+        head_dim=SHAPE.head_width,
+        max_position_embeddings=32_768,
+        attn_implementation="sdpa",
+    )
+    model = Qwen3ForCausalLM(config).eval()
+    measure(model, Case())
+    seconds = [measure(model, case) for case in CASES]
+    rates = fit(CASES, seconds)
+    found = {"rates": rates, "cases": [asdict(case) for case in CASES], "seconds": seconds}
+    (RESULTS / "cost.json").write_text(json.dumps(found, indent=1) + "\n")
+    per_call, *per_kind = rates
+    speeds = ", ".join(
+        f"{name} {1 / rate:.0f} GFLOP/s" for name, rate in zip(Work._fields, per_kind, strict=True)
+    )
+    page = [
+        "# How the teacher's pass grows",
+        f"A decoder of {SHAPE.layers} layers and width {SHAPE.width}, float32; best of {ROUNDS} rounds. "
+        f"Fitted: {per_call * 1e3:.0f} ms per call, {speeds}.",
+        table(CASES, seconds, rates),
+        f"- {torch.get_num_threads()} threads, {processor()}, {torch.backends.cpu.get_cpu_capability()}\n"
+        f"- Python {platform.python_version()}, torch {torch.__version__}; {date.today()}\n"
+        "- `python -m tests.benchmarks.cost`",
+    ]
+    (RESULTS / "cost.md").write_text("\n\n".join(page) + "\n")
+    print(page[-2])
+
+
+if __name__ == "__main__":
+    main()
