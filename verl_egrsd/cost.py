@@ -12,6 +12,7 @@ teacher over P + S + R, and the update.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -221,3 +222,35 @@ def generation_seconds(
     steps = rollout.response if longest is None else longest
     cached = rollout.response * (rollout.prompt + rollout.response / 2) * 2 * shape.cache_values
     return (steps * weights + rollouts / machine.devices * cached) / rate
+
+
+def prediction_table(
+    solutions: Sequence[int] = (0, 1_000, 4_000), prompt: int = 200, response: int = 1_024, rollouts: int = 32
+) -> str:
+    """Return predicted seconds of a step of the recipes (LoRA, gradient checkpointing), as a Markdown table.
+
+    Args:
+        solutions: lengths of the reference solution, tokens.
+        prompt: P, tokens.
+        response: R, tokens; every rollout is taken to reach it.
+        rollouts: of a step.
+    """
+    lines = [
+        "| model | machine | solution | generation | student | teacher | update | teacher's share |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, shape in (("Qwen3-4B", QWEN3_4B), ("Qwen3-8B", QWEN3_8B)):
+        for machine in (A100, H100):
+            for solution in solutions:
+                lengths = Rollout(prompt, solution, response)
+                work = step_work(shape, lengths, lora=True, recomputed=True)
+                parts = [training_seconds(part, rollouts, machine) for part in work]
+                seconds = [generation_seconds(shape, lengths, rollouts, machine), *parts]
+                cells = " | ".join(f"{part:.2f}" for part in seconds)
+                share = 100 * parts[1] / sum(seconds)
+                lines.append(f"| {name} | {machine.name} | {solution:,} | {cells} | {share:.0f} % |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(prediction_table())

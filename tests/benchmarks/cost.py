@@ -103,8 +103,8 @@ def table(cases: Sequence[Case], seconds: Sequence[float], rates: Sequence[float
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure, fit, and write both files."""
+def new_decoder() -> Qwen3ForCausalLM:
+    """Return a decoder of the measured shape with random weights."""
     config = Qwen3Config(
         vocab_size=89,
         hidden_size=SHAPE.width,
@@ -116,7 +116,12 @@ def main() -> None:
         max_position_embeddings=32_768,
         attn_implementation="sdpa",
     )
-    model = Qwen3ForCausalLM(config).eval()
+    return Qwen3ForCausalLM(config).eval()
+
+
+def main() -> None:
+    """Measure, fit, and write both files."""
+    model = new_decoder()
     measure(model, Case())
     seconds = [measure(model, case) for case in CASES]
     rates = fit(CASES, seconds)

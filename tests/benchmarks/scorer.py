@@ -77,6 +77,25 @@ def resident(field: str) -> float:
     return int(match[1]) / 1024
 
 
+def make_inputs(rows: int, width: int, vocabulary: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return random hidden states, a head whose logits spread by 3, and token ids."""
+    draw = torch.Generator().manual_seed(0)
+    hidden = torch.randn(rows, width, generator=draw).to(dtype)
+    weight = torch.randn(vocabulary, width, generator=draw).mul_(3 / width**0.5).to(dtype)
+    return hidden, weight, torch.randint(vocabulary, (rows,), generator=draw)
+
+
+def best_of(inputs: tuple[Tensor, Tensor, Tensor], rounds: int) -> dict[str, tuple[float, float]]:
+    """Return each way's best (seconds, MiB) over rounds in which all take turns."""
+    found = [{name: measure(way, inputs) for name, way in WAYS.items()} for _ in range(rounds)]
+    return {name: min(one[name] for one in found) for name in WAYS}
+
+
+def product_seconds(best: dict[str, tuple[float, float]]) -> float:
+    """Return the seconds of the faster bare product."""
+    return min(seconds for name, (seconds, _) in best.items() if name.startswith("product"))
+
+
 def largest_error(inputs: tuple[Tensor, Tensor, Tensor]) -> float:
     """Return the largest difference in nats from float64 logits, over the first rows."""
     hidden, weight, token_ids = (inputs[0][:32], inputs[1], inputs[2][:32])
@@ -103,14 +122,9 @@ def main() -> None:
     print("| dtype | way | seconds | to the faster product | to verl | peak memory, MiB |")
     print("|---|---|---:|---:|---:|---:|")
     for dtype in (torch.float32, torch.bfloat16):
-        draw = torch.Generator().manual_seed(0)
-        hidden = torch.randn(n, d, generator=draw).to(dtype)
-        weight = torch.randn(v, d, generator=draw).mul_(3 / d**0.5).to(dtype)
-        inputs = (hidden, weight, torch.randint(v, (n,), generator=draw))
-        rounds = [{name: measure(way, inputs) for name, way in WAYS.items()} for _ in range(options.rounds)]
-        best = {name: min(one[name] for one in rounds) for name in WAYS}
-        product = min(seconds for name, (seconds, _) in best.items() if name.startswith("product"))
-        theirs = best["verl `FusedLinearForPPO`"][0]
+        inputs = make_inputs(n, d, v, dtype)
+        best = best_of(inputs, options.rounds)
+        product, theirs = product_seconds(best), best["verl `FusedLinearForPPO`"][0]
         for name, (seconds, memory) in best.items():
             ratios = f"{seconds / product:.2f} | {theirs / seconds:.2f}"
             print(f"| {str(dtype)[6:]} | {name} | {seconds:.2f} | {ratios} | {memory:,.0f} |", flush=True)
