@@ -80,7 +80,6 @@ class EgrsdTrainer(ReportedTrainer):
             self.replay_buffer.poll_interval = CPU_POLL_SECONDS
         self.running_advantage = RunningAdvantage(self.egrsd.warmup_steps, self.egrsd.warmup_baseline)
         self.quantiles = RunningQuantiles()
-        self.longest_teacher_prompt = 0
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
@@ -139,11 +138,12 @@ class EgrsdTrainer(ReportedTrainer):
     def _compute_teacher_log_prob(self, batch: KVBatchMeta, metrics: dict) -> None:
         """Write `teacher_prompts`, then have the workers write `teacher_log_prob` and `teacher_entropy`."""
         prompts = teacher_prompts(batch, self.context)
-        self.longest_teacher_prompt = max(len(ids) for ids in prompts)
+        real = queue.real_rows(batch).tolist()
+        own = [len(ids) for ids, counts in zip(prompts, real, strict=True) if counts]
         queue.write(batch, {"teacher_prompts": queue.jagged(prompts)})
         lengths = [len(ids) + tag["response_len"] for ids, tag in zip(prompts, batch.tags, strict=True)]
         order = balanced_order(lengths, ranks_of(self.actor_rollout_wg, "teacher"))
-        longest = self.longest_teacher_prompt + self.config.data.max_response_length
+        longest = max(own) + self.config.data.max_response_length
         per_gpu = self.teacher_config.max_token_len_per_gpu or self._engine_tokens_per_gpu()
         self.actor_rollout_wg.compute_teacher_log_prob(
             queue.view(
@@ -154,7 +154,8 @@ class EgrsdTrainer(ReportedTrainer):
                 max_token_len_per_gpu=max(per_gpu, longest),
             )
         )
-        metrics["egrsd/teacher_prompt/longest"] = self.longest_teacher_prompt
+        metrics["egrsd/teacher_prompt/longest"] = max(own)
+        metrics["egrsd/teacher_prompt/mean"] = sum(own) / len(own)
         metrics["egrsd/dropped_prompts"] = len(self.train_dataset.dropped)
 
     def _engine_tokens_per_gpu(self) -> int:
