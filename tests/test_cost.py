@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -67,3 +68,8 @@ def test_the_formula_gives_every_measured_case_within_25_percent():
     assert rates == pytest.approx(found["rates"], rel=1e-6)
     for case, seconds in zip(cases, found["seconds"], strict=True):
         assert benchmark.predict(case, rates) == pytest.approx(seconds, rel=0.25), case
+
+
+def test_the_page_has_the_predictions_that_the_code_makes():
+    page = Path(__file__).parents[1] / "docs" / "performance.md"
+    assert cost.prediction_table() in page.read_text()

@@ -10,18 +10,17 @@ file. A decoder of random weights scores the response rows as the worker does; f
 from __future__ import annotations
 
 import json
-import platform
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from tests.benchmarks.conditions import conditions
 from verl_egrsd.cost import Rollout, Shape, Work, forward
-from verl_egrsd.machine import processor
 from verl_egrsd.teacher.scorer import score_tokens
 
 SHAPE = Shape(4, 256, 4, 2, 64, 768, 8_192)
@@ -121,6 +120,7 @@ def new_decoder() -> Qwen3ForCausalLM:
 
 def main() -> None:
     """Measure, fit, and write both files."""
+    load = os.getloadavg()[0]
     model = new_decoder()
     measure(model, Case())
     seconds = [measure(model, case) for case in CASES]
@@ -136,9 +136,7 @@ def main() -> None:
         f"A decoder of {SHAPE.layers} layers and width {SHAPE.width}, float32; best of {ROUNDS} rounds. "
         f"Fitted: {per_call * 1e3:.0f} ms per call, {speeds}.",
         table(CASES, seconds, rates),
-        f"- {torch.get_num_threads()} threads, {processor()}, {torch.backends.cpu.get_cpu_capability()}\n"
-        f"- Python {platform.python_version()}, torch {torch.__version__}; {date.today()}\n"
-        "- `python -m tests.benchmarks.cost`",
+        f"{conditions(load)}\n- `python -m tests.benchmarks.cost`",
     ]
     (RESULTS / "cost.md").write_text("\n\n".join(page) + "\n")
     print(page[-2])

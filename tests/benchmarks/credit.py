@@ -9,15 +9,14 @@ several rounds. A copy moves 8 bytes per token; no new column can be had for les
 from __future__ import annotations
 
 import argparse
-import platform
+import os
 import time
 from collections.abc import Callable, Mapping
-from datetime import date
 
 import torch
 
+from tests.benchmarks.conditions import conditions
 from verl_egrsd.credit import entropy_gate, lookahead_min, token_credit
-from verl_egrsd.machine import processor
 
 WINDOWS = (0, 1, 5, 16, 64)
 
@@ -52,6 +51,7 @@ def measure(rows: int, tokens: int, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print the page."""
+    load = os.getloadavg()[0]
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=8_192)
@@ -69,8 +69,7 @@ def main() -> None:
         ratios = f"{lookahead / copy:.1f} | {gate / copy:.1f} | {credit / copy / 3:.1f}"
         print(f"| {window} | {ratios} | {credit * 1e3:.0f} |")
     print(f"\nOne copy takes {copy * 1e3:.1f} ms.\n")
-    print(f"- {torch.get_num_threads()} threads, {processor()}, {torch.backends.cpu.get_cpu_capability()}")
-    print(f"- Python {platform.python_version()}, torch {torch.__version__}; {date.today()}")
+    print(conditions(load))
     print(f"- best of {options.rounds} rounds; `python -m tests.benchmarks.credit`")
 
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import argparse
 import gc
-import platform
+import os
 import re
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from verl_egrsd.machine import processor
+from tests.benchmarks.conditions import conditions
 from verl_egrsd.teacher import scorer
 
 Way = Callable[[Tensor, Tensor, Tensor], object]
@@ -111,6 +110,7 @@ def largest_error(inputs: tuple[Tensor, Tensor, Tensor]) -> float:
 
 def main() -> None:
     """Measure and print the page."""
+    load = os.getloadavg()[0]
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=2_048)
     parser.add_argument("--width", type=int, default=1_024)
@@ -133,8 +133,7 @@ def main() -> None:
     floor = 2 * n * d * v
     print(f"\nThe floor is the product: {floor / 1e9:,.0f} GFLOP, whose {n * v / 1e6:,.0f} M logits need not")
     print(f"be stored. Largest difference from float64 logits in float32: {error:.1e} nats.\n")
-    print(f"- {torch.get_num_threads()} threads, {processor()}, {torch.backends.cpu.get_cpu_capability()}")
-    print(f"- Python {platform.python_version()}, torch {torch.__version__}; {date.today()}")
+    print(conditions(load))
     print(f"- best of {options.rounds} rounds; `python -m tests.benchmarks.scorer {' '.join(sys.argv[1:])}`")
 
 

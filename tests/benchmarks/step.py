@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.step
 
-Run it from the checkout on an idle machine; it takes about ten minutes, and builds the miniature's model first
+Run it from the checkout on an idle machine; it takes some ten minutes, and builds the miniature's model first
 if it is not there. All runs share one start of Ray and vLLM. It writes results/step.md and results/step.png
 beside this file.
 """

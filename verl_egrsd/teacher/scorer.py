@@ -26,6 +26,8 @@ BLOCK_ROWS = 512
 """Rows per block: its logits stay in the cache between the product and the sums."""
 BLOCK_COLUMNS = 2048
 """Vocabulary entries per block."""
+GPU_BLOCK_ROWS, GPU_BLOCK_COLUMNS = 2048, 32_768
+"""The same on a GPU, where the launch of a small product costs more than its operations."""
 
 
 @dataclass(frozen=True)
@@ -116,25 +118,26 @@ def partial_scores(
     _require_shapes(hidden, weight, token_ids, bias)
     if not temperature > 0:
         raise ValueError(f"temperature={temperature} is not allowed: it must be positive.")
+    on_cpu = hidden.device.type == "cpu"
+    block = BLOCK_ROWS if on_cpu else GPU_BLOCK_ROWS
+    columns = BLOCK_COLUMNS if on_cpu else GPU_BLOCK_COLUMNS
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = hidden.to(weight.dtype)
         rows = [
-            functools.reduce(PartialScores.merge, _blocks(block, weight, chosen, temperature, bias))
-            for block, chosen in zip(
-                hidden.split(BLOCK_ROWS), (token_ids - first_id).split(BLOCK_ROWS), strict=True
-            )
+            functools.reduce(PartialScores.merge, _blocks(some, weight, chosen, temperature, bias, columns))
+            for some, chosen in zip(hidden.split(block), (token_ids - first_id).split(block), strict=True)
         ]
     fields = ("maximum", "total", "weighted", "chosen")
     return PartialScores(**{name: torch.cat([getattr(part, name) for part in rows]) for name in fields})
 
 
 def _blocks(
-    hidden: Tensor, weight: Tensor, token_ids: Tensor, temperature: float, bias: Tensor | None
+    hidden: Tensor, weight: Tensor, token_ids: Tensor, temperature: float, bias: Tensor | None, columns: int
 ) -> Iterator[PartialScores]:
     """Yield the contribution of each block of the vocabulary to one block of rows."""
-    exponentials = torch.empty(0)
-    for start in range(0, len(weight), BLOCK_COLUMNS):
-        stop = min(start + BLOCK_COLUMNS, len(weight))
+    exponentials = torch.empty(0, device=hidden.device)
+    for start in range(0, len(weight), columns):
+        stop = min(start + columns, len(weight))
         logits = torch.mm(hidden, weight[start:stop].T).float()
         if bias is not None:
             logits += bias[start:stop]
