@@ -29,7 +29,20 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("verl.trainer.ppo.v1.trainer_sync", "PPOTrainerSync.on_init_end", ("self",)),
     ("verl.trainer.ppo.v1.trainer_sync", "PPOTrainerSync.on_step_end", ("self",)),
     ("verl.workers.engine_workers", "ActorRolloutRefWorker.init_model", ("self",)),
+    ("verl.workers.engine_workers", "ActorRolloutRefWorker.compute_log_prob", ("self", "data")),
     ("verl.workers.engine_workers", "TrainingWorker.infer_batch", ("self", "data")),
+    (
+        "verl.workers.engine.fsdp.transformer_impl",
+        "FSDPEngineWithLMHead.prepare_model_inputs",
+        ("self", "micro_batch"),
+    ),
+    ("verl.workers.engine.utils", "prepare_micro_batches", ("data", "dp_group")),
+    ("verl.workers.engine.utils", "postprocess_batch_func", ("output_lst", "indices", "data")),
+    (
+        "verl.utils.seqlen_balancing",
+        "get_seqlen_balanced_partitions",
+        ("seqlen_list", "k_partitions", "equal_size"),
+    ),
     ("verl.trainer.ppo.core_algos", "register_adv_est", ("name_or_enum",)),
     ("verl.trainer.ppo.core_algos", "agg_loss", ("loss_mat", "loss_mask", "loss_agg_mode")),
     (

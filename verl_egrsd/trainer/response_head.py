@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tensordict import TensorDict
@@ -24,10 +24,14 @@ from verl.workers.engine.utils import postprocess_batch_func, prepare_micro_batc
 from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.padding import response_from_nested
 
-from verl_egrsd.trainer.kernels import TOLERANCE, Kernel, choose
+from verl_egrsd.trainer.kernels import Kernel, candidates, choose
 from verl_egrsd.trainer.queue import jagged
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
+"""Largest mean difference from verl's own path, nats; in half precision that path may round scores too."""
 
 
 def objection(worker: TrainingWorker) -> str | None:
@@ -49,20 +53,25 @@ def find_kernel(worker: TrainingWorker) -> Kernel | None:
     """
     reason = objection(worker)
     if reason is None:
-        engine = worker.engine
+        engine, device = worker.engine, torch.device(get_device_id())
         head, dtype = engine.module.get_output_embeddings(), engine._autocast_dtype
-        device = (
-            torch.device(get_device_name(), get_device_id())
-            if get_device_name() != "cpu"
-            else torch.device("cpu")
-        )
-        kernel = choose(head.in_features, head.out_features, dtype, device, biased=head.bias is not None)
-        difference = difference_from_verl(worker, kernel)
+        biased = head.bias is not None
+        # One choice for all ranks, or rows that move between ranks would be scored by two kernels.
+        name = of_first_rank(choose(head.in_features, head.out_features, dtype, device, biased=biased))
+        kernel = candidates(device, biased)[name]
+        difference = of_first_rank(difference_from_verl(worker, kernel))
         if difference <= TOLERANCE[dtype]:
             return kernel
         reason = f"on response rows alone the scores differ by {difference:.1e} nats on average"
     logger.warning("all rows are projected on the vocabulary: %s", reason)
     return None
+
+
+def of_first_rank(value: T) -> T:
+    """Return the value of rank 0, on every rank."""
+    values = [value]
+    torch.distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def difference_from_verl(worker: TrainingWorker, kernel: Kernel) -> float:
@@ -107,7 +116,7 @@ def score_responses(worker: TrainingWorker, data: TensorDict, kernel: Kernel) ->
     tu.assign_non_tensor(data, **{key: tu.get(data, key, default=value) for key, value in stock.items()})
     micro_batches, order = prepare_micro_batches(data=data, dp_group=engine.get_data_parallel_group())
     with (
-        engine.eval_mode(),
+        engine.eval_mode(disable_auto_offload=tu.get(data, "disable_auto_offload", default=False)),
         engine.disable_adapter() if without_adapter else nullcontext(),
         torch.autocast(
             get_device_name(), engine._autocast_dtype, enabled=engine._autocast_dtype != torch.float32

@@ -24,8 +24,8 @@ class TeacherWorker(ActorRolloutRefWorker):
     """verl's actor-rollout-reference worker, with a teacher.
 
     The teacher is verl's reference engine where the role has one (full fine-tuning), else the actor with its
-    LoRA adapter switched off, which takes no memory. Both are the initial weights, frozen. Nothing here knows
-    which engine (FSDP, Megatron) does the work.
+    LoRA adapter switched off, which takes no memory. Both are the initial weights, frozen. Under FSDP the
+    head sees response rows only (`response_head`); any other engine does the work in its own way.
     """
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
