@@ -8,7 +8,7 @@ from __future__ import annotations
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
 from verl_egrsd.credit.lookahead import window_min
-from verl_egrsd.credit.masks import response_entropy, response_tokens
+from verl_egrsd.credit.masks import finite_entropy, response_tokens
 from verl_egrsd.credit.normalise import denominator_of
 from verl_egrsd.credit.types import Mask, PerToken, PerTokenOrRow
 
@@ -43,19 +43,22 @@ def entropy_gate(
             :func:`~verl_egrsd.credit.normalise.entropy_denominator`.
     """
     tokens = response_tokens(response_mask)
-    kept = response_entropy(entropy, tokens)
+    kept = finite_entropy(entropy, tokens)
     scale = denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
     (gate,) = in_row_blocks(
-        lambda values, mask, over: (gate_of(values, mask, over, window, gamma, floor),), kept, tokens, scale
+        lambda values, mask, over: (gate_of(values, mask.to(values.dtype), over, window, gamma, floor),),
+        kept,
+        tokens,
+        scale,
     )
     return gate
 
 
 def gate_of(
-    entropy: PerToken, tokens: Mask, scale: PerTokenOrRow, window: int, gamma: float, floor: float
+    entropy: PerToken, inside: PerToken, scale: PerTokenOrRow, window: int, gamma: float, floor: float
 ) -> PerToken:
-    """:func:`entropy_gate` of entropies, tokens and denominators that were checked."""
+    """:func:`entropy_gate` of finite entropies, a mask of 0 and 1 in their dtype, and their denominators."""
     require(0 <= gamma <= 1, "gamma", gamma, "in [0, 1]; 0 switches the gate off")
     require(0 < floor <= 1, "floor", floor, "in (0, 1]; the gate never reaches zero")
-    normalised = window_min(entropy, tokens, window) / scale
-    return (1 - gamma * normalised).clamp(floor, 1.0) * tokens
+    normalised = window_min(entropy, inside, window).div_(scale)
+    return normalised.mul_(-gamma).add_(1).clamp_(floor, 1.0).mul_(inside)

@@ -10,7 +10,7 @@ import torch
 
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
-from verl_egrsd.credit.masks import response_entropy, response_tokens
+from verl_egrsd.credit.masks import finite_entropy, response_tokens
 from verl_egrsd.credit.types import Mask, PerToken
 
 
@@ -31,17 +31,21 @@ def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerTok
         ValueError: for a negative window, a bad mask, or an entropy that is not finite or below zero.
     """
     tokens = response_tokens(response_mask)
-    kept = response_entropy(entropy, tokens)
-    (lowest,) = in_row_blocks(lambda values, mask: (window_min(values, mask, window),), kept, tokens)
+    kept = finite_entropy(entropy, tokens)
+    (lowest,) = in_row_blocks(
+        lambda values, mask: (window_min(values, mask.to(values.dtype), window),), kept, tokens
+    )
     return lowest
 
 
-def window_min(entropy: PerToken, tokens: Mask, window: int) -> PerToken:
-    """:func:`lookahead_min` of entropies and tokens that were checked."""
+def window_min(entropy: PerToken, inside: PerToken, window: int) -> PerToken:
+    """:func:`lookahead_min` of finite entropies, for a mask of 0 and 1 in their dtype."""
     require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
-    inside = tokens.to(entropy.dtype)
+    lowest = entropy * inside
+    if window == 0:
+        return lowest
     # What no entropy exceeds is neutral to a minimum, so padding drops out of windows that reach into it.
-    lowest = entropy + (1 - inside) * torch.finfo(entropy.dtype).max
+    lowest += (1 - inside) * torch.finfo(entropy.dtype).max
     reach = min(window + 1, lowest.shape[1])
     other, covered = torch.empty_like(lowest), 1
     while covered < reach:
@@ -50,4 +54,4 @@ def window_min(entropy: PerToken, tokens: Mask, window: int) -> PerToken:
         other[:, -step:] = lowest[:, -step:]
         lowest, other = other, lowest
         covered += step
-    return lowest * inside
+    return lowest.mul_(inside)

@@ -58,16 +58,30 @@ def response_values(name: str, values: PerToken, tokens: Bool[Tensor, "batch tim
     return kept
 
 
-def response_entropy(entropy: PerToken, tokens: Bool[Tensor, "batch time"]) -> PerToken:
-    """Entropies in nats on response tokens and 0 in the padding, (B, T), in at least float32.
+def finite_values(name: str, values: PerToken, tokens: Bool[Tensor, "batch time"]) -> PerToken:
+    """Values that are finite everywhere, right on response tokens and anything in the padding, (B, T).
+
+    As they came where that is so already, so that nothing has to be written; otherwise as
+    :func:`response_values`, which has the errors.
+    """
+    require_same_shape(**{name: values, "response_mask": tokens})
+    values = at_least_float32(values)
+    if torch.stack(values.aminmax()).isfinite().all():
+        return values
+    return response_values(name, values, tokens)
+
+
+def finite_entropy(entropy: PerToken, tokens: Bool[Tensor, "batch time"]) -> PerToken:
+    """Entropies in nats as :func:`finite_values`.
 
     Raises:
         ValueError: as :func:`response_values`, or if an entropy is below -1e-3 (names row, position).
     """
-    kept = response_values("entropy", entropy, tokens)
-    if kept.amin() < -ENTROPY_SLACK:
-        _refuse(entropy, kept < -ENTROPY_SLACK, "entropy", "pass the sum of -p log p in nats, never below 0")
-    return kept
+    values = finite_values("entropy", entropy, tokens)
+    if values.amin() < -ENTROPY_SLACK:
+        bad = tokens & (values < -ENTROPY_SLACK)
+        _refuse(entropy, bad, "entropy", "pass the sum of -p log p in nats, never below 0")
+    return values
 
 
 def at_least_float32(values: Tensor) -> Tensor:

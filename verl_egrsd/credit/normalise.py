@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
-from verl_egrsd.credit.lookahead import lookahead_min
-from verl_egrsd.credit.masks import response_entropy, response_tokens
+from verl_egrsd.credit.lookahead import lookahead_min, window_min
+from verl_egrsd.credit.masks import finite_entropy, response_tokens
 from verl_egrsd.credit.types import Mask, PerToken
 
 
@@ -34,7 +35,7 @@ def normalised_entropy(
     Arguments and errors as :func:`entropy_denominator`.
     """
     tokens = response_tokens(response_mask)
-    kept = response_entropy(entropy, tokens)
+    kept = finite_entropy(entropy, tokens)
     scale = denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
     return lookahead_min(kept, tokens, window) / scale
 
@@ -63,7 +64,7 @@ def entropy_denominator(
             `denominator_group`; and as :func:`~verl_egrsd.credit.lookahead.lookahead_min`.
     """
     tokens = response_tokens(response_mask)
-    kept = response_entropy(entropy, tokens)
+    kept = finite_entropy(entropy, tokens)
     return denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
 
 
@@ -75,7 +76,7 @@ def denominator_of(
     min_denominator: float,
     denominator_group: int | None,
 ) -> Float[Tensor, "batch 1"]:
-    """:func:`entropy_denominator` of entropies and tokens that were checked."""
+    """:func:`entropy_denominator` of finite entropies."""
     if isinstance(denominator, str):
         require(
             denominator in ("raw", "filtered"),
@@ -84,8 +85,13 @@ def denominator_of(
             "raw, filtered or a number of nats",
         )
         require(min_denominator > 0, "min_denominator", min_denominator, "positive, in nats")
-        measured = lookahead_min(entropy, tokens, window) if denominator == "filtered" else entropy
-        return _group_max(measured, denominator_group).clamp(min=min_denominator)
+        reach = window if denominator == "filtered" else 0
+        (largest,) = in_row_blocks(
+            lambda values, mask: (window_min(values, mask.to(values.dtype), reach).amax(1, keepdim=True),),
+            entropy,
+            tokens,
+        )
+        return _group_max(largest, denominator_group).clamp(min=min_denominator)
     require(0 < denominator < math.inf, "denominator", denominator, "positive, in nats, or raw or filtered")
     return torch.full_like(entropy[:, :1], denominator)
 

@@ -7,8 +7,6 @@ is positive, so it never turns the direction around.
 
 from __future__ import annotations
 
-import torch
-
 from verl_egrsd.credit.checks import require, require_same_shape
 from verl_egrsd.credit.masks import at_least_float32
 from verl_egrsd.credit.types import PerToken, PerTokenOrRow
@@ -38,18 +36,16 @@ def likelihood_ratio(
         ValueError: for a clip out of range, or shapes that do not match.
     """
     require_same_shape(teacher_log_prob=teacher_log_prob, student_log_prob=student_log_prob)
-    direction = expand_advantages(advantages, teacher_log_prob)
-    return ratio_of(
-        at_least_float32(teacher_log_prob), at_least_float32(student_log_prob).detach(), direction, clip
-    )
+    sign = expand_advantages(advantages, teacher_log_prob).sign()
+    student = at_least_float32(student_log_prob).detach()
+    return ratio_of(at_least_float32(teacher_log_prob), student, sign, clip)
 
 
-def ratio_of(teacher: PerToken, student: PerToken, direction: PerTokenOrRow, clip: float) -> PerToken:
-    """:func:`likelihood_ratio` of values that were checked."""
+def ratio_of(teacher: PerToken, student: PerToken, sign: PerTokenOrRow, clip: float) -> PerToken:
+    """:func:`likelihood_ratio` of finite values and the sign of the advantage; 0 gives exactly 1."""
     require(0 <= clip < 1, "clip", clip, "in [0, 1); 0 switches the magnitude off")
-    sign = direction.sign()
     # Signs before the difference, which may overflow: 0 times infinity would be NaN.
-    return torch.exp(sign * teacher - sign * student).clamp(1 - clip, 1 + clip)
+    return (sign * teacher).sub_(sign * student).exp_().clamp_(1 - clip, 1 + clip)
 
 
 def expand_advantages(advantages: PerTokenOrRow, like: PerToken) -> PerToken:

@@ -16,7 +16,7 @@ from torch import Tensor
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.controls import controlled_gate
 from verl_egrsd.credit.gate import gate_of
-from verl_egrsd.credit.masks import response_entropy, response_tokens, response_values
+from verl_egrsd.credit.masks import finite_entropy, finite_values, response_tokens, response_values
 from verl_egrsd.credit.normalise import denominator_of
 from verl_egrsd.credit.ratio import expand_advantages, ratio_of
 from verl_egrsd.credit.types import Mask, PerToken, PerTokenOrRow
@@ -80,17 +80,18 @@ def token_credit(
             response token that is not finite.
     """
     tokens = response_tokens(response_mask)
-    teacher = response_values("teacher_log_prob", teacher_log_prob, tokens)
-    student = response_values("student_log_prob", student_log_prob, tokens)
-    entropy = response_entropy(teacher_entropy, tokens)
+    teacher = finite_values("teacher_log_prob", teacher_log_prob, tokens)
+    student = finite_values("student_log_prob", student_log_prob, tokens)
+    entropy = finite_entropy(teacher_entropy, tokens)
     direction = _direction(advantages, tokens)
     scale = denominator_of(entropy, tokens, window, denominator, min_denominator, denominator_group)
 
     def factors(*rows: Tensor) -> tuple[Tensor, ...]:
         tokens, teacher, student, entropy, direction, scale = rows
-        gate = gate_of(entropy, tokens, scale, window, gamma, floor)
-        ratio = ratio_of(teacher, student, direction, clip)
-        return (direction * ratio * gate).float(), ratio.float(), gate.float()
+        inside = tokens.to(entropy.dtype)
+        gate = gate_of(entropy, inside, scale, window, gamma, floor)
+        ratio = ratio_of(teacher, student, direction.sign() * inside, clip)
+        return (direction * ratio).mul_(gate).float(), ratio.float(), gate.float()
 
     found = TokenCredit(*in_row_blocks(factors, tokens, teacher, student, entropy, direction, scale))
     if gate_control == "none":
