@@ -22,7 +22,7 @@ from torch import Tensor
 
 PerRow = Float[Tensor, " rows"]
 
-BLOCK_ROWS = 512
+BLOCK_ROWS = 1024
 """Rows per block: its logits stay in the cache between the product and the sums."""
 BLOCK_COLUMNS = 2048
 """Vocabulary entries per block."""
@@ -121,10 +121,13 @@ def partial_scores(
     on_cpu = hidden.device.type == "cpu"
     block = BLOCK_ROWS if on_cpu else GPU_BLOCK_ROWS
     columns = BLOCK_COLUMNS if on_cpu else GPU_BLOCK_COLUMNS
+    scratch = _Scratch(hidden.device)
     with torch.autocast(hidden.device.type, enabled=False):
         hidden = hidden.to(weight.dtype)
         rows = [
-            functools.reduce(PartialScores.merge, _blocks(some, weight, chosen, temperature, bias, columns))
+            functools.reduce(
+                PartialScores.merge, _blocks(some, weight, chosen, temperature, bias, columns, scratch)
+            )
             for some, chosen in zip(hidden.split(block), (token_ids - first_id).split(block), strict=True)
         ]
     fields = ("maximum", "total", "weighted", "chosen")
@@ -132,13 +135,21 @@ def partial_scores(
 
 
 def _blocks(
-    hidden: Tensor, weight: Tensor, token_ids: Tensor, temperature: float, bias: Tensor | None, columns: int
+    hidden: Tensor,
+    weight: Tensor,
+    token_ids: Tensor,
+    temperature: float,
+    bias: Tensor | None,
+    columns: int,
+    scratch: _Scratch,
 ) -> Iterator[PartialScores]:
     """Yield the contribution of each block of the vocabulary to one block of rows."""
-    exponentials = torch.empty(0, device=hidden.device)
     for start in range(0, len(weight), columns):
         stop = min(start + columns, len(weight))
-        logits = torch.mm(hidden, weight[start:stop].T).float()
+        shape = len(hidden), stop - start
+        logits = torch.mm(hidden, weight[start:stop].T, out=scratch.tensor("product", shape, weight.dtype))
+        if weight.dtype != torch.float32:
+            logits = scratch.tensor("logits", shape, torch.float32).copy_(logits)
         if bias is not None:
             logits += bias[start:stop]
         if temperature != 1.0:
@@ -147,15 +158,28 @@ def _blocks(
         chosen = logits.gather(1, (token_ids - start).clamp(0, stop - start - 1).unsqueeze(1)).squeeze(1)
         maximum = logits.amax(dim=1)
         logits -= maximum.unsqueeze(1)
-        if exponentials.shape != logits.shape:
-            exponentials = torch.empty_like(logits)
-        torch.exp(logits, out=exponentials)
+        exponentials = torch.exp(logits, out=scratch.tensor("exponentials", shape, torch.float32))
         yield PartialScores(
             maximum=maximum,
             total=exponentials.sum(dim=1),
-            weighted=torch.linalg.vecdot(exponentials, logits),
+            weighted=exponentials.mul_(logits).sum(dim=1),
             chosen=chosen.where(held, 0.0),
         )
+
+
+class _Scratch:
+    """Memory that blocks of the same shape share: fresh memory costs more than the sums in it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.kept: dict[str, Tensor] = {}
+
+    def tensor(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        """Return the tensor of a name with whatever it holds, a new one where the shape changed."""
+        found = self.kept.get(name)
+        if found is None or found.shape != shape:
+            found = self.kept[name] = torch.empty(shape, dtype=dtype, device=self.device)
+        return found
 
 
 def _require_shapes(hidden: Tensor, weight: Tensor, token_ids: Tensor, bias: Tensor | None) -> None:
