@@ -134,9 +134,8 @@ def main() -> None:
     print(f"\nThe floor is the product: {floor / 1e9:,.0f} GFLOP, whose {n * v / 1e6:,.0f} M logits need not")
     print(f"be stored. Largest difference from float64 logits in float32: {error:.1e} nats.\n")
     print(conditions(load))
-    print(
-        f"- best of {options.rounds} rounds; `{' '.join(['python -m tests.benchmarks.scorer', *sys.argv[1:]])}`"
-    )
+    command = " ".join(["python -m tests.benchmarks.scorer", *sys.argv[1:]])
+    print(f"- best of {options.rounds} rounds; `{command}`")
 
 
 if __name__ == "__main__":
