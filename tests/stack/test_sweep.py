@@ -66,5 +66,5 @@ def test_runs_that_need_other_engines_are_refused(tmp_path):
     one, two = (compose_run(read_run(name), tmp_path) for name in ("egrsd-0", "grpo-0"))
     require_shared_processes(one, two)
     OmegaConf.update(two, "actor_rollout_ref.actor.optim.lr", 1e-3)
-    with pytest.raises(ValueError, match=r"optim\.lr is 0\.0001 in the first run and 0\.001"):
+    with pytest.raises(ValueError, match=r"optim\.lr is 5e-05 in the first run and 0\.001"):
         require_shared_processes(one, two)
