@@ -38,6 +38,7 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("verl.workers.engine.utils", "prepare_micro_batches", ("data", "dp_group")),
     ("verl.workers.engine.utils", "postprocess_batch_func", ("output_lst", "indices", "data")),
+    ("verl.utils.seqlen_balancing", "calculate_workload", ("seqlen_list",)),
     (
         "verl.utils.seqlen_balancing",
         "get_seqlen_balanced_partitions",

@@ -120,8 +120,8 @@ class Rollout:
     def __post_init__(self) -> None:
         """Refuse negative lengths."""
         for field in fields(self):
-            if getattr(self, field.name) < 0:
-                value = getattr(self, field.name)
+            value = getattr(self, field.name)
+            if value < 0:
                 raise ValueError(f"{field.name}={value} is not allowed: it must be 0 or more tokens.")
 
 
@@ -205,23 +205,19 @@ def training_seconds(work: Work, rollouts: int, machine: Machine) -> float:
     return rollouts * work.total / (machine.devices * machine.flops * machine.used)
 
 
-def generation_seconds(
-    shape: Shape, rollout: Rollout, rollouts: int, machine: Machine, *, longest: float | None = None
-) -> float:
+def generation_seconds(shape: Shape, rollout: Rollout, rollouts: int, machine: Machine) -> float:
     """Seconds of generation, where memory is the limit: a token reads all weights and its own cache, in bf16.
 
     Args:
         shape: of the model.
-        rollout: mean lengths.
+        rollout: lengths of every rollout.
         rollouts: of the step, spread evenly over the devices.
         machine: the hardware.
-        longest: tokens of the longest response, which everybody waits for; the mean if it is None.
     """
     rate = machine.bandwidth * machine.used_bandwidth
     weights = 2 * (shape.layer_weights + shape.head_weights)
-    steps = rollout.response if longest is None else longest
     cached = rollout.response * (rollout.prompt + rollout.response / 2) * 2 * shape.cache_values
-    return (steps * weights + rollouts / machine.devices * cached) / rate
+    return (rollout.response * weights + rollouts / machine.devices * cached) / rate
 
 
 def prediction_table(

@@ -17,15 +17,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from scipy.optimize import nnls
+from transformers import Qwen3ForCausalLM
 
 from tests.benchmarks.conditions import conditions
+from tests.benchmarks.decoder import random_decoder
 from verl_egrsd.cost import Rollout, Shape, Work, forward
 from verl_egrsd.teacher.scorer import score_tokens
 
 SHAPE = Shape(4, 256, 4, 2, 64, 768, 8_192)
 RESULTS = Path(__file__).parent / "results"
-ROUNDS = 3
+ROUNDS = 7
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,14 @@ def features(case: Case) -> list[float]:
 
 
 def fit(cases: Sequence[Case], seconds: Sequence[float]) -> list[float]:
-    """Return seconds per call and per 1e9 operations of each kind, with the least squared relative errors."""
-    measured = torch.tensor(seconds, dtype=torch.float64)
-    rows = torch.tensor([features(case) for case in cases], dtype=torch.float64) / measured[:, None]
-    return torch.linalg.lstsq(rows, torch.ones_like(measured)).solution.tolist()
+    """Return seconds per call and per 1e9 operations of each kind, none negative.
+
+    Those with the least squared relative errors.
+    """
+    rows = [
+        [feature / found for feature in features(case)] for case, found in zip(cases, seconds, strict=True)
+    ]
+    return nnls(rows, [1.0] * len(rows))[0].tolist()
 
 
 def predict(case: Case, rates: Sequence[float]) -> float:
@@ -87,6 +93,13 @@ def measure(model: Qwen3ForCausalLM, case: Case) -> float:
     return best
 
 
+def measure_all(cases: Sequence[Case]) -> list[float]:
+    """Return the seconds of each case, by one decoder that was warmed up."""
+    model = random_decoder(replace(SHAPE, vocabulary=89))
+    measure(model, Case())
+    return [measure(model, case) for case in cases]
+
+
 def table(cases: Sequence[Case], seconds: Sequence[float], rates: Sequence[float]) -> str:
     """Return a line per case, with what the formula says."""
     lines = [
@@ -102,28 +115,10 @@ def table(cases: Sequence[Case], seconds: Sequence[float], rates: Sequence[float
     return "\n".join(lines)
 
 
-def new_decoder() -> Qwen3ForCausalLM:
-    """Return a decoder of the measured shape with random weights."""
-    config = Qwen3Config(
-        vocab_size=89,
-        hidden_size=SHAPE.width,
-        intermediate_size=SHAPE.feed_forward,
-        num_hidden_layers=SHAPE.layers,
-        num_attention_heads=SHAPE.heads,
-        num_key_value_heads=SHAPE.key_heads,
-        head_dim=SHAPE.head_width,
-        max_position_embeddings=32_768,
-        attn_implementation="sdpa",
-    )
-    return Qwen3ForCausalLM(config).eval()
-
-
 def main() -> None:
     """Measure, fit, and write both files."""
     load = os.getloadavg()[0]
-    model = new_decoder()
-    measure(model, Case())
-    seconds = [measure(model, case) for case in CASES]
+    seconds = measure_all(CASES)
     rates = fit(CASES, seconds)
     found = {"rates": rates, "cases": [asdict(case) for case in CASES], "seconds": seconds}
     (RESULTS / "cost.json").write_text(json.dumps(found, indent=1) + "\n")

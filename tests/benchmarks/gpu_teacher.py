@@ -16,14 +16,16 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from tests.benchmarks.decoder import random_decoder
 from verl_egrsd.cost import QWEN3_4B, QWEN3_8B, Shape, forward
+from verl_egrsd.teacher.kernels import candidates
 from verl_egrsd.teacher.scorer import score_tokens
 
 Way = Callable[[Tensor, Tensor, Tensor], Any]
@@ -83,29 +85,13 @@ def verl_torch(hidden: Tensor, weight: Tensor, token_ids: Tensor) -> Any:
     return FusedLinearForPPO()(hidden, weight, token_ids)
 
 
-def verl_triton(hidden: Tensor, weight: Tensor, token_ids: Tensor) -> Any:
-    """Score with verl's Triton head."""
-    from verl.utils.kernel.linear_cross_entropy import linear_cross_entropy
-
-    return linear_cross_entropy(hidden, weight, token_ids, 1.0, "none")
-
-
-def liger(hidden: Tensor, weight: Tensor, token_ids: Tensor) -> Any:
-    """Score with Liger-Kernel's fused head."""
-    from liger_kernel.ops import LigerFusedLinearScaledCrossEntropyFunction
-
-    return LigerFusedLinearScaledCrossEntropyFunction.apply(hidden, weight, token_ids, 1.0, -100, 1, True)
-
-
 def ways(device: torch.device) -> dict[str, Way]:
     """Return the heads that can run here, by name."""
-    found: dict[str, Way] = {"plain logits": plain, "`score_tokens`": score_tokens}
+    found: dict[str, Way] = {"plain logits": plain}
     if find_spec("verl"):
-        found["verl, torch"] = verl_torch
-    if device.type == "cuda":
-        found |= {"verl, Triton": verl_triton} if find_spec("verl") else {}
-        found |= {"Liger-Kernel": liger} if find_spec("liger_kernel") else {}
-    return found
+        found["verl's torch head"] = verl_torch
+    kernels = candidates(device, biased=False)
+    return found | {name: partial(kernel, temperature=1.0, bias=None) for name, kernel in kernels.items()}
 
 
 @torch.no_grad()
@@ -139,21 +125,8 @@ def teacher_table(
     shape: Shape, responses: list[int], solutions: list[int], device: torch.device, limit: float
 ) -> list[str]:
     """Return a line per lengths, for the whole forward pass with all rows and with response rows."""
-    config = Qwen3Config(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        intermediate_size=shape.feed_forward,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_heads,
-        head_dim=shape.head_width,
-        max_position_embeddings=65_536,
-        tie_word_embeddings=True,
-        attn_implementation="sdpa",
-        dtype=torch.bfloat16,
-    )
     with torch.device(device):
-        model = Qwen3ForCausalLM(config).to(torch.bfloat16).eval()
+        model = random_decoder(shape, tie_word_embeddings=True, dtype=torch.bfloat16).to(torch.bfloat16)
     lines = [
         "| solution | response | scores of | ms | tokens/s | peak memory, MiB | share of the ceiling |",
         "|---:|---:|---|---:|---:|---:|---:|",

@@ -1,6 +1,6 @@
 """All benchmarks of the teacher's cost, one after another.
 
-python -m tests.benchmarks.run            # writes the tables under results/; half an hour on an idle machine
+python -m tests.benchmarks.run            # writes the tables under results/; on an idle machine
 python -m tests.benchmarks.run --quick    # small sizes, ratios only, nothing is written; some minutes
 """
 
@@ -31,7 +31,7 @@ def quick() -> None:
         copies = seconds[f"credit {window}"] / seconds["copy"] / 3
         print(f"credit, window {window}: {copies:.1f} copies per column", flush=True)
     cases = [case for case in cost.CASES if case.response <= 1_024 and case.solution <= 1_024]
-    measured = [cost.measure(cost.new_decoder(), case) for case in cases]
+    measured = cost.measure_all(cases)
     rates = cost.fit(cases, measured)
     worst = max(
         abs(cost.predict(case, rates) / found - 1) for case, found in zip(cases, measured, strict=True)

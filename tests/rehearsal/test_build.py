@@ -60,6 +60,16 @@ def test_other_settings_are_built_anew(tmp_path, monkeypatch):
     assert command.build(tmp_path, command.BuildSettings(seed=2))["seed"] == 2
 
 
+def test_other_manners_of_the_roles_are_built_anew(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(command, "_build_small", lambda folder, given: calls.append(given) or {})
+    settings = command.BuildSettings(roles="miniature")
+    for roles in ("miniature", "miniature", "rehearsal"):
+        monkeypatch.setitem(command.task.ROLES, "miniature", command.task.ROLES[roles])
+        command.build(tmp_path, settings)
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

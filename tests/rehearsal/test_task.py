@@ -104,6 +104,16 @@ def test_a_musing_is_a_line_of_words_that_say_nothing_and_only_the_miniature_mus
         assert least <= found / 400 <= most
 
 
+def test_a_check_stands_on_a_line_of_its_own_in_the_miniature_only():
+    rng = random.Random(6)
+    for roles, apart in ((REHEARSAL, False), (MINIATURE, True)):
+        lines = [line for p in problems(200) for line in task.student_response(p, roles, rng).splitlines()]
+        checks = [line for line in lines if re.search(r"\b(ok|yes|good)\.$", line) and re.search(r"\d", line)]
+        assert len(checks) > 50
+        for line in checks:
+            assert bool(re.match(r"(hmm|wait,|check:) ", line)) is apart
+
+
 def test_rows_have_verls_schema():
     row = task.generate_rows("train", 3, seed=0)[2]
     assert list(row) == ["data_source", "prompt", "ability", "reward_model", "extra_info"]

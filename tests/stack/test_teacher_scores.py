@@ -53,8 +53,10 @@ def test_the_head_sees_response_rows_only(probe, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_micro_batches_move_the_teacher_by_rounding_only(probe, engine):
     scores = probe[engine]
-    for split, stock in zip(scores["same_split"]["teacher_log_prob"], scores["stock"], strict=True):
-        torch.testing.assert_close(split, stock, rtol=0, atol=1e-5)
+    for split, whole in zip(
+        *(scores[name]["teacher_log_prob"] for name in ("same_split", "same")), strict=True
+    ):
+        torch.testing.assert_close(split, whole, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -105,6 +107,10 @@ def test_the_teacher_reads_the_students_response_ids_after_its_own_prompt(probe,
     rows = zip(probe["privileged"], probe["responses"], probe[engine]["input_ids"], strict=True)
     for prompt, response, sent in rows:
         assert sent.tolist() == prompt.tolist() + response.tolist()
+
+
+def test_a_kernel_that_disagrees_with_verls_own_path_is_not_used(probe):
+    assert probe["wrong kernel"] is None
 
 
 def test_an_engine_that_computes_in_bf16_gives_float32_scores_near_those_of_fp32(probe):

@@ -10,6 +10,7 @@ import os
 import sys
 from importlib.resources import files
 from typing import Any
+from unittest.mock import patch
 
 os.environ |= {"VERL_PLATFORM": "cpu", "VERL_USE_EXTERNAL_MODULES": "support.scripted_rollout"}
 os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
@@ -21,6 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.utils import tensordict_utils as tu
 from verl.workers.utils.padding import response_from_nested
 
+from verl_egrsd.teacher.scorer import score_tokens
+from verl_egrsd.trainer import response_head
 from verl_egrsd.trainer.queue import jagged
 from verl_egrsd.trainer.worker import TeacherWorker
 
@@ -50,6 +53,7 @@ def main(model: str, output: str) -> None:
     results["untied"] = {name: untied[name] for name in ("privileged", "all_rows")}
     precision = "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype"
     bf16 = _worker(model, *ENGINES["lora"], f"{precision}=bf16")
+    results["wrong kernel"] = _found_with_a_wrong_kernel(bf16)
     results["bf16"] = _teacher(bf16, privileged, responses, ROOMY)
     bf16.kernel = None
     try:
@@ -67,9 +71,7 @@ def _untied(model: str, folder: str) -> str:
 
 
 def _probe(worker: TeacherWorker, prompts: Rows, privileged: Rows, responses: Rows) -> dict[str, Any]:
-    stock = worker.compute_log_prob if worker.ref is None else worker.compute_ref_log_prob
     results: dict[str, Any] = {
-        "stock": _stock(stock, prompts, responses, no_lora_adapter=worker.ref is None),
         "same": _teacher(worker, prompts, responses, ROOMY),
         "same_split": _teacher(worker, prompts, responses, TIGHT),
         "student": _stock(worker.compute_log_prob, prompts, responses),
@@ -85,6 +87,17 @@ def _probe(worker: TeacherWorker, prompts: Rows, privileged: Rows, responses: Ro
     results["student_moved"] = _stock(worker.compute_log_prob, prompts, responses)
     results["privileged_moved"] = _teacher(worker, privileged, responses, ROOMY)
     return results
+
+
+def _found_with_a_wrong_kernel(worker: TeacherWorker) -> Any:
+    """Return what the worker finds where the one candidate leaves out the last eighth of the vocabulary."""
+
+    def wrong(hidden: torch.Tensor, weight: torch.Tensor, token_ids: torch.Tensor, **options: Any) -> Any:
+        known = len(weight) * 7 // 8
+        return score_tokens(hidden, weight[:known], token_ids.clamp(max=known - 1), **options)
+
+    with patch.object(response_head, "candidates", lambda device, biased: {"blocks of torch": wrong}):
+        return response_head.find_kernel(worker.teacher)
 
 
 def _counting(kernel: Any, rows: list[int]) -> Any:

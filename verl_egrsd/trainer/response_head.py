@@ -24,13 +24,13 @@ from verl.workers.engine.utils import postprocess_batch_func, prepare_micro_batc
 from verl.workers.engine_workers import TrainingWorker
 from verl.workers.utils.padding import response_from_nested
 
-from verl_egrsd.trainer.kernels import Kernel, candidates, choose
+from verl_egrsd.teacher.kernels import Kernel, candidates, choose
 from verl_egrsd.trainer.queue import jagged
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
+PATH_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
 """Largest mean difference from verl's own path, nats; in half precision that path may round scores too."""
 
 
@@ -60,7 +60,7 @@ def find_kernel(worker: TrainingWorker) -> Kernel | None:
         name = of_first_rank(choose(head.in_features, head.out_features, dtype, device, biased=biased))
         kernel = candidates(device, biased)[name]
         difference = of_first_rank(difference_from_verl(worker, kernel))
-        if difference <= TOLERANCE[dtype]:
+        if difference <= PATH_TOLERANCE[dtype]:
             return kernel
         reason = f"on response rows alone the scores differ by {difference:.1e} nats on average"
     logger.warning("all rows are projected on the vocabulary: %s", reason)

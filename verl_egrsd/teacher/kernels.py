@@ -77,7 +77,8 @@ def candidates(device: torch.device, biased: bool) -> dict[str, Kernel]:
     if device.type == "cuda" and not biased:
         if find_spec("liger_kernel"):
             found["Liger-Kernel"] = liger
-        found["verl's Triton head"] = verl_triton
+        if find_spec("verl"):
+            found["verl's Triton head"] = verl_triton
     return found | {"blocks of torch": score_tokens}
 
 
