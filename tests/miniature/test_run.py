@@ -67,3 +67,12 @@ def test_an_unknown_arm_is_refused_before_anything_is_built(small, capsys):
     assert command.main(["--quick", "--arms", "ppo"]) == 1
     assert "'ppo' is unknown" in capsys.readouterr().err
     assert not (small / ".cache").exists()
+
+
+def test_a_measurement_in_parts_names_every_commit_that_a_part_began_at(small, monkeypatch):
+    monkeypatch.setattr(measurement, "build", lambda *_: None)
+    found = measurement.Measurement(small / "out", Plan(), [])
+    for commit in ("aaaaaaa", "aaaaaaa", "bbbbbbb"):
+        monkeypatch.setattr(measurement, "_commit", lambda commit=commit: commit)
+        found.begin()
+    assert found.commits() == ["aaaaaaa", "bbbbbbb"]

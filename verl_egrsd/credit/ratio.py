@@ -11,6 +11,9 @@ from verl_egrsd.credit.checks import require, require_same_shape
 from verl_egrsd.credit.masks import at_least_float32
 from verl_egrsd.credit.types import PerToken, PerTokenOrRow
 
+FAR_BEYOND_THE_CLIP = 100.0
+"""Nats; no eps below 1 has a clip that reaches log(1 - eps) = -40, in double precision either."""
+
 
 def likelihood_ratio(
     teacher_log_prob: PerToken,
@@ -44,8 +47,9 @@ def likelihood_ratio(
 def ratio_of(teacher: PerToken, student: PerToken, sign: PerTokenOrRow, clip: float) -> PerToken:
     """:func:`likelihood_ratio` of finite values and the sign of the advantage; 0 gives exactly 1."""
     require(0 <= clip < 1, "clip", clip, "in [0, 1); 0 switches the magnitude off")
-    # Signs before the difference, which may overflow: 0 times infinity would be NaN.
-    return (sign * teacher).sub_(sign * student).exp_().clamp_(1 - clip, 1 + clip)
+    # The difference may overflow, and 0 times infinity would be NaN.
+    difference = (teacher - student).clamp_(-FAR_BEYOND_THE_CLIP, FAR_BEYOND_THE_CLIP)
+    return difference.mul_(sign).exp_().clamp_(1 - clip, 1 + clip)
 
 
 def expand_advantages(advantages: PerTokenOrRow, like: PerToken) -> PerToken:

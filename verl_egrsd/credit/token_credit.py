@@ -16,7 +16,13 @@ from torch import Tensor
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.controls import controlled_gate
 from verl_egrsd.credit.gate import gate_of
-from verl_egrsd.credit.masks import finite_entropy, finite_values, response_tokens, response_values
+from verl_egrsd.credit.masks import (
+    at_least_float32,
+    finite_entropy,
+    finite_values,
+    response_tokens,
+    response_values,
+)
 from verl_egrsd.credit.normalise import denominator_of
 from verl_egrsd.credit.ratio import expand_advantages, ratio_of
 from verl_egrsd.credit.types import Mask, PerToken, PerTokenOrRow
@@ -101,8 +107,10 @@ def token_credit(
 
 
 def _direction(advantages: PerTokenOrRow, tokens: Mask) -> PerTokenOrRow:
-    """Advantages that were checked, (B, 1) or (B, T) as they came; 0 where there is no token."""
+    """Advantages that are finite everywhere, (B, 1) or (B, T) as they came; right where there are tokens."""
     expand_advantages(advantages, tokens)
     if advantages.shape == tokens.shape:
-        return response_values("advantages", advantages, tokens)
+        return finite_values("advantages", advantages, tokens)
+    if advantages.isfinite().all():
+        return at_least_float32(advantages)
     return response_values("advantages", advantages, tokens.any(dim=1, keepdim=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ TRAINING = {
 EVALUATION = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
 EVALUATIONS_AT_ONCE = 2
 MAX_NUM_SEQS = 128
-PLAN_FILE, SECONDS_FILE = "plan.json", "seconds.json"
+PLAN_FILE, SECONDS_FILE, COMMITS_FILE = "plan.json", "seconds.json", "commits.json"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Measurement:
         self.runs = [Run(arm, seed) for seed in plan.seeds for arm in arms if arm.trained]
 
     def begin(self) -> None:
-        """Build the model unless it is there.
+        """Note the commit, and build the model unless it is there.
 
         Raises:
             ValueError: when the folder holds a measurement with other settings.
@@ -80,8 +81,14 @@ class Measurement:
                 "folder (OUT)."
             )
         file.write_text(json.dumps(now))
+        (self.out / COMMITS_FILE).write_text(json.dumps(list(dict.fromkeys([*self.commits(), _commit()]))))
         with self.seconds("build"):
             build(MODEL, BUILD)
+
+    def commits(self) -> list[str]:
+        """Commits of the checkout at which parts of the measurement began, oldest first."""
+        file = self.out / COMMITS_FILE
+        return json.loads(file.read_text()) if file.exists() else []
 
     def checkpoint(self, run: Run) -> Path:
         """Folder of a run's last checkpoint."""
@@ -169,3 +176,11 @@ class Measurement:
 
 def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _commit() -> str:
+    """Return the commit of the checkout, with a plus when files were changed; "none" outside of one."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "none"

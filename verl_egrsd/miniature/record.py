@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -62,7 +61,7 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
             "machine": f"{os.cpu_count()} cores, {processor()}",
             "versions": versions,
             "seconds": json.loads((measurement.out / SECONDS_FILE).read_text()),
-            "commit": _commit(),
+            "commits": ", ".join(measurement.commits()),
             "one arm again": "`ARMS=name SEEDS=0 OUT=outputs/again bash recipes/mini_frontier.sh`",
         },
     }
@@ -76,11 +75,3 @@ def _in_short(before: dict[str, Any]) -> str:
         f"{100 * teacher['accuracy']:.0f} % at {teacher['length']:.0f} as teacher ({before['problems']} "
         f"problems), teacher entropy {entropy['mean']:.2f} nat on average, {entropy['maximum']:.2f} at most"
     )
-
-
-def _commit() -> str:
-    """Return the commit of the checkout, with a plus when files were changed; "none" outside of one."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or "none"
