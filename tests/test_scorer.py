@@ -72,13 +72,31 @@ def test_a_bias_belongs_to_the_logits():
     assert all(torch.allclose(value.double(), r, atol=1e-5) for value, r in zip(found, right, strict=True))
 
 
-def test_bfloat16_weights_differ_from_their_own_product_by_reductions_only():
+def test_bfloat16_weights_differ_from_their_own_product_by_reductions_only(monkeypatch):
+    monkeypatch.setattr(scorer, "_has_units", lambda kind: True)
     hidden, weight, token_ids = (t.bfloat16() if t.is_floating_point() else t for t in inputs(3.0))
     found = score_tokens(hidden, weight, token_ids)
     right = expected((hidden @ weight.T).float(), token_ids)
     for value, r in zip(found, right, strict=True):
         assert value.dtype == torch.float32
         assert torch.allclose(value.double(), r, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_processor_without_units_for_half_precision_multiplies_in_float32(monkeypatch, dtype):
+    asked = []
+    monkeypatch.setattr(scorer, "_has_units", lambda kind: bool(asked.append(kind)))
+    hidden, weight, token_ids = (t.to(dtype) if t.is_floating_point() else t for t in inputs(3.0))
+    found = score_tokens(hidden, weight, token_ids)
+    assert set(asked) == {{torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]}
+    right = expected(hidden.double() @ weight.double().T, token_ids)
+    assert all(torch.allclose(value.double(), r, atol=1e-5) for value, r in zip(found, right, strict=True))
+
+
+def test_a_torch_that_cannot_name_the_units_multiplies_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert scorer.product_dtype(torch.zeros(1, 1, dtype=torch.bfloat16)) == torch.float32
+    assert scorer.product_dtype(torch.zeros(1, 1)) == torch.float32
 
 
 def test_an_enclosing_autocast_does_not_round_the_product():

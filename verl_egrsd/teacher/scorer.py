@@ -29,6 +29,9 @@ BLOCK_COLUMNS = 2048
 GPU_BLOCK_ROWS, GPU_BLOCK_COLUMNS = 2048, 32_768
 """The same on a GPU, where the launch of a small product costs more than its operations."""
 
+UNITS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
+"""What the names of a processor's units for half precision contain."""
+
 
 @dataclass(frozen=True)
 class PartialScores:
@@ -75,8 +78,9 @@ def score_tokens(
 ) -> tuple[PerRow, PerRow]:
     """Return log-prob and entropy of each row, exact over the whole vocabulary.
 
-    The matrix product runs in the dtype of `weight`, everything after it in fp32. Memory beside inputs and
-    outputs is that of a few blocks of logits. Not differentiable: a teacher needs no gradient.
+    The matrix product runs in the dtype of `weight` (in fp32 on a processor without units for that dtype),
+    everything after it in fp32. Memory beside inputs and outputs is that of a few blocks of logits. Not
+    differentiable: a teacher needs no gradient.
 
     Args:
         hidden: last hidden states, (N, D).
@@ -123,7 +127,7 @@ def partial_scores(
     columns = BLOCK_COLUMNS if on_cpu else GPU_BLOCK_COLUMNS
     scratch = _Scratch(hidden.device)
     with torch.autocast(hidden.device.type, enabled=False):
-        hidden = hidden.to(weight.dtype)
+        hidden = hidden.to(product_dtype(weight))
         rows = [
             functools.reduce(
                 PartialScores.merge, _blocks(some, weight, chosen, temperature, bias, columns, scratch)
@@ -132,6 +136,23 @@ def partial_scores(
         ]
     fields = ("maximum", "total", "weighted", "chosen")
     return PartialScores(**{name: torch.cat([getattr(part, name) for part in rows]) for name in fields})
+
+
+def product_dtype(weight: Tensor) -> torch.dtype:
+    """Return the dtype of the matrix product with a head: its own, where the device has units for it.
+
+    A processor without such units emulates a product in half precision, four times slower than one in fp32,
+    and rounds its logits.
+    """
+    if weight.device.type != "cpu" or weight.dtype not in UNITS:
+        return weight.dtype
+    return weight.dtype if _has_units(UNITS[weight.dtype]) else torch.float32
+
+
+def _has_units(kind: str) -> bool:
+    # Old releases of torch cannot say; fp32 is right everywhere.
+    found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has for name, has in found.items() if kind in name)
 
 
 def _blocks(
@@ -146,9 +167,11 @@ def _blocks(
     """Yield the contribution of each block of the vocabulary to one block of rows."""
     for start in range(0, len(weight), columns):
         stop = min(start + columns, len(weight))
-        shape = len(hidden), stop - start
-        logits = torch.mm(hidden, weight[start:stop].T, out=scratch.tensor("product", shape, weight.dtype))
-        if weight.dtype != torch.float32:
+        shape, part = (len(hidden), stop - start), weight[start:stop]
+        if part.dtype != hidden.dtype:
+            part = scratch.tensor("weight", (stop - start, part.shape[1]), hidden.dtype).copy_(part)
+        logits = torch.mm(hidden, part.T, out=scratch.tensor("product", shape, hidden.dtype))
+        if logits.dtype != torch.float32:
             logits = scratch.tensor("logits", shape, torch.float32).copy_(logits)
         if bias is not None:
             logits += bias[start:stop]
