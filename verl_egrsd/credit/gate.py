@@ -5,6 +5,8 @@ Without a window this is the gate of EGRSD, with a window of one token or more t
 
 from __future__ import annotations
 
+import torch
+
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
 from verl_egrsd.credit.lookahead import window_min
@@ -13,6 +15,7 @@ from verl_egrsd.credit.normalise import denominator_of
 from verl_egrsd.credit.types import Mask, PerToken, PerTokenOrRow
 
 
+@torch.no_grad()
 def entropy_gate(
     entropy: PerToken,
     response_mask: Mask,
@@ -45,20 +48,28 @@ def entropy_gate(
     tokens = response_tokens(response_mask)
     kept = finite_entropy(entropy, tokens)
     scale = denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
-    (gate,) = in_row_blocks(
-        lambda values, mask, over: (gate_of(values, mask.to(values.dtype), over, window, gamma, floor),),
-        kept,
-        tokens,
-        scale,
+    gate = torch.empty_like(kept)
+    in_row_blocks(
+        lambda out, values, mask, over: gate_of(
+            *(values, mask.to(values.dtype), over, window, gamma, floor), out=out
+        ),
+        *(gate, kept, tokens, scale),
     )
     return gate
 
 
 def gate_of(
-    entropy: PerToken, inside: PerToken, scale: PerTokenOrRow, window: int, gamma: float, floor: float
+    entropy: PerToken,
+    inside: PerToken,
+    scale: PerTokenOrRow,
+    window: int,
+    gamma: float,
+    floor: float,
+    *,
+    out: PerToken,
 ) -> PerToken:
     """:func:`entropy_gate` of finite entropies, a mask of 0 and 1 in their dtype, and their denominators."""
     require(0 <= gamma <= 1, "gamma", gamma, "in [0, 1]; 0 switches the gate off")
     require(0 < floor <= 1, "floor", floor, "in (0, 1]; the gate never reaches zero")
-    normalised = window_min(entropy, inside, window).div_(scale)
-    return normalised.mul_(-gamma).add_(1).clamp_(floor, 1.0).mul_(inside)
+    lowest = window_min(entropy, inside, window, out=out)
+    return lowest.mul_(-gamma / scale).add_(1).clamp_(floor, 1.0).mul_(inside)

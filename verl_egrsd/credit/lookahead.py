@@ -14,6 +14,7 @@ from verl_egrsd.credit.masks import finite_entropy, response_tokens
 from verl_egrsd.credit.types import Mask, PerToken
 
 
+@torch.no_grad()
 def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerToken:
     """Minimum over the window that starts at each token, in nats, (B, T).
 
@@ -32,20 +33,21 @@ def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerTok
     """
     tokens = response_tokens(response_mask)
     kept = finite_entropy(entropy, tokens)
-    (lowest,) = in_row_blocks(
-        lambda values, mask: (window_min(values, mask.to(values.dtype), window),), kept, tokens
+    lowest = torch.empty_like(kept)
+    in_row_blocks(
+        lambda out, values, mask: window_min(values, mask.to(values.dtype), window, out=out),
+        *(lowest, kept, tokens),
     )
     return lowest
 
 
-def window_min(entropy: PerToken, inside: PerToken, window: int) -> PerToken:
+def window_min(entropy: PerToken, inside: PerToken, window: int, *, out: PerToken) -> PerToken:
     """:func:`lookahead_min` of finite entropies, for a mask of 0 and 1 in their dtype."""
     require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
-    lowest = entropy * inside
     if window == 0:
-        return lowest
+        return torch.mul(entropy, inside, out=out)
     # What no entropy exceeds is neutral to a minimum, so padding drops out of windows that reach into it.
-    lowest += (1 - inside) * torch.finfo(entropy.dtype).max
+    lowest = (1 - inside).mul_(torch.finfo(entropy.dtype).max).addcmul_(entropy, inside)
     reach = min(window + 1, lowest.shape[1])
     other, covered = torch.empty_like(lowest), 1
     while covered < reach:
@@ -54,4 +56,4 @@ def window_min(entropy: PerToken, inside: PerToken, window: int) -> PerToken:
         other[:, -step:] = lowest[:, -step:]
         lowest, other = other, lowest
         covered += step
-    return lowest.mul_(inside)
+    return torch.mul(lowest, inside, out=out)

@@ -86,11 +86,13 @@ def denominator_of(
         )
         require(min_denominator > 0, "min_denominator", min_denominator, "positive, in nats")
         reach = window if denominator == "filtered" else 0
-        (largest,) = in_row_blocks(
-            lambda values, mask: (window_min(values, mask.to(values.dtype), reach).amax(1, keepdim=True),),
-            entropy,
-            tokens,
-        )
+        largest = torch.empty_like(entropy[:, :1])
+
+        def largest_of(out: Tensor, values: Tensor, mask: Tensor) -> None:
+            lowest = window_min(values, mask.to(values.dtype), reach, out=torch.empty_like(values))
+            torch.amax(lowest, 1, keepdim=True, out=out)
+
+        in_row_blocks(largest_of, largest, entropy, tokens)
         return _group_max(largest, denominator_group).clamp(min=min_denominator)
     require(0 < denominator < math.inf, "denominator", denominator, "positive, in nats, or raw or filtered")
     return torch.full_like(entropy[:, :1], denominator)

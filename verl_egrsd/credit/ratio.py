@@ -7,6 +7,8 @@ is positive, so it never turns the direction around.
 
 from __future__ import annotations
 
+import torch
+
 from verl_egrsd.credit.checks import require, require_same_shape
 from verl_egrsd.credit.masks import at_least_float32
 from verl_egrsd.credit.types import PerToken, PerTokenOrRow
@@ -44,11 +46,18 @@ def likelihood_ratio(
     return ratio_of(at_least_float32(teacher_log_prob), student, sign, clip)
 
 
-def ratio_of(teacher: PerToken, student: PerToken, sign: PerTokenOrRow, clip: float) -> PerToken:
+def ratio_of(
+    teacher: PerToken,
+    student: PerToken,
+    sign: PerTokenOrRow,
+    clip: float,
+    *,
+    out: PerToken | None = None,
+) -> PerToken:
     """:func:`likelihood_ratio` of finite values and the sign of the advantage; 0 gives exactly 1."""
     require(0 <= clip < 1, "clip", clip, "in [0, 1); 0 switches the magnitude off")
     # The difference may overflow, and 0 times infinity would be NaN.
-    difference = (teacher - student).clamp_(-FAR_BEYOND_THE_CLIP, FAR_BEYOND_THE_CLIP)
+    difference = torch.sub(teacher, student, out=out).clamp_(-FAR_BEYOND_THE_CLIP, FAR_BEYOND_THE_CLIP)
     return difference.mul_(sign).exp_().clamp_(1 - clip, 1 + clip)
 
 

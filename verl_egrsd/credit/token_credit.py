@@ -8,6 +8,7 @@ where the teacher is sure. gamma 0 leaves direction and magnitude; clip 0 leaves
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -92,14 +93,19 @@ def token_credit(
     direction = _direction(advantages, tokens)
     scale = denominator_of(entropy, tokens, window, denominator, min_denominator, denominator_group)
 
-    def factors(*rows: Tensor) -> tuple[Tensor, ...]:
+    dtype = functools.reduce(torch.promote_types, (x.dtype for x in (teacher, student, entropy, direction)))
+    columns = torch.empty(3, *tokens.shape, dtype=dtype, device=tokens.device)
+
+    def write(credit: Tensor, ratio: Tensor, gate: Tensor, *rows: Tensor) -> None:
         tokens, teacher, student, entropy, direction, scale = rows
         inside = tokens.to(entropy.dtype)
-        gate = gate_of(entropy, inside, scale, window, gamma, floor)
-        ratio = ratio_of(teacher, student, direction.sign() * inside, clip)
-        return (direction * ratio).mul_(gate).float(), ratio.float(), gate.float()
+        gate_of(entropy, inside, scale, window, gamma, floor, out=gate)
+        sign = torch.mul(direction.sign(), inside, out=credit)  # until the credit is known
+        ratio_of(teacher, student, sign, clip, out=ratio)
+        torch.mul(direction, ratio, out=credit).mul_(gate)
 
-    found = TokenCredit(*in_row_blocks(factors, tokens, teacher, student, entropy, direction, scale))
+    in_row_blocks(write, *columns, tokens, teacher, student, entropy, direction, scale)
+    found = TokenCredit(*columns.float())
     if gate_control == "none":
         return found
     gate = controlled_gate(found.gate, tokens, gate_control, seed)
