@@ -52,7 +52,7 @@ class Plan:
     samples: int = 1
 
 
-FULL, QUICK = Plan(), Plan(seeds=(0,), steps=8, problems=300)
+FULL, QUICK = Plan(), Plan(seeds=(0,), steps=4, problems=200)
 TRAIN_LIMIT, EVAL_LIMIT = 3 * 3600, 600
 """Seconds after which a training of all arms, or one evaluation, is taken to hang."""
 
