@@ -94,7 +94,7 @@ def token_credit(
     scale = denominator_of(entropy, tokens, window, denominator, min_denominator, denominator_group)
 
     dtype = functools.reduce(torch.promote_types, (x.dtype for x in (teacher, student, entropy, direction)))
-    columns = torch.empty(3, *tokens.shape, dtype=dtype, device=tokens.device)
+    columns = [torch.empty(tokens.shape, dtype=dtype, device=tokens.device) for _ in range(3)]
 
     def write(credit: Tensor, ratio: Tensor, gate: Tensor, *rows: Tensor) -> None:
         tokens, teacher, student, entropy, direction, scale = rows
@@ -105,7 +105,7 @@ def token_credit(
         torch.mul(direction, ratio, out=credit).mul_(gate)
 
     in_row_blocks(write, *columns, tokens, teacher, student, entropy, direction, scale)
-    found = TokenCredit(*columns.float())
+    found = TokenCredit(*(column.float() for column in columns))
     if gate_control == "none":
         return found
     gate = controlled_gate(found.gate, tokens, gate_control, seed)
