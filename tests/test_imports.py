@@ -59,6 +59,23 @@ print("UNTOUCHED")
 """
 
 
+ONLY_WHERE_VERL_LOOKS = """
+import sys
+import verl
+from verl_egrsd.compat import assert_registered
+ours = {name for name in sys.modules if name.startswith("verl_egrsd.")}
+assert ours == {"verl_egrsd.plugin", "verl_egrsd.cpu", "verl_egrsd.cpu.platform", "verl_egrsd.compat"}, ours
+assert "verl.trainer.ppo.v1" not in sys.modules and "verl.workers.engine" not in sys.modules
+assert_registered("policy loss")
+assert "verl_egrsd.trainer.losses" in sys.modules and "verl_egrsd.trainer.sync" not in sys.modules
+assert_registered("trainer")
+assert "verl_egrsd.trainer.sync" in sys.modules
+from verl.workers.engine import EngineRegistry
+assert "cpu" in EngineRegistry._engines["language_model"]["fsdp2"]
+print("LATE")
+"""
+
+
 def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *arguments],
@@ -79,6 +96,11 @@ def test_each_module_imports_first_in_a_fresh_process_and_leaves_the_names_regis
 def test_without_the_variable_no_cpu_platform_is_available_and_nothing_is_patched():
     done = run(WITHOUT_THE_VARIABLE)
     assert done.stdout.strip().endswith("UNTOUCHED"), done.stderr[-4000:]
+
+
+def test_a_part_of_ours_is_imported_when_verl_imports_the_registry_it_joins_and_not_before():
+    done = run(ONLY_WHERE_VERL_LOOKS, VERL_PLATFORM="cpu")
+    assert done.stdout.strip().endswith("LATE"), done.stderr[-4000:]
 
 
 def test_a_plug_in_that_verl_did_not_load_is_an_error_that_says_why():

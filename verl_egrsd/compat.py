@@ -59,16 +59,33 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 """Module, attribute and the parameters that we pass or override."""
 
+REGISTRIES = {
+    "estimator": ("verl.trainer.ppo.core_algos", "ADV_ESTIMATOR_REGISTRY", ("egrsd", "cl_egrsd", "rlsd")),
+    "policy loss": ("verl.trainer.ppo.core_algos", "POLICY_LOSS_REGISTRY", ("egrsd", "egrsd_ppo_clip")),
+    "trainer": ("verl.trainer.ppo.v1.trainer_base", "TRAINER_REGISTRY", ("egrsd_sync",)),
+}
+"""Where verl keeps names of a kind, and which of them are ours."""
 
-def check_verl() -> None:
-    """Compare the installed verl with what this package was tested with.
+
+def check_version() -> str:
+    """Return the version of verl.
 
     Raises:
-        ImportError: naming the version or the interface that differs, and what to install.
+        ImportError: when this package was not tested with it, naming it and what to install.
     """
     installed = version("verl")
     if Version(installed) not in VERL:
         raise ImportError(f"verl {installed} is outside the tested window {VERL}: {INSTALL}")
+    return installed
+
+
+def check_verl() -> None:
+    """Compare the installed verl, its interfaces too, with what this package was tested with.
+
+    Raises:
+        ImportError: naming the version or the interface that differs, and what to install.
+    """
+    installed = check_version()
     for module, attribute, parameters in PROBES:
         target: Any = import_module(module)
         for name in attribute.split("."):
@@ -81,23 +98,23 @@ def check_verl() -> None:
             )
 
 
-def assert_registered() -> None:
+def assert_registered(*kinds: str) -> None:
     """Make sure that the plug-in's names are known to verl in this process.
 
     verl logs a plug-in that fails to import at DEBUG level only, and an unknown loss at the first update.
 
+    Args:
+        kinds: of `REGISTRIES`, all of them when none is named. A process asks for what it uses: each costs
+            the import of verl's module with the registry.
+
     Raises:
         RuntimeError: listing the missing names and the import that shows the cause.
     """
-    from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, POLICY_LOSS_REGISTRY
-    from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY
-
-    wanted = (
-        ("estimator", ADV_ESTIMATOR_REGISTRY, ("egrsd", "cl_egrsd", "rlsd")),
-        ("policy loss", POLICY_LOSS_REGISTRY, ("egrsd", "egrsd_ppo_clip")),
-        ("trainer", TRAINER_REGISTRY, ("egrsd_sync",)),
-    )
-    missing = [f"{kind} {name}" for kind, registry, names in wanted for name in names if name not in registry]
+    missing = []
+    for kind in kinds or REGISTRIES:
+        module, registry, names = REGISTRIES[kind]
+        known = getattr(import_module(module), registry)
+        missing += [f"{kind} {name}" for name in names if name not in known]
     if missing:
         raise RuntimeError(
             f"verl does not know {', '.join(missing)}: the plug-in verl_egrsd was not loaded in this "

@@ -2,6 +2,7 @@
 
 Composes `configs/egrsd.yaml` on top of verl's `ppo_trainer`, checks everything that can be checked before
 anything starts, and hands over to verl. With `dry_run=true` it prints the resolved configuration instead.
+verl's interfaces are checked by the trainer, which imports them anyway.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def check(config: DictConfig) -> None:
 
     Raises:
         ValueError: naming key, value and remedy.
-        ImportError: when verl is not the version that this package was tested with.
+        ImportError: when verl is not a version that this package was tested with.
     """
     if config.trainer.device == "cpu" and os.environ.get("VERL_PLATFORM", "").lower() != "cpu":
         raise ValueError(
@@ -28,11 +29,11 @@ def check(config: DictConfig) -> None:
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
-    from verl_egrsd.compat import assert_registered, check_verl
+    from verl_egrsd.compat import assert_registered, check_version
     from verl_egrsd.preflight import preflight
 
-    check_verl()
-    assert_registered()
+    check_version()
+    assert_registered("estimator", "policy loss")
     preflight(config)
     validate_config(
         config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config)

@@ -1,13 +1,33 @@
-"""Entry point `verl.plugins`: one import registers everything that this package adds to verl.
+"""Entry point `verl.plugins`: registers everything that this package adds to verl, where verl looks for it.
 
-verl loads it at the end of its own import, in every process, and logs a failure at DEBUG level only; so
-`verl_egrsd.compat.assert_registered` looks again, in the driver and in each worker, where a failure is seen.
+verl loads it at the end of its own import, in every process: also in those that serve vLLM or verify answers
+and never look for a trainer or an engine. So each part of ours is imported as soon as verl has imported the
+module with the registry, and not before; both together take seconds.
+
+verl logs a plug-in that fails to load at DEBUG level only, so `verl_egrsd.compat.assert_registered` looks
+again, in the driver and in each worker, where a failure is seen.
 """
 
-# First: what follows asks verl for its platform.
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from wrapt import register_post_import_hook
+
 from verl_egrsd.cpu import platform
 
-if platform.selected():
-    from verl_egrsd.cpu import engine  # noqa: F401
+EXTENDED = {
+    "verl.trainer.ppo.core_algos": ("verl_egrsd.trainer.estimators", "verl_egrsd.trainer.losses"),
+    "verl.trainer.ppo.v1": ("verl_egrsd.trainer.sync",),
+    "verl.workers.engine": ("verl_egrsd.cpu.engine",) if platform.selected() else (),
+}
+"""What to import once verl has imported the module with the registry."""
 
-from verl_egrsd.trainer import estimators, losses, sync  # noqa: F401
+
+def _extend(part: str, _: Any) -> None:
+    import_module(part)
+
+
+for registry, parts in EXTENDED.items():
+    for part in parts:
+        register_post_import_hook(partial(_extend, part), registry)

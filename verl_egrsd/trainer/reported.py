@@ -1,17 +1,22 @@
-"""verl's synchronous trainer, with a report of the run in its folder."""
+"""A report of the run in its folder, mixed into verl's synchronous trainer."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transfer_queue import KVBatchMeta
-from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.report.run import RunReport, describe
 
+if TYPE_CHECKING:
+    from verl.trainer.ppo.v1 import PPOTrainerSync as Trainer
+else:
+    # The import of verl's trainers imports `sync`, which needs the class below (see `verl_egrsd.plugin`).
+    Trainer = object
 
-class ReportedTrainer(PPOTrainerSync):
+
+class Reported(Trainer):
     """Hands the metrics of every step, and of every validation, to `self.report`."""
 
     def on_init_end(self) -> None:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.utils import Role
-from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
 from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.debug import marked_timer
 from verl.utils.device import get_device_name
@@ -39,7 +39,7 @@ from verl_egrsd.trainer.dataset import use_privileged_dataset
 from verl_egrsd.trainer.dump import dump_rollouts
 from verl_egrsd.trainer.estimators import completed_by_trainer
 from verl_egrsd.trainer.prompts import teacher_prompts
-from verl_egrsd.trainer.reported import ReportedTrainer
+from verl_egrsd.trainer.reported import Reported
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
 from verl_egrsd.wording import wording_metrics
 
@@ -54,7 +54,7 @@ TOO_MANY_TRUNCATED = 0.9
 
 
 @register_trainer(TRAINER)
-class EgrsdTrainer(ReportedTrainer):
+class EgrsdTrainer(Reported, PPOTrainerSync):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the

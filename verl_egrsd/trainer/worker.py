@@ -31,7 +31,7 @@ class TeacherWorker(ActorRolloutRefWorker):
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def init_model(self) -> None:
         """Build the engines, and the mesh through which teacher batches are dispatched."""
-        assert_registered()
+        assert_registered("policy loss")
         if get_device_name() == "cpu":
             # verl would ask torch for "cpu:gloo,cpu:gloo", which torch refuses.
             initialize_global_process_group_ray(backend="gloo")
