@@ -5,11 +5,13 @@ Without a window this is the gate of EGRSD, with a window of one token or more t
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
-from verl_egrsd.credit.lookahead import window_min
+from verl_egrsd.credit.lookahead import write_window_min
 from verl_egrsd.credit.masks import finite_entropy, response_tokens
 from verl_egrsd.credit.normalise import denominator_of
 from verl_egrsd.credit.types import Mask, PerToken, PerTokenOrRow
@@ -47,29 +49,25 @@ def entropy_gate(
     """
     tokens = response_tokens(response_mask)
     kept = finite_entropy(entropy, tokens)
-    scale = denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
+    inside = tokens.to(kept.dtype)
+    scale = denominator_of(kept, inside, window, denominator, min_denominator, denominator_group)
     gate = torch.empty_like(kept)
-    in_row_blocks(
-        lambda out, values, mask, over: gate_of(
-            *(values, mask.to(values.dtype), over, window, gamma, floor), out=out
-        ),
-        *(gate, kept, tokens, scale),
-    )
+    in_row_blocks(partial(write_gate, window=window, gamma=gamma, floor=floor), gate, kept, inside, scale)
     return gate
 
 
-def gate_of(
+def write_gate(
+    out: PerToken,
     entropy: PerToken,
     inside: PerToken,
     scale: PerTokenOrRow,
+    *,
     window: int,
     gamma: float,
     floor: float,
-    *,
-    out: PerToken,
-) -> PerToken:
-    """:func:`entropy_gate` of finite entropies, a mask of 0 and 1 in their dtype, and their denominators."""
+) -> None:
+    """Write :func:`entropy_gate` of finite entropies, a mask of 0 and 1 in their dtype, and denominators."""
     require(0 <= gamma <= 1, "gamma", gamma, "in [0, 1]; 0 switches the gate off")
     require(0 < floor <= 1, "floor", floor, "in (0, 1]; the gate never reaches zero")
-    lowest = window_min(entropy, inside, window, out=out)
-    return lowest.mul_(-gamma / scale).add_(1).clamp_(floor, 1.0).mul_(inside)
+    write_window_min(out, entropy, inside, window=window)
+    out.mul_(-gamma / scale).add_(1).clamp_(floor, 1.0).mul_(inside)

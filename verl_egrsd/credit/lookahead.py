@@ -6,6 +6,8 @@ minimum over the next W tokens restores its weight.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from verl_egrsd.credit.blocks import in_row_blocks
@@ -34,18 +36,16 @@ def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerTok
     tokens = response_tokens(response_mask)
     kept = finite_entropy(entropy, tokens)
     lowest = torch.empty_like(kept)
-    in_row_blocks(
-        lambda out, values, mask: window_min(values, mask.to(values.dtype), window, out=out),
-        *(lowest, kept, tokens),
-    )
+    in_row_blocks(partial(write_window_min, window=window), lowest, kept, tokens.to(kept.dtype))
     return lowest
 
 
-def window_min(entropy: PerToken, inside: PerToken, window: int, *, out: PerToken) -> PerToken:
-    """:func:`lookahead_min` of finite entropies, for a mask of 0 and 1 in their dtype."""
+def write_window_min(out: PerToken, entropy: PerToken, inside: PerToken, *, window: int) -> None:
+    """Write :func:`lookahead_min` of finite entropies and a mask of 0 and 1 in their dtype."""
     require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
     if window == 0:
-        return torch.mul(entropy, inside, out=out)
+        torch.mul(entropy, inside, out=out)
+        return
     # What no entropy exceeds is neutral to a minimum, so padding drops out of windows that reach into it.
     lowest = (1 - inside).mul_(torch.finfo(entropy.dtype).max).addcmul_(entropy, inside)
     reach = min(window + 1, lowest.shape[1])
@@ -56,4 +56,4 @@ def window_min(entropy: PerToken, inside: PerToken, window: int, *, out: PerToke
         other[:, -step:] = lowest[:, -step:]
         lowest, other = other, lowest
         covered += step
-    return torch.mul(lowest, inside, out=out)
+    torch.mul(lowest, inside, out=out)

@@ -8,6 +8,7 @@ is given, so call it with the whole update batch, or name the rows per maximum.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
-from verl_egrsd.credit.lookahead import lookahead_min, window_min
+from verl_egrsd.credit.lookahead import lookahead_min, write_window_min
 from verl_egrsd.credit.masks import finite_entropy, response_tokens
 from verl_egrsd.credit.types import Mask, PerToken
 
@@ -36,7 +37,9 @@ def normalised_entropy(
     """
     tokens = response_tokens(response_mask)
     kept = finite_entropy(entropy, tokens)
-    scale = denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
+    scale = denominator_of(
+        kept, tokens.to(kept.dtype), window, denominator, min_denominator, denominator_group
+    )
     return lookahead_min(kept, tokens, window) / scale
 
 
@@ -65,18 +68,20 @@ def entropy_denominator(
     """
     tokens = response_tokens(response_mask)
     kept = finite_entropy(entropy, tokens)
-    return denominator_of(kept, tokens, window, denominator, min_denominator, denominator_group)
+    return denominator_of(
+        kept, tokens.to(kept.dtype), window, denominator, min_denominator, denominator_group
+    )
 
 
 def denominator_of(
     entropy: PerToken,
-    tokens: Mask,
+    inside: PerToken,
     window: int,
     denominator: str | float,
     min_denominator: float,
     denominator_group: int | None,
 ) -> Float[Tensor, "batch 1"]:
-    """:func:`entropy_denominator` of finite entropies."""
+    """:func:`entropy_denominator` of finite entropies and a mask of 0 and 1 in their dtype."""
     if isinstance(denominator, str):
         require(
             denominator in ("raw", "filtered"),
@@ -87,15 +92,17 @@ def denominator_of(
         require(min_denominator > 0, "min_denominator", min_denominator, "positive, in nats")
         reach = window if denominator == "filtered" else 0
         largest = torch.empty_like(entropy[:, :1])
-
-        def largest_of(out: Tensor, values: Tensor, mask: Tensor) -> None:
-            lowest = window_min(values, mask.to(values.dtype), reach, out=torch.empty_like(values))
-            torch.amax(lowest, 1, keepdim=True, out=out)
-
-        in_row_blocks(largest_of, largest, entropy, tokens)
+        in_row_blocks(partial(_write_largest, window=reach), largest, entropy, inside)
         return _group_max(largest, denominator_group).clamp(min=min_denominator)
     require(0 < denominator < math.inf, "denominator", denominator, "positive, in nats, or raw or filtered")
     return torch.full_like(entropy[:, :1], denominator)
+
+
+def _write_largest(out: PerToken, entropy: PerToken, inside: PerToken, *, window: int) -> None:
+    """Write the largest entropy of each row after a lookahead."""
+    lowest = torch.empty_like(entropy)
+    write_window_min(lowest, entropy, inside, window=window)
+    torch.amax(lowest, 1, keepdim=True, out=out)
 
 
 def _group_max(measured: PerToken, group: int | None) -> Float[Tensor, "batch 1"]:

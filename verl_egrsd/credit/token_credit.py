@@ -12,11 +12,10 @@ import functools
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.controls import controlled_gate
-from verl_egrsd.credit.gate import gate_of
+from verl_egrsd.credit.gate import write_gate
 from verl_egrsd.credit.masks import (
     at_least_float32,
     finite_entropy,
@@ -91,25 +90,41 @@ def token_credit(
     student = finite_values("student_log_prob", student_log_prob, tokens)
     entropy = finite_entropy(teacher_entropy, tokens)
     direction = _direction(advantages, tokens)
-    scale = denominator_of(entropy, tokens, window, denominator, min_denominator, denominator_group)
+    inside = tokens.to(entropy.dtype)
+    scale = denominator_of(entropy, inside, window, denominator, min_denominator, denominator_group)
 
     dtype = functools.reduce(torch.promote_types, (x.dtype for x in (teacher, student, entropy, direction)))
     columns = [torch.empty(tokens.shape, dtype=dtype, device=tokens.device) for _ in range(3)]
-
-    def write(credit: Tensor, ratio: Tensor, gate: Tensor, *rows: Tensor) -> None:
-        tokens, teacher, student, entropy, direction, scale = rows
-        inside = tokens.to(entropy.dtype)
-        gate_of(entropy, inside, scale, window, gamma, floor, out=gate)
-        sign = torch.mul(direction.sign(), inside, out=credit)  # until the credit is known
-        ratio_of(teacher, student, sign, clip, out=ratio)
-        torch.mul(direction, ratio, out=credit).mul_(gate)
-
-    in_row_blocks(write, *columns, tokens, teacher, student, entropy, direction, scale)
+    write = functools.partial(_write_credit, window=window, gamma=gamma, floor=floor, clip=clip)
+    in_row_blocks(write, *columns, inside, teacher, student, entropy, direction, scale)
     found = TokenCredit(*(column.float() for column in columns))
     if gate_control == "none":
         return found
     gate = controlled_gate(found.gate, tokens, gate_control, seed)
     return TokenCredit((direction * found.ratio * gate).float(), found.ratio, gate)
+
+
+def _write_credit(
+    credit: PerToken,
+    ratio: PerToken,
+    gate: PerToken,
+    inside: PerToken,
+    teacher: PerToken,
+    student: PerToken,
+    entropy: PerToken,
+    direction: PerTokenOrRow,
+    scale: PerTokenOrRow,
+    *,
+    window: int,
+    gamma: float,
+    floor: float,
+    clip: float,
+) -> None:
+    """Write credit, ratio and gate of some rows, whose values are finite everywhere."""
+    write_gate(gate, entropy, inside, scale, window=window, gamma=gamma, floor=floor)
+    sign = torch.mul(direction.sign(), inside, out=credit)  # until the credit is known
+    ratio_of(teacher, student, sign, clip, out=ratio)
+    torch.mul(direction, ratio, out=credit).mul_(gate)
 
 
 def _direction(advantages: PerTokenOrRow, tokens: Mask) -> PerTokenOrRow:
