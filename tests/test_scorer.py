@@ -93,6 +93,25 @@ def test_a_processor_without_units_for_half_precision_multiplies_in_float32(monk
     assert all(torch.allclose(value.double(), r, atol=1e-5) for value, r in zip(found, right, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "bfloat16", "float16"),
+    [
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False, "f16c": True}, False, False),
+        ({"avx512_bf16": True, "avx512_fp16": False, "cpu_name": "bf16"}, True, False),
+        ({"avx512_bf16": False, "amx_bf16": True, "amx_fp16": True}, True, True),
+        ({"bf16": True, "fp16_arith": True, "architecture": "aarch64"}, True, True),
+    ],
+    ids=["neither", "bf16", "amx", "arm"],
+)
+def test_the_product_is_in_half_precision_where_the_processor_has_units_for_it(
+    monkeypatch, capabilities, bfloat16, float16
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    for dtype, has_units in ((torch.bfloat16, bfloat16), (torch.float16, float16)):
+        found = scorer.product_dtype(torch.zeros(1, 1, dtype=dtype))
+        assert found == (dtype if has_units else torch.float32)
+
+
 def test_a_torch_that_cannot_name_the_units_multiplies_in_float32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert scorer.product_dtype(torch.zeros(1, 1, dtype=torch.bfloat16)) == torch.float32

@@ -84,6 +84,17 @@ def test_other_precisions_give_the_same_credit(dtype):
     torch.testing.assert_close(result.credit, expected.credit)
 
 
+def test_each_column_may_have_a_precision_of_its_own():
+    batch = small_batch()
+    expected = credit_of(batch, window=1)
+    batch.teacher_log_prob = batch.teacher_log_prob.double()
+    batch.student_log_prob = batch.student_log_prob.bfloat16()
+    batch.advantages = batch.advantages.double()
+    result = credit_of(batch, window=1)
+    assert {value.dtype for value in result} == {torch.float32}
+    torch.testing.assert_close(result.credit, expected.credit)
+
+
 def test_a_row_without_response_tokens_leaves_the_other_rows_alone():
     batch = small_batch()
     expected = credit_of(batch.rows(0, 1)).credit

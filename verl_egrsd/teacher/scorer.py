@@ -141,8 +141,8 @@ def partial_scores(
 def product_dtype(weight: Tensor) -> torch.dtype:
     """Return the dtype of the matrix product with a head: its own, where the device has units for it.
 
-    A processor without such units emulates a product in half precision, four times slower than one in fp32,
-    and rounds its logits.
+    A processor without such units emulates a product in half precision: slower than one in fp32 (measured: 4
+    times in bf16, 13 times in fp16), and its logits are rounded.
     """
     if weight.device.type != "cpu" or weight.dtype not in UNITS:
         return weight.dtype
