@@ -113,6 +113,19 @@ def test_a_plug_in_that_verl_did_not_load_is_an_error_that_says_why():
     assert "VERL_USE_EXTERNAL_PLUGINS" in done.stderr
 
 
+def test_the_command_says_in_one_line_that_verl_did_not_load_the_plug_in():
+    done = subprocess.run(
+        [sys.executable, "-m", "verl_egrsd.main", "+preset=egrsd", "+model=miniature", "dry_run=true"],
+        env=os.environ | {"VERL_USE_EXTERNAL_PLUGINS": "none"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("verl_egrsd: verl does not know estimator egrsd")
+
+
 def test_the_command_line_helps_without_loading_torch_or_verl():
     done = run(
         "import sys; sys.argv = ['verl-egrsd', '--version']\n"

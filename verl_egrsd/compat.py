@@ -108,7 +108,7 @@ def assert_registered(*kinds: str) -> None:
             the import of verl's module with the registry.
 
     Raises:
-        RuntimeError: listing the missing names and the import that shows the cause.
+        ImportError: listing the missing names and the import that shows the cause.
     """
     missing = []
     for kind in kinds or REGISTRIES:
@@ -116,7 +116,7 @@ def assert_registered(*kinds: str) -> None:
         known = getattr(import_module(module), registry)
         missing += [f"{kind} {name}" for name in names if name not in known]
     if missing:
-        raise RuntimeError(
+        raise ImportError(
             f"verl does not know {', '.join(missing)}: the plug-in verl_egrsd was not loaded in this "
             "process. VERL_USE_EXTERNAL_PLUGINS must be auto or name verl_egrsd; `python -c 'import "
             "verl_egrsd.plugin'` shows an import that fails."

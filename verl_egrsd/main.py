@@ -20,7 +20,7 @@ def check(config: DictConfig) -> None:
 
     Raises:
         ValueError: naming key, value and remedy.
-        ImportError: when verl is not a version that this package was tested with.
+        ImportError: when verl is not of a tested version, or has not loaded the plug-in.
     """
     if config.trainer.device == "cpu" and os.environ.get("VERL_PLATFORM", "").lower() != "cpu":
         raise ValueError(
