@@ -103,6 +103,14 @@ def test_a_part_of_ours_is_imported_when_verl_imports_the_registry_it_joins_and_
     assert done.stdout.strip().endswith("LATE"), done.stderr[-4000:]
 
 
+def test_a_part_of_ours_that_fails_to_import_fails_the_import_of_what_it_joins():
+    done = run(
+        "import sys, verl; sys.modules['verl_egrsd.trainer.losses'] = None; import verl.trainer.ppo.core_algos"
+    )
+    assert done.returncode != 0
+    assert "import of verl_egrsd.trainer.losses halted" in done.stderr.strip().splitlines()[-1]
+
+
 def test_a_plug_in_that_verl_did_not_load_is_an_error_that_says_why():
     done = run(
         "import verl; from verl_egrsd.compat import assert_registered; assert_registered()",

@@ -208,16 +208,19 @@ class _Checker:
         self.namespace, self.settings = namespace, settings
 
     def integer(self, name: str, *, minimum: int) -> None:
+        """Refuse what is not a whole number of at least `minimum`; True and False are none."""
         value = getattr(self.settings, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
             self._refuse(name, value, f"a whole number of {minimum} or more")
 
     def number(self, name: str, allowed: Any, wording: str) -> None:
+        """Refuse what is not a number, or one that `allowed` says no to; `wording` says what it must be."""
         value = getattr(self.settings, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not allowed(value):
             self._refuse(name, value, wording)
 
     def one_of(self, name: str, choices: tuple, also: str = "") -> None:
+        """Refuse what is none of the choices; `also` ends the message."""
         value = getattr(self.settings, name)
         if value not in choices:
             self._refuse(name, value, f"one of {', '.join(map(str, choices))} {also}".strip())

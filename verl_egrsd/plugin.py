@@ -1,10 +1,10 @@
 """Entry point `verl.plugins`: registers everything that this package adds to verl, where verl looks for it.
 
 verl loads it at the end of its own import, in every process: also in those that serve vLLM or verify answers
-and never look for a trainer or an engine. So each part of ours is imported as soon as verl has imported the
-module with the registry, and not before; both together take seconds.
+and never look for a trainer or an engine, whose import takes seconds. So each part of ours is imported as
+soon as verl has imported the module with the registry, and not before; an error comes out of that import.
 
-verl logs a plug-in that fails to load at DEBUG level only, so `verl_egrsd.compat.assert_registered` looks
+verl logs an error of this module itself at DEBUG level only, so `verl_egrsd.compat.assert_registered` looks
 again, in the driver and in each worker, where a failure is seen.
 """
 
