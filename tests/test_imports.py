@@ -105,7 +105,8 @@ def test_a_part_of_ours_is_imported_when_verl_imports_the_registry_it_joins_and_
 
 def test_a_part_of_ours_that_fails_to_import_fails_the_import_of_what_it_joins():
     done = run(
-        "import sys, verl; sys.modules['verl_egrsd.trainer.losses'] = None; import verl.trainer.ppo.core_algos"
+        "import sys, verl; sys.modules['verl_egrsd.trainer.losses'] = None\n"
+        "import verl.trainer.ppo.core_algos"
     )
     assert done.returncode != 0
     assert "import of verl_egrsd.trainer.losses halted" in done.stderr.strip().splitlines()[-1]
