@@ -1,0 +1,29 @@
+"""The engine that scores must return float32 entropies."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from verl_egrsd.config import EgrsdConfig
+from verl_egrsd.preflight.reading import lora_rank
+
+
+def settle_precision(config: DictConfig, egrsd: EgrsdConfig) -> None:
+    """Make the engine that scores return float32 entropies: the actor with LoRA, else the reference.
+
+    Under bf16 autocast verl's default entropy is bf16 too, up to 0.07 nat off at Qwen3's vocabulary.
+    """
+    role = "actor" if lora_rank(config) else "ref"
+    section = config.actor_rollout_ref[role]
+    engine = section.get("fsdp_config")
+    if not egrsd.uses_teacher or engine is None:
+        return
+    precision = (engine.get("mixed_precision") or {}).get("param_dtype", "bf16")
+    if config.actor_rollout_ref.model.use_remove_padding:
+        section.entropy_from_logits_with_chunking = engine.entropy_from_logits_with_chunking = True
+    elif precision not in ("fp32", "float32"):
+        raise ValueError(
+            f"the teacher's entropy would come back in {precision}: set "
+            "actor_rollout_ref.model.use_remove_padding=True, or "
+            f"+actor_rollout_ref.{role}.fsdp_config.mixed_precision.param_dtype=fp32."
+        )

@@ -1,0 +1,36 @@
+"""How the package reads verl's configuration: names, sections, and values that verl keeps twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from verl_egrsd.report.settings import ReportConfig, resolve_report
+
+TRAINER = "egrsd_sync"
+PLAIN_LOSS = "egrsd"
+LOSSES = (PLAIN_LOSS, "egrsd_ppo_clip")
+
+
+def plain(section: Any) -> dict[str, Any]:
+    """Return a section of the configuration as a dictionary, {} for none."""
+    container = OmegaConf.to_container(section, resolve=True) if section is not None else {}
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def loss_mode(config: DictConfig) -> str:
+    """Return the name of the policy loss."""
+    return config.actor_rollout_ref.actor.policy_loss.loss_mode
+
+
+def lora_rank(config: DictConfig) -> int:
+    """Return the adapter's rank; 0 is full fine-tuning. verl reads two keys."""
+    model = config.actor_rollout_ref.model
+    return (model.get("lora") or {}).get("rank", 0) or model.get("lora_rank", 0)
+
+
+def report_settings(config: DictConfig) -> ReportConfig:
+    """Return the settings of the run report; its folder is that of the checkpoints unless one is given."""
+    return resolve_report(plain(config.get("report")), folder=config.trainer.default_local_dir)
