@@ -115,6 +115,7 @@ def _worker(model: str, role: str, lora_rank: int, *overrides: str) -> TeacherWo
         names = ("+preset=egrsd", "+model=tiny", "+hardware=cpu", "actor_rollout_ref.rollout.name=scripted")
         keys = (f"actor_rollout_ref.model.path={model}", f"actor_rollout_ref.model.lora_rank={lora_rank}")
         config = hydra.compose("egrsd", overrides=[*names, *keys, *overrides])
+    torch.manual_seed(0)  # of the adapter's start
     worker = TeacherWorker(config=config.actor_rollout_ref, role=role)
     worker.init_model()
     return worker
