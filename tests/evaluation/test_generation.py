@@ -1,4 +1,4 @@
-"""Prompts are those of the training, and an answer inside the reasoning is none."""
+"""Prompts are those of the training; tests/reward/test_reasoning.py compares the verdicts too."""
 
 import pytest
 from transformers import AutoTokenizer
@@ -6,7 +6,6 @@ from transformers import AutoTokenizer
 from verl_egrsd.evaluation.generation import Renderer
 from verl_egrsd.rehearsal.task import generate_rows
 from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.reward import final_answer
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.teacher.templates import get_template
 
@@ -25,15 +24,4 @@ def test_a_prompt_is_the_one_that_the_student_is_trained_on(folder, thinking):
     context = PrivilegedContext(tokenizer, get_template("none"), {"enable_thinking": thinking})
     prompt = Renderer(folder, thinking=thinking)(MESSAGES)
     assert prompt.ids == context.student_prompt_ids(MESSAGES)
-    assert not prompt.inside_thinking
-    assert prompt.to_judge("\\boxed{3}") == "\\boxed{3}"
-
-
-def test_where_the_prompt_opens_the_reasoning_an_answer_counts_after_it_only(folder):
-    (folder / "chat_template.jinja").write_text(
-        "{{ messages[0].content }}{% if add_generation_prompt %}<think>\n{% endif %}"
-    )
-    prompt = Renderer(folder, thinking=True)(MESSAGES)
-    assert prompt.inside_thinking
-    assert final_answer(prompt.to_judge("so \\boxed{3}, but wait")) == ""
-    assert final_answer(prompt.to_judge("so \\boxed{3}</think> \\boxed{4}")) == "4"
+    assert not prompt.inside_reasoning

@@ -16,10 +16,10 @@ from typing import Any
 
 from verl_egrsd.evaluation.model import Servable
 from verl_egrsd.evaluation.settings import Settings
+from verl_egrsd.reward import opens_reasoning
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Limits of the rank that vLLM has kernels for."""
-THINK, END_THINK = "<think>", "</think>"
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,11 @@ class Prompt:
 
     Attributes:
         ids: token ids, generation header included.
-        inside_thinking: whether the header leaves `<think>` open, so that the answer starts inside it.
+        inside_reasoning: whether the prompt opens the reasoning, so that the answer starts inside it.
     """
 
     ids: list[int]
-    inside_thinking: bool
-
-    def to_judge(self, answer: str) -> str:
-        """Return an answer with the `<think>` that the prompt left open.
-
-        One that never leaves its reasoning has no final answer, and without the mark nobody could tell.
-        """
-        return THINK + answer if self.inside_thinking else answer
+    inside_reasoning: bool
 
 
 @dataclass(frozen=True)
@@ -88,7 +81,7 @@ class Renderer:
             list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=self._thinking
         )
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return Prompt(list(ids), text.rfind(THINK) > text.rfind(END_THINK))
+        return Prompt(list(ids), opens_reasoning(text, messages[-1]["content"]))
 
 
 class Engine:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -137,9 +138,9 @@ async def _draw(
             prompt = prompts[task.problem.id]
             seed = settings.seed_for(*task.key)
             answer = await engine.answer("/".join(map(str, task.key)), prompt.ids, seed)
-            judged, truth = prompt.to_judge(answer.text), task.problem.ground_truth
+            judge = partial(pool.verify_one, inside_reasoning=prompt.inside_reasoning)
             loop = asyncio.get_running_loop()
-            verdict = await loop.run_in_executor(threads, pool.verify_one, judged, truth)
+            verdict = await loop.run_in_executor(threads, judge, answer.text, task.problem.ground_truth)
             log.append(
                 Sample(
                     benchmark=task.benchmark,

@@ -40,7 +40,7 @@ def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
     rows, given = rows_and_responses(question)
     answers = None if given is None else [encoded(tokenizer, *response) for response in given]
     scored = _both_sides(weights, context, rows, answers, question, settings.max_response_length)
-    verdicts = [_verdict(tokenizer, one.response, row) for one, row in zip(scored, rows, strict=True)]
+    verdicts = [_verdict(context, one.response, row) for one, row in zip(scored, rows, strict=True)]
     rewards = length_shaped_reward(
         torch.tensor([verdict.correct for verdict in verdicts]),
         torch.tensor([len(one.response.ids) for one in scored]),
@@ -127,6 +127,10 @@ def _scores(
     ]
 
 
-def _verdict(tokenizer: Any, response: Response, row: Row) -> Verdict:
-    text = tokenizer.decode(response.ids, skip_special_tokens=True)
-    return verify_answer(text, str(row["reward_model"]["ground_truth"]))
+def _verdict(context: PrivilegedContext, response: Response, row: Row) -> Verdict:
+    text = context.tokenizer.decode(response.ids, skip_special_tokens=True)
+    return verify_answer(
+        text,
+        str(row["reward_model"]["ground_truth"]),
+        inside_reasoning=context.opens_reasoning(row["prompt"]),
+    )

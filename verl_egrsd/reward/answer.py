@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from verl_egrsd.reward.reasoning import MARK, after_reasoning
+
 BOX = "\\boxed{"
 MARKED = re.compile(r"(?<!#)####(?!#)\s*(\S.*)")
 """GSM8K's mark of the final answer, up to the end of its line."""
@@ -14,17 +16,17 @@ FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 """Full-width forms of the printable ASCII characters; their digits stand for the same numbers."""
 
 
-def final_answer(response: str, *, reasoning_counts: bool = False) -> str:
+def final_answer(response: str, *, inside_reasoning: bool = False, reasoning_counts: bool = False) -> str:
     """Return the answer that a response ends on: its last `\\boxed{}`, else its last `#### x`, else "".
 
     Args:
-        response: decoded response. Everything up to the last `</think>` is reasoning, also when `<think>`
-            stood in the prompt, and so is everything after an unclosed `<think>`.
+        response: decoded response. Everything up to the last `</think>` is reasoning, and so is everything
+            after an unclosed `<think>`.
+        inside_reasoning: whether the prompt opened the reasoning: without a `</think>` there is no answer.
         reasoning_counts: take an answer inside the reasoning where there is none after it.
     """
-    after = response.rsplit("</think>", 1)[-1]
-    found = "" if "<think>" in after else _last_answer(after)
-    return found or (_last_answer(response.replace("</think>", "\n")) if reasoning_counts else "")
+    found = _last_answer(after_reasoning(response, inside_reasoning=inside_reasoning))
+    return found or (_last_answer(MARK.sub("\n", response)) if reasoning_counts else "")
 
 
 def normalise(answer: str) -> str:

@@ -89,6 +89,7 @@ class VerdictPool:
         response: str,
         ground_truth: str,
         *,
+        inside_reasoning: bool = False,
         reasoning_counts: bool = False,
         time_limit: float | None = None,
     ) -> Verdict:
@@ -97,7 +98,9 @@ class VerdictPool:
         Raises:
             RuntimeError: when the pool is closed, belongs to another process, or cannot start a worker.
         """
-        extracted = final_answer(response, reasoning_counts=reasoning_counts)
+        extracted = final_answer(
+            response, inside_reasoning=inside_reasoning, reasoning_counts=reasoning_counts
+        )
         if not extracted:
             return Verdict.of("", strict=False, math="no_answer")
         strict = bool(normalise(extracted)) and normalise(extracted) == normalise(ground_truth)
@@ -204,7 +207,12 @@ _shared = VerdictPool(SHARED_PROCESSES)
 
 
 def verify_answer(
-    response: str, ground_truth: str, *, reasoning_counts: bool = False, time_limit: float = TIME_LIMIT
+    response: str,
+    ground_truth: str,
+    *,
+    inside_reasoning: bool = False,
+    reasoning_counts: bool = False,
+    time_limit: float = TIME_LIMIT,
 ) -> Verdict:
     """Judge a response; safe in threads, Ray actors and (through `asyncio.to_thread`) asyncio.
 
@@ -214,6 +222,8 @@ def verify_answer(
     Args:
         response: decoded response; see :func:`verl_egrsd.reward.final_answer` for what counts.
         ground_truth: the reference answer, LaTeX or plain.
+        inside_reasoning: whether the prompt opened the reasoning, see
+            :func:`verl_egrsd.reward.opens_reasoning`.
         reasoning_counts: take an answer inside the reasoning where there is none after it.
         time_limit: seconds for parsing and comparison, from the moment that a worker gets the answer.
 
@@ -221,7 +231,11 @@ def verify_answer(
         RuntimeError: when a worker process cannot be started.
     """
     return _shared.verify_one(
-        response, ground_truth, reasoning_counts=reasoning_counts, time_limit=time_limit
+        response,
+        ground_truth,
+        inside_reasoning=inside_reasoning,
+        reasoning_counts=reasoning_counts,
+        time_limit=time_limit,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from verl_egrsd.reward.pool import TIME_LIMIT, verify_answer
+from verl_egrsd.reward.reasoning import starts_inside
 from verl_egrsd.reward.verdict import REASONS
 
 
@@ -27,7 +28,8 @@ def compute_score(
         data_source: name of the data set; every one is judged alike.
         solution_str: decoded response.
         ground_truth: the reference answer, text or a number.
-        extra_info: not used.
+        extra_info: the row's; `prompt_opens_reasoning`, which this package's data set writes into it, says
+            that the response starts inside the reasoning.
         reasoning_counts: as in :func:`verl_egrsd.reward.verify_answer`.
         time_limit: seconds for one answer.
 
@@ -43,7 +45,11 @@ def compute_score(
             f"a row of {data_source} has no reward_model.ground_truth: prepare the data with one."
         )
     verdict = verify_answer(
-        solution_str, str(ground_truth), reasoning_counts=reasoning_counts, time_limit=time_limit
+        solution_str,
+        str(ground_truth),
+        inside_reasoning=starts_inside(extra_info),
+        reasoning_counts=reasoning_counts,
+        time_limit=time_limit,
     )
     return {
         "score": float(verdict.correct),

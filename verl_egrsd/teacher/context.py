@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from verl_egrsd.config import TeacherConfig
+from verl_egrsd.reward import opens_reasoning
 from verl_egrsd.teacher.templates import Template, get_template
 
 Message = Mapping[str, Any]
@@ -100,6 +101,10 @@ class PrivilegedContext:
     def student_prompt_text(self, student_messages: Sequence[Message]) -> str:
         """Return the student's prompt as text, generation header included."""
         return self._render(student_messages, self.student_kwargs, header=True)
+
+    def opens_reasoning(self, student_messages: Sequence[Message]) -> bool:
+        """Whether the student's prompt ends inside the reasoning, so that its response starts there."""
+        return opens_reasoning(self.student_prompt_text(student_messages), student_messages[-1]["content"])
 
     def headers(self) -> tuple[str, str]:
         """Return the generation headers of student and teacher, as text."""

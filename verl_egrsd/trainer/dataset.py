@@ -13,6 +13,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset, get_dataset_class
 
 from verl_egrsd.config import TeacherConfig, build
 from verl_egrsd.preflight import plain
+from verl_egrsd.reward import PROMPT_OPENS_REASONING
 from verl_egrsd.teacher.context import REFERENCE_COLUMNS, PrivilegedContext
 from verl_egrsd.teacher.templates import get_template
 
@@ -59,9 +60,16 @@ class PrivilegedDataset(RLHFDataset):
             teacher or TeacherConfig(template="none"),
             plain(self.apply_chat_template_kwargs),
         )
+        self.context = context
         kept = [index for index, overlong in self._measured(dataframe, context, teacher) if overlong is None]
         self._report(len(dataframe))
         return dataframe.select(kept)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        """Return verl's row, whose `extra_info` now says whether the prompt opens the reasoning."""
+        row = super().__getitem__(item)
+        row["extra_info"][PROMPT_OPENS_REASONING] = self.context.opens_reasoning(row["raw_prompt"])
+        return row
 
     def _measured(
         self, dataframe: datasets.Dataset, context: PrivilegedContext, teacher: TeacherConfig | None
