@@ -1,0 +1,53 @@
+"""What a chat template writes after the user's text: the end of the turn and the generation header.
+
+It is not "rendered with the header, minus rendered without". Templates write a flag into the user's turn
+(GLM-4.5's `/nothink`), close a conversation that waits for no answer with an end token (Phi-3), or open the
+assistant's turn in both cases (Command R7B). So the end is looked for behind a probe that stands in for the
+user's text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+THINK, END_THINK = "<think>", "</think>"
+PROBES = ("first probe 7f3a of the chat template", "91c2 is the second one")
+"""Two texts that no template contains; what follows both is not made from the text."""
+
+
+def prompt_end(render: Callable[[str], str]) -> str:
+    """Return what a chat template writes after the last user turn's text.
+
+    Args:
+        render: returns the rendered conversation whose last user turn has the given text.
+
+    Raises:
+        ValueError: when the text does not come back as it is, or what follows depends on it.
+    """
+    ends = [_after(render(probe), probe) for probe in PROBES]
+    if ends[0] != ends[1]:
+        raise ValueError(
+            f"the chat template ends a prompt in {ends[0]!r} or {ends[1]!r}, depending on the user's text, "
+            "so the two sides' prompts may end differently: use another chat template."
+        )
+    return ends[0]
+
+
+def opens_reasoning(end: str) -> bool:
+    """Return whether a prompt leaves `<think>` open, so that the answer starts inside the reasoning.
+
+    Args:
+        end: what follows the user's text (:func:`prompt_end`). In a whole prompt a `<think>` of the problem's
+            own would count.
+    """
+    return end.rfind(THINK) > end.rfind(END_THINK)
+
+
+def _after(rendered: str, probe: str) -> str:
+    _, found, after = rendered.rpartition(probe)
+    if not found:
+        raise ValueError(
+            f"the chat template does not show the user's text: {probe!r} became {rendered!r}. Templates that "
+            "want a list of parts, or change the text, are not supported: use another chat template."
+        )
+    return after
