@@ -9,4 +9,5 @@ unset PYTHONDONTWRITEBYTECODE
 ruff check .
 ruff format --check .
 mypy
-python -m pytest "$@"
+# Two at a time, a file as a whole: most of what starts Ray waits for one process after another.
+python -m pytest --numprocesses 2 --dist loadfile "$@"

@@ -4,10 +4,15 @@ import json
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from verl_egrsd.rehearsal import build as command
+from verl_egrsd.rehearsal.measure import measure
 from verl_egrsd.rehearsal.real_rows import read_rows, split_rows
+from verl_egrsd.rehearsal.shipped import FOLDER, shipped_facts
+from verl_egrsd.rehearsal.task import generate_rows
 
 SMALL = ["--train-rows", "12", "--validation-rows", "4", "--steps", "3"]
 
@@ -37,6 +42,38 @@ def test_the_small_build_is_complete_and_cached(tmp_path, capsys):
     assert command.main(["--out", str(tmp_path), *SMALL]) == 0
     assert "already" in capsys.readouterr().out
     assert (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns == written
+
+
+@pytest.fixture(scope="module")
+def default_build(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("default")
+    command.build(folder, command.BuildSettings(train_rows=12, validation_rows=4))
+    return folder
+
+
+def test_the_weights_of_the_package_belong_to_the_default_settings_and_to_the_tokenizer(default_build):
+    recorded = json.loads((default_build / "rehearsal.json").read_text())
+    assert recorded["training"]["steps"] == command.BuildSettings().steps
+    weights = AutoModelForCausalLM.from_pretrained(default_build / "model").state_dict()
+    shipped = load_file(FOLDER / "model.safetensors")
+    assert all(torch.equal(weights[name], value) for name, value in shipped.items())
+
+
+def test_the_weights_of_the_package_solve_what_their_record_says(default_build):
+    model, tokenizer = (
+        kind.from_pretrained(default_build / "model") for kind in (AutoModelForCausalLM, AutoTokenizer)
+    )
+    recorded = json.loads((default_build / "rehearsal.json").read_text())["before_training"]
+    measured = measure(model.eval(), tokenizer, generate_rows("validation", 64, seed=0), seed=1)
+    for role in ("student", "teacher"):
+        # Three standard errors of 64 answers near one half.
+        assert measured[role]["accuracy"] == pytest.approx(recorded[role]["accuracy"], abs=0.19)
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"steps": 2}, {"roles": "miniature"}])
+def test_other_settings_have_no_weights_in_the_package(other):
+    assert shipped_facts(command._described(command.BuildSettings())) is not None
+    assert shipped_facts(command._described(command.BuildSettings(**other))) is None
 
 
 def test_an_interrupted_build_starts_over(tmp_path, monkeypatch):

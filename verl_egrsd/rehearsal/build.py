@@ -3,14 +3,14 @@
     python -m verl_egrsd.rehearsal.build --out .cache/rehearsal/small
     python -m verl_egrsd.rehearsal.build --out .cache/rehearsal/qwen3 --vocabulary qwen3 --data math500.jsonl
 
-`small` trains a model of 0.5 M parameters on generated sums, in a few minutes on two cores; it solves about
-half of them, so that training it further shows something. `qwen3` pairs the real Qwen3 tokenizer with a tiny
+`small` is a model of 0.5 M parameters that solves about half of the sums that it is asked, so that training it
+further shows something. Its weights come with the package, as this command trained them (`--retrain` trains
+them again, which takes minutes on two cores, and so does any other seed, number of steps or role). `qwen3` pairs the real Qwen3 tokenizer with a tiny
 random model and real problems: it shows that sizes, ids and templates fit, and learns nothing.
 
 The folder gets `model/`, `data/train.parquet`, `data/validation.parquet`, with `small` also
 `data/train_wrong.parquet` (the same rows with wrong reference solutions) and, last, `rehearsal.json` with the
-settings and the measured accuracy. A folder whose `rehearsal.json` has the same settings, or the same with a
-longer training, is left as it is.
+settings and the measured accuracy. A folder whose `rehearsal.json` has the same settings is left as it is.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from transformers import Qwen3ForCausalLM
 
 from verl_egrsd.rehearsal import task
 from verl_egrsd.rehearsal.measure import measure
 from verl_egrsd.rehearsal.model import new_model, random_qwen3, save_model, small_qwen3_config
 from verl_egrsd.rehearsal.real_rows import Row, read_rows, split_rows
+from verl_egrsd.rehearsal.shipped import load_shipped, shipped_facts
 from verl_egrsd.rehearsal.tokenizer import build_qwen3_tokenizer, build_small_tokenizer
 from verl_egrsd.rehearsal.training import TrainingBudget, train
 
@@ -51,6 +53,7 @@ class BuildSettings:
         steps: training steps of the small model.
         roles: how student and teacher of the small model reason: a name in `task.ROLES`.
         data: files with real problems, for "qwen3"; none takes the word problems of the package.
+        retrain: train the small model also where its weights come with the package.
     """
 
     vocabulary: str = "small"
@@ -60,6 +63,7 @@ class BuildSettings:
     steps: int = TrainingBudget.steps
     roles: str = "rehearsal"
     data: tuple[str, ...] = ()
+    retrain: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values out of range, naming key, value and remedy."""
@@ -82,7 +86,7 @@ def build(out: str | Path, settings: BuildSettings) -> dict[str, Any]:
     """Build into a folder unless it holds the same build already; return what `rehearsal.json` says."""
     folder = Path(out)
     record = folder / "rehearsal.json"
-    wanted = json.loads(json.dumps(asdict(settings) | {"manners": asdict(task.ROLES[settings.roles])}))
+    wanted = _described(settings)
     if record.exists():
         found = json.loads(record.read_text(encoding="utf-8"))
         if found["settings"] == wanted:
@@ -113,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--steps", type=int, default=default.steps, help="training steps of the small model (%(default)s)"
     )
     parser.add_argument("--roles", default=default.roles, choices=task.ROLES, help="(%(default)s)")
+    parser.add_argument("--retrain", action="store_true", help="train weights that come with the package too")
     parser.add_argument(
         "--data", nargs="+", default=(), metavar="FILE", help=".jsonl or .parquet files, for qwen3"
     )
@@ -144,19 +149,26 @@ def _build_small(folder: Path, settings: BuildSettings) -> dict[str, Any]:
     _write_rows(held_out, folder / "data" / "validation.parquet")
     tokenizer = build_small_tokenizer(folder / "model")
     model = new_model(small_qwen3_config(len(tokenizer)), settings.seed)
+    facts = None if settings.retrain else shipped_facts(_described(settings))
+    if facts is None:
+        facts = _train_small(model, tokenizer, settings)
+    else:
+        load_shipped(model)
+    save_model(model, tokenizer, folder / "model")
+    return facts
+
+
+def _train_small(model: Qwen3ForCausalLM, tokenizer: Any, settings: BuildSettings) -> dict[str, Any]:
     begin = time.monotonic()
     losses = train(
         model, tokenizer, task.ROLES[settings.roles], TrainingBudget(steps=settings.steps), settings.seed
     )
     seconds = time.monotonic() - begin
-    save_model(model, tokenizer, folder / "model")
-    measured = measure(
-        model, tokenizer, task.generate_rows("validation", MEASURED_ROWS, settings.seed), settings.seed
-    )
+    held_out = task.generate_rows("validation", MEASURED_ROWS, settings.seed)
     return {
         "parameters": model.num_parameters(),
         "training": {"seconds": round(seconds, 1), "steps": len(losses), "final_loss": losses[-1]},
-        "before_training": {"problems": MEASURED_ROWS, **measured},
+        "before_training": {"problems": MEASURED_ROWS, **measure(model, tokenizer, held_out, settings.seed)},
     }
 
 
@@ -169,6 +181,12 @@ def _build_qwen3(folder: Path, settings: BuildSettings) -> dict[str, Any]:
         "parameters": model.num_parameters(),
         "rows": dict(zip(("train", "validation"), map(len, rows), strict=True)),
     }
+
+
+def _described(settings: BuildSettings) -> dict[str, Any]:
+    """Return the settings as `rehearsal.json` holds them, with what the roles mean today."""
+    described = asdict(settings) | {"manners": asdict(task.ROLES[settings.roles])}
+    return json.loads(json.dumps(described))
 
 
 def _write_rows(rows: list[Row], path: Path) -> None:
