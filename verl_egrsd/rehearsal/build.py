@@ -3,10 +3,11 @@
     python -m verl_egrsd.rehearsal.build --out .cache/rehearsal/small
     python -m verl_egrsd.rehearsal.build --out .cache/rehearsal/qwen3 --vocabulary qwen3 --data math500.jsonl
 
-`small` is a model of 0.5 M parameters that solves about half of the sums that it is asked, so that training it
-further shows something. Its weights come with the package, as this command trained them (`--retrain` trains
-them again, which takes minutes on two cores, and so does any other seed, number of steps or role). `qwen3` pairs the real Qwen3 tokenizer with a tiny
-random model and real problems: it shows that sizes, ids and templates fit, and learns nothing.
+`small` is a model of 0.5 M parameters that solves about half of the sums that it is asked, so that training
+it further shows something. Its weights come with the package, as this command trained them (`--retrain`
+trains them again, which takes minutes on two cores; another seed, number of steps or role does so too).
+`qwen3` pairs the real Qwen3 tokenizer with a tiny random model and real problems: it shows that sizes, ids
+and templates fit, and learns nothing.
 
 The folder gets `model/`, `data/train.parquet`, `data/validation.parquet`, with `small` also
 `data/train_wrong.parquet` (the same rows with wrong reference solutions) and, last, `rehearsal.json` with the

@@ -23,7 +23,7 @@ DECISIVE = ("seed", "steps", "roles", "manners")
 
 
 def shipped_facts(settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what was measured of the weights in the package; None where other settings make other weights."""
+    """Return what was measured of the package's weights; None where other settings make others."""
     record = json.loads((FOLDER / "rehearsal.json").read_text(encoding="utf-8"))
     if any(record["settings"][key] != settings[key] for key in DECISIVE):
         return None
