@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 
 from tests.support.chat_templates import FAMILIES, UNUSABLE
-from verl_egrsd.teacher.prompt_end import opens_reasoning, prompt_end
+from verl_egrsd.reward import opens_reasoning
+from verl_egrsd.teacher.prompt_end import prompt_end
 
 EARLIER = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "<think>so</think>Hi"}]
 

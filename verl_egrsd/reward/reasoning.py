@@ -25,7 +25,7 @@ OPENING = tuple(opening for opening, _ in PAIRS)
 MARK = re.compile("|".join(re.escape(mark) for pair in PAIRS for mark in pair))
 
 
-def opens_reasoning(prompt: str, message: str) -> bool:
+def opens_reasoning(prompt: str, message: str = "") -> bool:
     """Whether a response to a rendered prompt starts inside the reasoning.
 
     Only the generation header decides, which is what the template writes after the last message: problems and
@@ -33,10 +33,10 @@ def opens_reasoning(prompt: str, message: str) -> bool:
     closed.
 
     Args:
-        prompt: the whole rendered prompt, generation header included.
-        message: text of the last message in it.
+        prompt: the whole rendered prompt, or the end of it, generation header included.
+        message: text of the last message in it; "" where `prompt` is what follows that text.
     """
-    header = prompt.rpartition(message.strip() or prompt)[2]
+    header = prompt.rpartition(message.strip())[2] if message.strip() else prompt
     marks = MARK.findall(header)
     # A prompt may also be written to its end by the data, without a header of the template.
     return marks[-1] in OPENING if marks else prompt.rstrip().endswith(OPENING)

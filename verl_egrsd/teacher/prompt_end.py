@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-THINK, END_THINK = "<think>", "</think>"
 PROBES = ("first probe 7f3a of the chat template", "91c2 is the second one")
 """Two texts that no template contains; what follows both is not made from the text."""
 
@@ -31,16 +30,6 @@ def prompt_end(render: Callable[[str], str]) -> str:
             "so the two sides' prompts may end differently: use another chat template."
         )
     return ends[0]
-
-
-def opens_reasoning(end: str) -> bool:
-    """Return whether a prompt leaves `<think>` open, so that the answer starts inside the reasoning.
-
-    Args:
-        end: what follows the user's text (:func:`prompt_end`). In a whole prompt a `<think>` of the problem's
-            own would count.
-    """
-    return end.rfind(THINK) > end.rfind(END_THINK)
 
 
 def _after(rendered: str, probe: str) -> str:
