@@ -46,9 +46,29 @@ def swept(model_path, data_path, tmp_path_factory):
     return sweep
 
 
-def test_a_run_after_others_gives_the_numbers_and_weights_of_a_run_alone(swept):
-    together, alone = swept("grpo-0", "egrsd-0", LAST), swept(LAST)
-    assert len(training_steps(read_steps(together / "grpo-0" / STEPS_FILE))) == 2
+@pytest.fixture(scope="module")
+def together(swept):
+    """Runs of two steps of 8 prompts, one after another on one start."""
+    return swept("grpo-0", "direction-0", "egrsd-0", LAST)
+
+
+@pytest.mark.parametrize(("arm", "rows"), [("direction", 8), ("grpo", 64)])
+def test_the_arms_without_a_teacher_score_none_and_train_on_their_direction_alone(together, arm, rows):
+    steps = training_steps(read_steps(together / f"{arm}-0" / STEPS_FILE))
+    assert len(steps) == 2
+    for step in steps:
+        assert "timing_s/teacher" not in step
+        assert "egrsd/gate/mean" not in step
+        assert rows * step["egrsd/correct"] == pytest.approx(round(rows * step["egrsd/correct"]), abs=1e-3)
+        if arm == "direction":
+            assert 0 < step["egrsd/credit/abs_mean"] <= 1
+        else:
+            # The scripted rollout answers a prompt the same way eight times, so no group has a direction.
+            assert step["egrsd/credit/abs_mean"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_run_after_others_gives_the_numbers_and_weights_of_a_run_alone(swept, together):
+    alone = swept(LAST)
     both = [training_steps(read_steps(folder / LAST / STEPS_FILE)) for folder in (together, alone)]
     for step_together, step_alone in zip(*both, strict=True):
         for name in SAME:

@@ -166,19 +166,3 @@ def test_a_crash_leaves_the_report_of_the_last_validation(refused, data_path):
     assert training["sha256"] == sha256((data_path / "train.parquet").read_bytes()).hexdigest()
     assert training["sha256"] in (refused.folder / "report.html").read_text()
     assert report["settings"]["data"]["train_batch_size"] == 8
-
-
-@pytest.mark.parametrize(("preset", "rows"), [("direction", 8), ("grpo", 32)])
-def test_the_arms_without_a_teacher_score_none_and_train_on_their_direction_alone(start, preset, rows):
-    batch = {"direction": 8, "grpo": 4}[preset]
-    run = start(f"data.train_batch_size={batch}", "trainer.total_training_steps=1", preset=preset)
-    assert run.returncode == 0, run.log[-3000:]
-    (step,) = run.steps
-    assert "timing_s/teacher" not in step
-    assert "egrsd/gate/mean" not in step
-    assert rows * step["egrsd/correct"] == pytest.approx(round(rows * step["egrsd/correct"]), abs=1e-3)
-    if preset == "direction":
-        assert 0 < step["egrsd/credit/abs_mean"] <= 1
-    else:
-        # The scripted rollout answers a prompt the same way eight times, so no group has a direction.
-        assert step["egrsd/credit/abs_mean"] == pytest.approx(0, abs=1e-6)
