@@ -19,6 +19,7 @@ from verl_egrsd.config import EgrsdConfig, TeacherConfig
 from verl_egrsd.credit import token_credit
 from verl_egrsd.metrics import RunningQuantiles, credit_metrics, rollout_metrics, verdict_metrics
 from verl_egrsd.preflight import REFUSALS, preflight
+from verl_egrsd.preflight.rules import rows
 from verl_egrsd.reward import compute_score
 
 ROOT = Path(__file__).parents[1]
@@ -127,9 +128,16 @@ def test_every_yaml_file_is_named_and_every_named_one_exists():
     assert named == {str(path.relative_to(CONFIGS)) for path in CONFIGS.glob("*/*.yaml")}
 
 
-def test_every_refusal_has_a_row():
-    rows = table(section(CONFIGURATION, "## What is refused"))
-    assert len(rows) == len(REFUSALS)
+def test_every_rule_has_its_row_and_every_row_its_rule():
+    head = "### Settings of verl that change what the method means"
+    documented = [tuple(cell.strip("`") for cell in cells) for cells in table(section(CONFIGURATION, head))]
+    assert documented == [
+        (key, neutral, effect, f"{does}: {remedy}") for key, neutral, effect, does, remedy in rows()
+    ]
+
+
+def test_every_contradiction_has_a_row():
+    assert len(table(section(CONFIGURATION, "### Settings that contradict each other"))) == len(REFUSALS)
 
 
 def emitted_metrics() -> set[str]:
@@ -206,7 +214,9 @@ def test_the_readme_lists_every_page_of_the_documentation():
 def test_the_command_for_stock_verl_composes_and_passes_the_checks():
     readme = (ROOT / "README.md").read_text()
     (command,) = re.findall(r"python -m verl\.trainer\.main_ppo \\\n(.*?)```", readme, flags=re.DOTALL)
-    config = compose_stock([line.strip(" \\") for line in command.splitlines() if line.strip()])
+    # What every script of verl sets, and the README leaves to it.
+    rest = ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.actor.use_dynamic_bsz=True"]
+    config = compose_stock([*(line.strip(" \\") for line in command.splitlines() if line.strip()), *rest])
     egrsd, teacher = preflight(config)
     assert (egrsd.gamma, egrsd.window) == (0.3, 0)
     assert (teacher.enable_thinking, teacher.overlong) == (True, "drop")

@@ -1,7 +1,9 @@
 """The real configuration: what the presets compose to, and everything that is refused before a run starts."""
 
 import copy
+import re
 import warnings
+from contextlib import contextmanager
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -9,7 +11,8 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf, open_dict
 
 from verl_egrsd.main import check
-from verl_egrsd.preflight import REFUSALS, lora_rank, preflight
+from verl_egrsd.preflight import REFUSALS, REMARKS, lora_rank, plain, preflight
+from verl_egrsd.preflight.values import check_values
 
 PAPER = ("+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8")
 
@@ -59,14 +62,50 @@ REFUSED = {
     ),
     "importance_sampling": (
         {"algorithm.rollout_correction.rollout_is": "token"},
-        r"rollout_is .*set both to null",
+        r"rollout_is=token reweights .*set it to null",
     ),
     "rejection_sampling": (
         {"algorithm.rollout_correction.rollout_rs": "token"},
-        r"rollout_rs .*set both to null",
+        r"rollout_rs=token masks .*set it to null",
     ),
-    "gae": ({"algorithm.adv_estimator": "gae"}, r"a critic .*choose an estimator without one"),
-    "critic": ({"critic.enable": True}, r"a critic .*leave critic\.enable unset"),
+    "gae": ({"algorithm.adv_estimator": "gae"}, r"adv_estimator=gae needs a critic.*: choose egrsd, "),
+    "estimator_without_its_columns": (
+        {"algorithm.adv_estimator": "remax"},
+        r"adv_estimator=remax needs .*columns .*: choose egrsd, ",
+    ),
+    "another_loss_under_the_trainer": (
+        {"algorithm.adv_estimator": "grpo", f"{ACTOR}.policy_loss.loss_mode": "gspo"},
+        r"loss_mode=gspo is not a loss of this method",
+    ),
+    "critic": ({"critic.enable": True}, r"critic\.enable=True adds a critic.*leave critic\.enable unset"),
+    "mini_batch_above_the_batch": (
+        {f"{ACTOR}.ppo_mini_batch_size": 64},
+        r"ppo_mini_batch_size=64 is above data\.train_batch_size=32: .*Set it to data\.train_batch_size",
+    ),
+    "prompts_fetched_in_odd_lots": (
+        {"data.gen_batch_size": 5},
+        r"gen_batch_size=5 does not divide data\.train_batch_size=32: leave it unset",
+    ),
+    "dynamic_batches_on_one_side": (
+        {f"{ROLLOUT}.log_prob_use_dynamic_bsz": False},
+        r"log_prob_use_dynamic_bsz=False differs from .*use_dynamic_bsz=True.*leave it unset",
+    ),
+    "no_micro_batch": (
+        {f"{ACTOR}.use_dynamic_bsz": False},
+        r"use_dynamic_bsz=False needs .*ppo_micro_batch_size_per_gpu .*set .*use_dynamic_bsz=True",
+    ),
+    "engine_wider_than_the_node": (
+        {f"{ROLLOUT}.tensor_model_parallel_size": 3},
+        r"tensor_model_parallel_size \* data_parallel_size=3 does not divide the 8 GPUs",
+    ),
+    "validation_only_that_would_train": (
+        {"trainer.val_only": True, "trainer.val_before_train": False},
+        r"val_only=True with trainer\.val_before_train=False would train: .*Set trainer\.val_before_train=",
+    ),
+    "resume_from_nowhere": (
+        {"trainer.resume_mode": "resume_path"},
+        r"resume_from_path=None .*set it to a folder global_step_N",
+    ),
     "several_mini_batches": (
         {f"{ACTOR}.ppo_mini_batch_size": 16},
         r"2 updates per batch \(actor\.ppo_mini_batch_size=16 of data\.train_batch_size=32.*=egrsd_ppo_clip",
@@ -74,7 +113,7 @@ REFUSED = {
     "several_epochs": ({f"{ACTOR}.ppo_epochs": 3}, r"3 updates per batch .*actor\.ppo_epochs=3.*make it one"),
     "adapter_to_start_from": (
         {"actor_rollout_ref.model.lora_adapter_path": "x"},
-        r"lora_adapter_path: .*Merge the adapter into the model first \(verl-egrsd export\)",
+        r"lora_adapter_path=x starts .*merge the adapter into the model first \(verl-egrsd export\)",
     ),
     "multi_turn": ({f"{ROLLOUT}.multi_turn.enable": True}, r"multi_turn\.enable=True.*Set it to False"),
     "two_temperatures": (
@@ -89,6 +128,12 @@ REFUSED = {
         {"actor_rollout_ref.model.use_remove_padding": False, "actor_rollout_ref.model.lora_rank": 0},
         r"entropy would come back in bf16: .*\+actor_rollout_ref\.ref\.fsdp_config",
     ),
+    "megatron": (
+        {"model_engine": "megatron"},
+        r"model_engine=megatron is not supported: .*Set model_engine=dp",
+    ),
+    "veomni": ({f"{ACTOR}.strategy": "veomni"}, r"strategy=veomni is not supported: .*Set it to fsdp2"),
+    "no_rollout_engine": ({f"{ROLLOUT}.name": "???"}, r"rollout\.name is not set: set it to vllm"),
     "unknown_template": (
         {"actor_rollout_ref.teacher.template": "oracle"},
         r"template='oracle' is unknown; known templates: reference_solution",
@@ -107,19 +152,16 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_work_is_refused_with_key_value_and_remedy(config, name):
+def test_what_cannot_work_is_refused_with_key_value_and_remedy(paper, name):
     changes, message = REFUSED[name]
-    with pytest.raises(ValueError, match=message):
-        preflight(changed(config, changes))
+    with changed_for_now(paper, changes), pytest.raises(ValueError, match=message):
+        preflight(paper)
 
 
 def fires(config, changes):
     """Positions of the entries that refuse the changed config; copying it instead would take seconds."""
-    before = {key: OmegaConf.select(config, key) for key in changes}
-    changed(config, changes)
-    entries = {index for index, (refuses, _) in enumerate(REFUSALS) if refuses(config)}
-    changed(config, before)
-    return entries
+    with changed_for_now(config, changes):
+        return {index for index, (refuses, _) in enumerate(REFUSALS) if refuses(config)}
 
 
 def test_every_entry_of_the_table_is_tested_here(paper):
@@ -263,3 +305,91 @@ def test_the_paper_recipe_passes_every_check_of_verl(config):
         warnings.simplefilter("ignore")
         check(config)
     assert config.algorithm.egrsd.gamma == 0.3
+
+
+BAD_VALUES = {
+    f"{ROLLOUT}.n": (0, "a whole number of 1 or more"),
+    f"{ROLLOUT}.top_p": (0, "a number in (0, 1]"),
+    f"{ROLLOUT}.top_k": (-2, "a whole number of -1 or more"),
+    f"{ROLLOUT}.temperature": (0, "a number above 0"),
+    f"{ROLLOUT}.mode": ("sync", "one of async"),
+    f"{ROLLOUT}.gpu_memory_utilization": (60, "a number in (0, 1]"),
+    f"{ACTOR}.optim.lr": ("fast", "a number of 0 or more"),
+    f"{ACTOR}.ppo_mini_batch_size": (0, "a whole number of 1 or more"),
+    "actor_rollout_ref.model.lora_rank": (-1, "a whole number of 0 or more"),
+    "data.train_batch_size": (0, "a whole number of 1 or more"),
+    "data.max_response_length": ("long", "a whole number of 1 or more"),
+    "trainer.total_training_steps": ("ten", "a whole number of 1 or more, or null"),
+    "trainer.total_epochs": (0, "a whole number of 1 or more"),
+    "trainer.resume_mode": ("yes", "one of auto, disable, resume_path"),
+    "trainer.n_gpus_per_node": (0, "a whole number of 1 or more"),
+    "trainer.val_only": ("no", "true or false"),
+}
+
+
+@pytest.mark.parametrize("key", BAD_VALUES)
+def test_a_value_that_no_run_can_work_with_is_refused_by_name(paper, key):
+    value, allowed = BAD_VALUES[key]
+    message = f"{key}={value} is not allowed: it must be {allowed}."
+    with changed_for_now(paper, {key: value}), pytest.raises(ValueError, match=re.escape(message)):
+        check_values(paper)
+
+
+def test_no_step_at_all_is_refused_like_a_word(paper):
+    with (
+        changed_for_now(paper, {"trainer.total_training_steps": 0}),
+        pytest.raises(ValueError, match=r"total_training_steps=0 is not allowed: .*1 or more, or null"),
+    ):
+        check_values(paper)
+
+
+def written(config, key):
+    """The value of a key as it is written: an interpolation stays one; None where the key is not there."""
+    parent, _, name = key.rpartition(".")
+    section = OmegaConf.select(config, parent) if parent else config
+    return plain(section, resolve=False).get(name)
+
+
+@contextmanager
+def changed_for_now(config, changes):
+    """The shared configuration with other values, put back afterwards; copying it instead takes seconds."""
+    before = {key: written(config, key) for key in changes}
+    changed(config, changes)
+    try:
+        yield
+    finally:
+        changed(config, before)
+
+
+REMARKED = {
+    "one_rollout_has_no_group": (
+        {"algorithm.adv_estimator": "grpo"},
+        r"adv_estimator=grpo compares .*rollout\.n=1 .*set n to 2 or more",
+    ),
+    "bonus_for_a_length_out_of_reach": (
+        {"algorithm.egrsd.max_response_length": 4096},
+        r"max_response_length=4096 is above data\.max_response_length=1024: .*Leave it unset",
+    ),
+    "nothing_is_trained": ({"trainer.val_only": True}, r"val_only=True validates once and trains nothing"),
+}
+
+
+@pytest.mark.parametrize("name", REMARKED)
+def test_what_is_rarely_meant_is_named_in_the_warning(config, caplog, name):
+    changes, message = REMARKED[name]
+    preflight(changed(config, changes))
+    (record,) = caplog.records
+    assert re.search(message, record.getMessage())
+
+
+def test_every_remark_is_tested_here(paper):
+    assert len(REMARKED) == len(REMARKS)
+
+
+def test_all_that_is_named_stands_in_one_warning_and_a_plain_run_has_none(config, caplog):
+    preflight(config)
+    assert not caplog.records
+    preflight(changed(config, {f"{ACTOR}.grad_clip": 0.5, f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean"}))
+    (record,) = caplog.records
+    assert "actor_rollout_ref.actor.grad_clip=0.5 is read by nobody" in record.getMessage()
+    assert "actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean weights" in record.getMessage()

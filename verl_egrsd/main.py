@@ -1,14 +1,16 @@
 """Train: `python -m verl_egrsd.main +preset=egrsd +model=qwen3_4b +hardware=gpu8 [key=value ...]`.
 
 Composes `configs/egrsd.yaml` on top of verl's `ppo_trainer`, checks everything that can be checked before
-anything starts, and hands over to verl. With `dry_run=true` it prints the resolved configuration instead.
-verl's interfaces are checked by the trainer, which imports them anyway.
+anything starts, and hands over to verl. With `dry_run=true` it prints the resolved configuration instead of
+training; it fails where training would. verl's interfaces are checked by the trainer, which imports them
+anyway.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 
 import hydra
@@ -40,18 +42,29 @@ def check(config: DictConfig) -> None:
     )
 
 
-@hydra.main(config_path="configs", config_name="egrsd", version_base=None)
-def main(config: DictConfig) -> None:
-    """Check, then train or, with `dry_run=true`, print."""
+def _or_exit(checks: Callable[[DictConfig], None], config: DictConfig) -> None:
+    """Run checks; end the process with their message alone, which Hydra's traceback would bury."""
     # verl prints while it checks; standard output is for the resolved configuration alone.
     with redirect_stdout(sys.stderr):
         try:
-            check(config)
-        except (ValueError, ImportError) as error:
-            # The user's to mend: the message says what, and Hydra's traceback would bury it.
+            checks(config)
+        except (ValueError, ImportError, AssertionError) as error:
+            # verl's own checks are assertions.
             sys.exit(f"verl_egrsd: {error}")
+
+
+@hydra.main(config_path="configs", config_name="egrsd", version_base=None)
+def main(config: DictConfig) -> None:
+    """Check, then train or, with `dry_run=true`, print."""
+    from verl_egrsd.preflight import check_files
+
+    if not isinstance(config.dry_run, bool):
+        sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")
+    _or_exit(check, config)
     if config.dry_run:
-        print(OmegaConf.to_yaml(config, resolve=True), end="")
+        print(OmegaConf.to_yaml(config, resolve=True), end="", flush=True)
+    _or_exit(check_files, config)
+    if config.dry_run:
         return
     from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
     from verl.utils.device import auto_set_device

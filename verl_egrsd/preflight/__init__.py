@@ -1,25 +1,38 @@
-"""Everything about a configuration that can be known before anything starts.
+"""Everything about a run that can be known before anything starts.
 
-Called by `verl_egrsd.main` before Ray, and by the trainer itself, for those who start stock `main_ppo`.
+`preflight` asks the configuration alone, `check_files` what it names. `verl_egrsd.main` calls both before
+Ray, and the trainer calls both itself for those who start stock `main_ppo`, so both ways refuse and warn
+alike. Read in this order: `values` (one key out of range), `rules` and `keys` (settings of verl that change
+what the method means), `refusals` (settings that contradict each other), `lengths` (caps of tokens),
+`precision` (of entropies), `existing` (files and functions).
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 
 from omegaconf import DictConfig, open_dict
 
 from verl_egrsd.config import EgrsdConfig, TeacherConfig, build, resolve_egrsd
+from verl_egrsd.preflight.existing import check_files
+from verl_egrsd.preflight.keys import check_keys
+from verl_egrsd.preflight.lengths import check_lengths, settle_lengths
 from verl_egrsd.preflight.precision import settle_precision
 from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, lora_rank, plain, report_settings
-from verl_egrsd.preflight.refusals import REFUSALS
+from verl_egrsd.preflight.refusals import REFUSALS, REMARKS
+from verl_egrsd.preflight.values import check_engine, check_values
 from verl_egrsd.teacher.templates import get_template
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "LOSSES",
     "PLAIN_LOSS",
     "REFUSALS",
+    "REMARKS",
     "TRAINER",
+    "check_files",
     "lora_rank",
     "plain",
     "preflight",
@@ -30,6 +43,8 @@ __all__ = [
 def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
     """Resolve and check the settings of a run, and write the resolved values back.
 
+    What works but changes what the run is, is named in one warning.
+
     Args:
         config: the whole configuration of verl, ours included.
 
@@ -39,24 +54,37 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
     Raises:
         ValueError: naming key, value and remedy of the first thing that cannot work.
     """
+    check_engine(config)
+    check_values(config)
+    named = check_keys(config)
     for refuses, message in REFUSALS:
         if refuses(config):
-            raise ValueError(message(config) if callable(message) else message)
-    get = config.algorithm.get
-    egrsd = resolve_egrsd(
-        get("adv_estimator"), plain(get("egrsd")), max_response_length=config.data.max_response_length
-    )
-    teacher = build(
-        TeacherConfig, plain(config.actor_rollout_ref.get("teacher")), "actor_rollout_ref.teacher"
-    )
-    get_template(teacher.template)
+            raise ValueError(message(config))
+    settle_lengths(config)
+    egrsd, teacher = _settings(config)
     report_settings(config)
+    check_lengths(config, egrsd, teacher)
     _check_batch(config, egrsd)
     _check_temperature(config, teacher)
     settle_precision(config, egrsd)
+    named += [message(config) for holds, message in REMARKS if holds(config)]
+    if named:
+        logger.warning("settings that change what this run is:%s", "".join(f"\n  - {line}" for line in named))
     with open_dict(config):
         config.algorithm.egrsd = asdict(egrsd)
         config.actor_rollout_ref.teacher = asdict(teacher)
+    return egrsd, teacher
+
+
+def _settings(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
+    algorithm, given = config.algorithm, plain(config.actor_rollout_ref.get("teacher"))
+    egrsd = resolve_egrsd(
+        algorithm.adv_estimator,
+        plain(algorithm.get("egrsd")),
+        max_response_length=config.data.max_response_length,
+    )
+    teacher = build(TeacherConfig, given, "actor_rollout_ref.teacher")
+    get_template(teacher.template)
     return egrsd, teacher
 
 

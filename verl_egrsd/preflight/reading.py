@@ -9,13 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 from verl_egrsd.report.settings import ReportConfig, resolve_report
 
 TRAINER = "egrsd_sync"
+VERIFIER = "pkg://verl_egrsd.reward"
 PLAIN_LOSS = "egrsd"
 LOSSES = (PLAIN_LOSS, "egrsd_ppo_clip")
 
 
-def plain(section: Any) -> dict[str, Any]:
+def plain(section: Any, *, resolve: bool = True) -> dict[str, Any]:
     """Return a section of the configuration as a dictionary, {} for none."""
-    container = OmegaConf.to_container(section, resolve=True) if section is not None else {}
+    container = OmegaConf.to_container(section, resolve=resolve) if section is not None else {}
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 

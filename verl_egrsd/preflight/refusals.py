@@ -1,4 +1,4 @@
-"""Settings of verl that cannot work with this method, each with what to set instead."""
+"""Settings that contradict each other, and what to set instead; `rules` has what one key alone decides."""
 
 from __future__ import annotations
 
@@ -10,25 +10,48 @@ from omegaconf import DictConfig
 from verl_egrsd.config import ESTIMATORS
 from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, loss_mode
 
+Table = tuple[tuple[Callable[[DictConfig], bool], Callable[[DictConfig], str]], ...]
+
+UNSERVED = ("gae", "remax", "gdpo", "optimal_token_baseline", "tir_optimal_token_baseline")
+"""Estimators that need a critic, or columns that verl's trainer does not hand them."""
+
+RELATIVE = (
+    *("grpo", "grpo_vectorized", "grpo_passk", "rloo", "rloo_vectorized", "opo", "gpg"),
+    "reinforce_plus_plus_baseline",
+)
+"""Estimators that compare the rollouts of one prompt."""
+
 
 def _updates_per_batch(config: DictConfig) -> int:
     actor = config.actor_rollout_ref.actor
     return actor.ppo_epochs * (-(-config.data.train_batch_size // actor.ppo_mini_batch_size))
 
 
-def _correction(config: DictConfig) -> Any:
-    return config.algorithm.get("rollout_correction") or {}
+def _world(config: DictConfig) -> int:
+    return config.trainer.nnodes * config.trainer.n_gpus_per_node
 
 
-REFUSALS: tuple[tuple[Callable[[DictConfig], bool], str | Callable[[DictConfig], str]], ...] = (
+def _engine_world(config: DictConfig) -> int:
+    rollout = config.actor_rollout_ref.rollout
+    return rollout.tensor_model_parallel_size * rollout.data_parallel_size
+
+
+def _estimator(config: DictConfig) -> Any:
+    return config.algorithm.adv_estimator
+
+
+REFUSALS: Table = (
     (
-        lambda c: not c.trainer.use_v1,
-        "trainer.use_v1=False selects verl's legacy trainer, which has no teacher: set trainer.use_v1=True.",
+        lambda c: _estimator(c) in UNSERVED,
+        lambda c: (
+            f"algorithm.adv_estimator={_estimator(c)} needs a critic, or columns that verl's trainer does "
+            f"not hand over: choose {', '.join(ESTIMATORS)} or grpo."
+        ),
     ),
     (
-        lambda c: c.algorithm.adv_estimator in ESTIMATORS and c.trainer.v1.trainer_mode != TRAINER,
+        lambda c: _estimator(c) in ESTIMATORS and c.trainer.v1.trainer_mode != TRAINER,
         lambda c: (
-            f"algorithm.adv_estimator={c.algorithm.adv_estimator} with "
+            f"algorithm.adv_estimator={_estimator(c)} with "
             f"trainer.v1.trainer_mode={c.trainer.v1.trainer_mode}: only {TRAINER} computes the teacher's "
             f"scores (asynchronous modes are not supported). Set trainer.v1.trainer_mode={TRAINER}."
         ),
@@ -41,33 +64,19 @@ REFUSALS: tuple[tuple[Callable[[DictConfig], bool], str | Callable[[DictConfig],
         ),
     ),
     (
-        lambda c: c.algorithm.adv_estimator in ESTIMATORS and loss_mode(c) not in LOSSES,
+        lambda c: loss_mode(c) not in LOSSES,
         lambda c: (
             f"actor_rollout_ref.actor.policy_loss.loss_mode={loss_mode(c)} is not a loss of this method: "
             f"set it to {PLAIN_LOSS} (one update per batch) or {LOSSES[1]} (several)."
         ),
     ),
     (
-        lambda c: bool(c.algorithm.get("use_kl_in_reward", False)),
-        "algorithm.use_kl_in_reward=True would change the reward that the direction is made of: set it to "
-        "False.",
-    ),
-    (
-        lambda c: bool(_correction(c).get("bypass_mode", False)),
-        "algorithm.rollout_correction.bypass_mode=True replaces the student's log-probs by the rollout "
-        "engine's, renormalised over top-k and top-p, so the ratio would be wrong: set it to False.",
-    ),
-    (
+        lambda c: c.actor_rollout_ref.actor.ppo_mini_batch_size > c.data.train_batch_size,
         lambda c: (
-            _correction(c).get("rollout_is") is not None or _correction(c).get("rollout_rs") is not None
+            f"actor_rollout_ref.actor.ppo_mini_batch_size={c.actor_rollout_ref.actor.ppo_mini_batch_size} is "
+            f"above data.train_batch_size={c.data.train_batch_size}: no mini-batch would be full, and the "
+            "learning rate's schedule would stand still. Set it to data.train_batch_size."
         ),
-        "algorithm.rollout_correction.rollout_is and rollout_rs reweight or mask rows after the credit is "
-        "known: set both to null.",
-    ),
-    (
-        lambda c: c.algorithm.adv_estimator == "gae" or bool(c.critic.enable),
-        "a critic (algorithm.adv_estimator=gae or critic.enable=True) has no place in EGRSD: choose an "
-        "estimator without one and leave critic.enable unset.",
     ),
     (
         lambda c: loss_mode(c) == PLAIN_LOSS and _updates_per_batch(c) > 1,
@@ -80,15 +89,87 @@ REFUSALS: tuple[tuple[Callable[[DictConfig], bool], str | Callable[[DictConfig],
         ),
     ),
     (
-        lambda c: c.actor_rollout_ref.model.get("lora_adapter_path") is not None,
-        "actor_rollout_ref.model.lora_adapter_path: with the adapter off the teacher would be the base "
-        "model, not the policy that training starts from. Merge the adapter into the model first "
-        "(verl-egrsd export).",
+        lambda c: bool(c.data.get("gen_batch_size")) and c.data.train_batch_size % c.data.gen_batch_size != 0,
+        lambda c: (
+            f"data.gen_batch_size={c.data.gen_batch_size} does not divide "
+            f"data.train_batch_size={c.data.train_batch_size}: leave it unset."
+        ),
     ),
     (
-        lambda c: bool(c.actor_rollout_ref.rollout.multi_turn.enable),
-        "actor_rollout_ref.rollout.multi_turn.enable=True: multi-turn rollouts have holes in their "
-        "response mask, which the lookahead does not define. Set it to False.",
+        lambda c: (
+            c.actor_rollout_ref.rollout.log_prob_use_dynamic_bsz != c.actor_rollout_ref.actor.use_dynamic_bsz
+        ),
+        lambda c: (
+            "actor_rollout_ref.rollout.log_prob_use_dynamic_bsz="
+            f"{c.actor_rollout_ref.rollout.log_prob_use_dynamic_bsz} differs from "
+            f"actor_rollout_ref.actor.use_dynamic_bsz={c.actor_rollout_ref.actor.use_dynamic_bsz}, which "
+            "verl does not allow: leave it unset."
+        ),
+    ),
+    (
+        lambda c: (
+            not c.actor_rollout_ref.actor.use_dynamic_bsz
+            and None
+            in (
+                c.actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu,
+                c.actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu,
+            )
+        ),
+        lambda c: (
+            "actor_rollout_ref.actor.use_dynamic_bsz=False needs actor.ppo_micro_batch_size_per_gpu and "
+            "rollout.log_prob_micro_batch_size_per_gpu, which are not both set: set "
+            "actor_rollout_ref.actor.use_dynamic_bsz=True, or the two."
+        ),
+    ),
+    (
+        lambda c: _world(c) % _engine_world(c) != 0,
+        lambda c: (
+            "actor_rollout_ref.rollout.tensor_model_parallel_size * data_parallel_size="
+            f"{_engine_world(c)} does not divide the {_world(c)} GPUs (trainer.nnodes * "
+            "trainer.n_gpus_per_node): set tensor_model_parallel_size=1, or another divisor."
+        ),
+    ),
+    (
+        lambda c: c.trainer.val_only and not c.trainer.val_before_train,
+        lambda c: (
+            "trainer.val_only=True with trainer.val_before_train=False would train: verl looks for val_only "
+            "after the first validation. Set trainer.val_before_train=True."
+        ),
+    ),
+    (
+        lambda c: (
+            c.trainer.resume_mode == "resume_path" and "global_step_" not in str(c.trainer.resume_from_path)
+        ),
+        lambda c: (
+            f"trainer.resume_from_path={c.trainer.resume_from_path} with trainer.resume_mode=resume_path: "
+            "set it to a folder global_step_N of a run."
+        ),
     ),
 )
-"""What cannot work, and what to set instead; read from top to bottom."""
+"""What cannot work together; read from top to bottom."""
+
+REMARKS: Table = (
+    (
+        lambda c: _estimator(c) in RELATIVE and c.actor_rollout_ref.rollout.n == 1,
+        lambda c: (
+            f"algorithm.adv_estimator={_estimator(c)} compares the rollouts of a prompt, and "
+            "actor_rollout_ref.rollout.n=1 gives it nothing to compare: set n to 2 or more."
+        ),
+    ),
+    (
+        lambda c: (
+            (c.algorithm.get("egrsd") or {}).get("max_response_length") is not None
+            and c.algorithm.egrsd.max_response_length > c.data.max_response_length
+        ),
+        lambda c: (
+            f"algorithm.egrsd.max_response_length={c.algorithm.egrsd.max_response_length} is above "
+            f"data.max_response_length={c.data.max_response_length}: the length bonus reckons with a length "
+            "that no answer reaches. Leave it unset."
+        ),
+    ),
+    (
+        lambda c: c.trainer.val_only,
+        lambda c: "trainer.val_only=True validates once and trains nothing: set it to False to train.",
+    ),
+)
+"""What works, but is rarely meant; named before the start."""

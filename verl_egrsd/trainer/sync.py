@@ -30,7 +30,7 @@ from verl_egrsd.metrics import (
     rollout_metrics,
     verdict_metrics,
 )
-from verl_egrsd.preflight import TRAINER, lora_rank, plain, preflight
+from verl_egrsd.preflight import TRAINER, check_files, lora_rank, plain, preflight
 from verl_egrsd.reward import self_test
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
@@ -66,6 +66,7 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         check_verl()
         assert_registered()
         self.egrsd, self.teacher_config = preflight(config)
+        check_files(config)
         if config.reward.custom_reward_function.path == VERIFIER:
             self_test()
         with open_dict(config):
