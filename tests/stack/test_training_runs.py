@@ -40,7 +40,7 @@ def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one
     )
     one = start(*settings)
     two = start(
-        *settings, "trainer.n_gpus_per_node=2", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=256"
+        *settings, "trainer.n_gpus_per_node=2", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=288"
     )
     assert one.returncode == two.returncode == 0, f"{one.log[-3000:]}\n{two.log[-3000:]}"
     assert len(one.steps) == len(two.steps) == 2
