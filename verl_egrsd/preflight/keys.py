@@ -27,6 +27,7 @@ OWN = ("algorithm.egrsd.*", "actor_rollout_ref.teacher.*", "report.*", "data.egr
 FREE = (
     *("ray_kwargs.*", "transfer_queue.*", "global_profiler.*", "reward.reward_kwargs.*"),
     *("reward.custom_reward_function.reward_kwargs.*", "data.cache_dir", "trainer.wandb_proxy"),
+    *("algorithm.gdpo_reward_*", "distillation.teacher_models.*", "trainer.remove_previous_ckpt_in_save"),
     *("actor_rollout_ref.rollout.custom.*", "actor_rollout_ref.actor.fsdp_config.mixed_precision.*"),
     *("actor_rollout_ref.*.fsdp_config.wrap_policy.*", "actor_rollout_ref.ref.fsdp_config.mixed_precision.*"),
 )
