@@ -8,6 +8,7 @@ from typing import Literal
 
 from data_prep.schemas import Exercise
 from data_prep.stages import Dropped, Stage
+from data_prep.values import shown
 from verl_egrsd.reward import Reason, VerdictPool, normalise
 
 Answers = Literal["ground_truth", "solution"]
@@ -29,7 +30,7 @@ def _with_answer(row: Exercise, answers: Answers) -> Exercise | Dropped:
     if answers == "solution":
         row = replace(row, ground_truth="")
     answer = row.ground_truth or row.own_answer
-    return replace(row, answer=answer) if answer else Dropped("no final answer")
+    return replace(row, answer=answer) if answer else Dropped("no final answer", f"row {row.index}")
 
 
 class Verification:
@@ -40,18 +41,28 @@ class Verification:
         stage: where kept rows are noted.
         mismatch: what happens to a row whose solution has another answer, or none that can be read.
         no_ground_truth: what happens to a row without a separate ground truth.
+        no_answer: what happens to a row whose solution has no `\\boxed{}` or `#### x`; None as a mismatch.
     """
 
-    def __init__(self, pool: VerdictPool, stage: Stage, mismatch: Choice, no_ground_truth: Choice) -> None:
+    def __init__(
+        self,
+        pool: VerdictPool,
+        stage: Stage,
+        mismatch: Choice,
+        no_ground_truth: Choice,
+        no_answer: Choice | None = None,
+    ) -> None:
         self.pool, self.stage = pool, stage
         self.mismatch, self.no_ground_truth = mismatch, no_ground_truth
+        self.no_answer = no_answer or mismatch
 
     def __call__(self, exercises: Sequence[Exercise]) -> list[Exercise | Dropped]:
         """Return the rows of one batch, those whose answer was confirmed as verified.
 
         Equal strings are correct whatever math-verify says of them, so they need no process.
         """
-        doubtful = [row for row in exercises if row.ground_truth and not _is_written_alike(row)]
+        compared = (row for row in exercises if row.ground_truth and row.solution)
+        doubtful = [row for row in compared if not _is_written_alike(row)]
         pairs = ((f"\\boxed{{{row.own_answer}}}", row.ground_truth) for row in doubtful)
         verdicts = zip(doubtful, self.pool.verify(pairs), strict=True)
         reasons: dict[int, Reason] = {row.index: verdict.reason for row, verdict in verdicts}
@@ -60,14 +71,18 @@ class Verification:
     def _judge(self, row: Exercise, reason: Reason) -> Exercise | Dropped:
         if not row.ground_truth:
             return self._chosen(row, self.no_ground_truth, "no_ground_truth")
+        if not row.solution:
+            return self._chosen(row, "keep", "no_solution")
         if reason != "correct":
-            return self._chosen(row, self.mismatch, reason)
+            return self._chosen(row, self.no_answer if reason == "no_answer" else self.mismatch, reason)
         self.stage.noted["verified"] += 1
         return replace(row, verified=True)
 
     def _chosen(self, row: Exercise, choice: Choice, reason: str) -> Exercise | Dropped:
         if choice == "drop":
-            return Dropped(reason)
+            return Dropped(
+                reason, f"row {row.index}: {shown(row.own_answer)} against {shown(row.ground_truth)}"
+            )
         self.stage.noted[reason] += 1
         return row
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from data_prep.parquet import parquet_writer, sha256
 from data_prep.rows import Row, to_row, without_marks
 from data_prep.sources import read_rows
+from data_prep.values import UnreadableError, as_answer
 from verl_egrsd.reward import VerdictPool, final_answer, normalise
 
 SPLIT = "test"
@@ -124,9 +125,9 @@ def to_benchmark_row(benchmark: Benchmark, raw: Mapping[str, Any], index: int, s
             out of the benchmark's range.
     """
     where = f"{benchmark.name}, row {index}"
-    problem = _text(raw, benchmark.problem)
-    solution = _text(raw, benchmark.solution)
-    answer = _text(raw, benchmark.answer)
+    problem = _text(raw, benchmark.problem, where)
+    solution = _text(raw, benchmark.solution, where)
+    answer = _text(raw, benchmark.answer, where)
     if problem is None or (answer is None and solution is None):
         raise ValueError(
             f"{where}: needs a column {' or '.join(benchmark.problem)} and a column "
@@ -231,12 +232,13 @@ def write_benchmark(benchmark: Benchmark, path: Path, source: str | None, pool: 
     return unread
 
 
-def _text(raw: Mapping[str, Any], names: Sequence[str]) -> str | None:
+def _text(raw: Mapping[str, Any], names: Sequence[str], where: str) -> str | None:
     """Return the first of these columns that the row has, "" for a null; None when it has none of them."""
-    for name in names:
-        if name in raw:
-            return "" if raw[name] is None else str(raw[name]).strip()
-    return None
+    name = next((name for name in names if name in raw), None)
+    try:
+        return None if name is None else as_answer(raw[name])
+    except UnreadableError as error:
+        raise ValueError(f"{where}: the column {name} holds {error}. Write it as text.") from None
 
 
 def _integer(answer: str, largest: int, where: str) -> str:

@@ -30,6 +30,8 @@ JSON_CARD, MARKDOWN_CARD, PICTURE = "data_card.json", "data_card.md", "lengths.p
 SIDES: tuple[Literal["student", "teacher"], ...] = ("student", "teacher")
 EXAMPLES = 20
 """Matched pairs of each kind in the Markdown card; the JSON card lists all."""
+FILES = 8
+"""Source files that are listed by name in a line of text."""
 QUANTILES = (0.0, 0.5, 0.9, 0.99, 1.0)
 BINS = 60
 
@@ -40,6 +42,7 @@ class Card:
 
     Attributes:
         schema: name of the source's schema.
+        reading: which files of the source were read, see :func:`data_prep.sources.describe`.
         stages: their accounts, in order.
         notes: what a reader must not miss.
         duplicates: rows that went for another row.
@@ -50,6 +53,7 @@ class Card:
     """
 
     schema: str
+    reading: Mapping[str, Any]
     stages: Sequence[Stage]
     notes: Sequence[str]
     duplicates: Sequence[Match]
@@ -80,6 +84,18 @@ def stage_table(stages: Sequence[Stage]) -> str:
     return "\n".join(lines)
 
 
+def reading_line(reading: Mapping[str, Any]) -> str:
+    """Return which files were read and which were left out, the first :data:`FILES` of each by name."""
+    found = f"the hub's {reading['hub']}" if "hub" in reading else _named(reading["files"])
+    left_out = f"; left out: {_named(reading['left_out'])}" if reading.get("left_out") else ""
+    return f"Read: {found} (configuration {reading['configuration']}, split {reading['split']}){left_out}."
+
+
+def _named(files: Sequence[str]) -> str:
+    more = f" and {len(files) - FILES:,} more" if len(files) > FILES else ""
+    return ", ".join(files[:FILES]) + more
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     return "; ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items()))
 
@@ -88,6 +104,7 @@ def _facts(card: Card, options: Options, files: Sequence[Path]) -> dict[str, Any
     names = [field.name for field in fields(options) if field.name not in WITHOUT_EFFECT]
     return {
         "schema": card.schema,
+        "source": dict(card.reading),
         "options": {name: getattr(options, name) for name in names},
         "seed": options.seed,
         "notes": list(card.notes),
@@ -112,6 +129,7 @@ def _account(stage: Stage) -> dict[str, Any]:
         "out": stage.rows_out,
         "dropped": dict(sorted(stage.dropped.items())),
         "noted": dict(sorted(stage.noted.items())),
+        "first_dropped": dict(sorted(stage.examples.items())),
     }
 
 
@@ -154,6 +172,7 @@ def _markdown(card: Card, facts: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"# Data card of {facts['options']['source']}",
+            f"\n{reading_line(card.reading)}",
             f"\nSchema: {card.schema}. Seed: {facts['seed']}. Versions: {versions}.",
             "\n## Notes\n",
             *notes,

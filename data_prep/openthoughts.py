@@ -26,21 +26,27 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from data_prep.answers import Verification, choose_answers
-from data_prep.card import JSON_CARD, MARKDOWN_CARD, Card, stage_table, write_card
+from data_prep.card import JSON_CARD, MARKDOWN_CARD, Card, reading_line, stage_table, write_card
 from data_prep.decontaminate import BenchmarkProblem, Decontamination, read_benchmarks
 from data_prep.dedupe import Duplicates
 from data_prep.lengths import PromptLengths
+from data_prep.notes import remarks
 from data_prep.options import Options, parse_options
 from data_prep.parquet import RowWriter, parquet_writer
+from data_prep.readers import Raw
 from data_prep.rows import Row, to_row
-from data_prep.schemas import Exercise, recognise
+from data_prep.schemas import Exercise, Schema, choose_schema
 from data_prep.selection import Numbered, Selection
-from data_prep.sources import count_rows, read_rows
+from data_prep.sources import count_rows, describe, read_rows
 from data_prep.stages import Dropped, Stage, batches
+from data_prep.values import UnreadableError
 from verl_egrsd.reward import VerdictPool
+from verl_egrsd.teacher.templates import get_template
 
 DATA_SOURCE = "openthoughts_math"
 SPLITS = ("train", "validation")
+SAMPLE = 100
+"""Rows by which the schema is recognised."""
 
 
 class Preparation:
@@ -56,13 +62,16 @@ class Preparation:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.schema = recognise(next(read_rows(options.source, config=options.config), {}).keys())
+        self.reading = describe(options.source, options.config, options.split)
+        needs_solution = get_template(options.template).shows == "solution"
+        self.schema = _schema(options, needs_solution)
         self.selection = Selection(
             self.schema,
             options.source,
             domain=options.domain,
             assume_math=options.assume_math,
             reference=options.reference,
+            needs_solution=needs_solution,
         )
         self.duplicates = Duplicates(options.duplicates, options.duplicate_similarity, options.seed)
         self.benchmarks = _benchmarks(options)
@@ -103,7 +112,11 @@ class Preparation:
         card = Card(
             schema=self.schema.name,
             stages=list(self.stages.values()),
-            notes=self.options.notes((verified.dropped + verified.noted)["timeout"]),
+            reading=self.reading,
+            notes=[
+                *self.options.notes((verified.dropped + verified.noted)["timeout"]),
+                *remarks(self.stages),
+            ],
             duplicates=[match for _, match in sorted(self.duplicates.matches.items())],
             contaminated=self.decontamination.matches,
             benchmarks=Counter(problem.benchmark for problem in self.benchmarks),
@@ -118,7 +131,9 @@ class Preparation:
         options, stages = self.options, self.stages
         spooled = 0
         with VerdictPool(options.workers, options.time_limit) as pool:
-            verification = Verification(pool, stages["verify"], options.mismatch, options.no_ground_truth)
+            verification = Verification(
+                pool, stages["verify"], options.mismatch, options.no_ground_truth, options.no_answer
+            )
             choose = partial(choose_answers, answers=options.answers)
             for batch in self._read():
                 rows = stages["select"].run(self.selection.mathematics, batch)
@@ -133,9 +148,10 @@ class Preparation:
     def _read(self) -> Iterator[list[Numbered]]:
         options = self.options
         columns = self.schema.columns_read(options.reference)
-        rows = islice(read_rows(options.source, config=options.config, columns=columns), options.limit)
+        source, config, split = options.source, options.config, options.split
+        rows = islice(read_rows(source, config=config, split=split, columns=columns), options.limit)
         numbered = batches(enumerate(rows))
-        known = count_rows(options.source)
+        known = count_rows(source, config, split)
         total = options.limit if known is None else min(known, options.limit or known)
         with tqdm(total=total, desc="Reading and verifying", unit="row") as progress:
             while batch := self.stages["read"].timed(lambda rest: next(rest, []), numbered):
@@ -162,7 +178,8 @@ class Preparation:
                 if not writer.rows:
                     raise ValueError(
                         f"no row is left for {paths[name]}: give more rows (--source, --limit), another "
-                        f"--validation-share, or looser stages.\n{stage_table(list(stages.values()))}"
+                        f"--validation-share, or looser stages.\n{stage_table(list(stages.values()))}\n"
+                        + "\n".join(remarks(stages))
                     )
             # Without its card a folder is not finished; from here on the old card would describe new files.
             (options.out / JSON_CARD).unlink(missing_ok=True)
@@ -203,7 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare the files and print the stages; exit code 1 with a message when that is not possible."""
     try:
         options = parse_options(arguments, __doc__)
-        card = Preparation(options).run()
+        preparation = Preparation(options)
+        print(reading_line(preparation.reading))
+        card = preparation.run()
     except (ValueError, OSError) as error:
         # The user's to mend: the message says what, and a traceback would bury it.
         print(f"data_prep.openthoughts: {error}", file=sys.stderr)
@@ -213,6 +232,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"NOTE: {note}", file=sys.stderr)
     print(f"{options.out / MARKDOWN_CARD} says what was left out and why.")
     return 0
+
+
+def _schema(options: Options, needs_solution: bool) -> Schema:
+    rows = read_rows(options.source, config=options.config, split=options.split)
+    sample = list(islice(rows, SAMPLE))
+    schema = choose_schema(sample, options.columns)
+    if needs_solution and schema.may_lack_solutions and not any(_has_solution(schema, row) for row in sample):
+        raise ValueError(
+            f"rows of the schema {schema.name!r} hold no solution, which the template {options.template!r} "
+            f"shows the teacher; columns found: {', '.join(sample[0])}. Name the column that holds one with "
+            "--columns solution=NAME, or pass --template answer_only and train with "
+            "actor_rollout_ref.teacher.template=answer_only."
+        )
+    return schema
+
+
+def _has_solution(schema: Schema, raw: Raw) -> bool:
+    try:
+        return bool(schema.solution(raw))
+    except UnreadableError:  # the row is counted when its turn comes
+        return False
 
 
 def _benchmarks(options: Options) -> list[BenchmarkProblem]:

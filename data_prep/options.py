@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +12,9 @@ from typing import Any, get_args
 from data_prep.answers import Answers, Choice
 from data_prep.decontaminate import TESTS, Test
 from data_prep.dedupe import Level
+from data_prep.layout import ENDINGS
 from data_prep.lengths import training_settings
+from data_prep.named import ROLES, columns_of
 from data_prep.parquet import ROWS_PER_GROUP
 from data_prep.schemas import Reference
 from data_prep.selection import Domain
@@ -37,7 +39,23 @@ class Options:
     source: str
     out: Path
     config: str | None = field(
-        default=None, metadata=_flag("", "configuration of a data set on the hub, such as metadata", type=str)
+        default=None,
+        metadata=_flag(
+            "", "configuration of a data set on the hub or of a copy of one, such as metadata", type=str
+        ),
+    )
+    split: str = field(
+        default="train", metadata=_flag("", "split of such a data set; a single file is read whole")
+    )
+    columns: Mapping[str, str] | None = field(
+        default=None,
+        metadata=_flag(
+            "",
+            "columns of an unknown schema, such as problem=question,solution=response,answer=target; names "
+            f"for {', '.join(ROLES)}",
+            type=columns_of,
+            metavar="PART=COLUMN,...",
+        ),
     )
     benchmarks: Path | None = field(
         default=None,
@@ -86,6 +104,16 @@ class Options:
     no_ground_truth: Choice = field(
         default="keep",
         metadata=_flag("4 verify", "rows without a separate ground truth", choices=get_args(Choice)),
+    )
+    no_answer: Choice | None = field(
+        default=None,
+        metadata=_flag(
+            "4 verify",
+            "rows whose solution has no \\boxed{} or #### x to compare with the ground truth; as --mismatch "
+            "unless it is given",
+            choices=get_args(Choice),
+            type=str,
+        ),
     )
     time_limit: float = field(default=TIME_LIMIT, metadata=_flag("4 verify", "seconds for one verdict"))
     duplicates: Level = field(
@@ -191,7 +219,8 @@ class Options:
             "select": "mathematics" if self.domain == "math" else "any domain",
             "solution": self.reference,
             "answer": self.answers,
-            "verify": f"mismatch: {self.mismatch}, no ground truth: {self.no_ground_truth}"
+            "verify": f"mismatch: {self.mismatch}, no answer in the solution: "
+            f"{self.no_answer or self.mismatch}, no ground truth: {self.no_ground_truth}"
             if self.verify
             else "off",
             "deduplicate": self.duplicates,
@@ -217,7 +246,9 @@ def parse_options(arguments: Sequence[str] | None, description: str | None) -> O
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--source", required=True, help="hub id, .parquet or .jsonl file, or a folder of them"
+        "--source",
+        required=True,
+        help=f"hub id, file ({', '.join(ENDINGS)}, or one of these compressed), or a folder of files",
     )
     parser.add_argument("--out", required=True, type=Path, help="folder for the files")
     groups = {"": parser.add_argument_group("input and run")}

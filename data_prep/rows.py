@@ -95,8 +95,8 @@ def without_marks(solution: str) -> str:
 
     A solution that has no such last line is returned as it is.
     """
-    text, found, _ = solution.rpartition("####")
-    return re.sub(r"<<[^>]*>>", "", text).strip() if found else solution
+    text, found, after = solution.rstrip().rpartition("####")
+    return re.sub(r"<<[^>]*>>", "", text).strip() if found and "\n" not in after else solution
 
 
 def problem_hash(problem: str) -> str:

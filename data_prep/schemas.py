@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from data_prep.named import suggested_flag, top_column
+from data_prep.readers import (
+    Raw,
+    Reader,
+    answer_column,
+    assistant_reasoning,
+    assistant_solution,
+    column,
+    conversation_problem,
+    named_problem,
+    named_reasoning,
+    named_solution,
+    nothing,
+    own_answer,
+    reasoning_column,
+    solution_column,
+    text,
+    verl_problem,
+    verl_solution,
+)
 from data_prep.rows import without_marks
-from verl_egrsd.reward import final_answer
 from verl_egrsd.reward.answer import BOX
 
-Raw = Mapping[str, Any]
 Reference = Literal["concise", "reasoning"]
 
 
@@ -23,7 +40,7 @@ class Exercise:
         index: position of the row in the source, from 0.
         source: where the row comes from, as the data itself says, else the source that was read.
         problem: text of the problem.
-        solution: what the teacher is shown.
+        solution: what the teacher is shown, "" where the data holds no solution.
         own_answer: the final answer that the solution arrives at, "" for none.
         ground_truth: the answer that the data states apart from the solution, "" where it states none.
         normalised: the problem as :func:`data_prep.rows.normalise_problem` spells it; what two rows are
@@ -53,86 +70,130 @@ class Schema:
         also: further columns that are read where they exist.
         reasoning_columns: columns that are read only when the long reasoning is asked for.
         problem: text of the problem.
-        solution: the concise solution, with its final answer.
+        solution: the concise solution, with its final answer; :func:`nothing` where the form has none.
         ground_truth: the answer that is stated apart from the solution, "" for none.
         reasoning: the long reasoning trace; None where the form has none.
         shown: what is shown to the teacher of a concise solution.
+        domain: columns that may name the domain; the first one that is filled counts.
+        source: columns that may say where a row comes from, likewise.
         mixes_domains: whether the form holds rows of all domains without saying which is which.
+        fits: whether a row with these columns is of this form.
+        may_lack_solutions: whether no row may have a solution, which the columns do not tell.
     """
 
     name: str
     columns: tuple[str, ...]
-    problem: Callable[[Raw], str]
-    solution: Callable[[Raw], str]
-    ground_truth: Callable[[Raw], str]
-    reasoning: Callable[[Raw], str] | None = None
+    problem: Reader
+    solution: Reader
+    ground_truth: Reader
+    reasoning: Reader | None = None
     shown: Callable[[str], str] = str
     also: tuple[str, ...] = ()
     reasoning_columns: tuple[str, ...] = ()
+    domain: tuple[str, ...] = ("domain",)
+    source: tuple[str, ...] = ("source",)
     mixes_domains: bool = False
+    fits: Callable[[Raw], bool] = lambda raw: True
+    may_lack_solutions: bool = False
 
     def columns_read(self, reference: Reference) -> tuple[str, ...]:
         """Return the columns worth reading; leaving the reasoning out saves nine tenths of the bytes."""
-        shared = (*self.columns, *self.also, *OF_ANY_SCHEMA)
+        shared = (*self.columns, *self.also, *self.domain, *self.source)
         return (*shared, *self.reasoning_columns) if reference == "reasoning" else shared
 
 
-def recognise(columns: Collection[str]) -> Schema:
-    """Return the schema of a source with these columns.
+def choose_schema(sample: Sequence[Raw], named: Mapping[str, str] | None = None) -> Schema:
+    """Return the schema of a source whose first rows these are.
+
+    Args:
+        sample: the first rows; a column counts when one of them has it.
+        named: columns by role, a key of :data:`data_prep.named.ROLES`; None to recognise all of them.
 
     Raises:
-        ValueError: for an unknown one, listing the columns found and the schemas known.
+        ValueError: as :func:`recognise`, and for a named column that no row has.
+    """
+    columns = list(dict.fromkeys(name for row in sample for name in row))
+    if not named:
+        return recognise(columns, sample)
+    if missing := [
+        name for name in named.values() if name not in columns and top_column(name) not in columns
+    ]:
+        raise ValueError(
+            f"--columns names {', '.join(missing)}, which the source lacks. Columns found: "
+            f"{', '.join(columns) or 'none'}."
+        )
+    return with_columns(None if "problem" in named else recognise(columns, sample), named)
+
+
+def recognise(columns: Collection[str], sample: Sequence[Raw] = ()) -> Schema:
+    """Return the schema of a source with these columns.
+
+    Args:
+        columns: columns found.
+        sample: a few rows, which decide between forms with equal columns.
+
+    Raises:
+        ValueError: for an unknown one, listing the columns found, the schemas known, and the flag to use.
     """
     for schema in SCHEMAS:
-        if set(schema.columns) <= set(columns):
-            return schema
+        if set(schema.columns) <= set(columns) and (not sample or any(map(schema.fits, sample))):
+            says_domain = not set(schema.domain).isdisjoint(columns)
+            return replace(schema, mixes_domains=schema.mixes_domains and not says_domain)
     known = "; ".join(f"{schema.name} ({', '.join(schema.columns)})" for schema in SCHEMAS)
     raise ValueError(
-        f"the source's schema is unknown. Columns found: {', '.join(columns) or 'none'}. Schemas known: "
-        f"{known}. Rename the source's columns to those of one of them."
+        f"the source's schema is unknown. Columns found: {', '.join(columns) or 'none'}. Name those that "
+        f"hold the parts of a row: {suggested_flag(columns)}. Schemas known: {known}."
     )
 
 
-def text(raw: Raw, *names: str) -> str:
-    """Return the first of these columns that is filled, stripped; "" where none is."""
-    return next((str(raw[name]).strip() for name in names if str(raw.get(name) or "").strip()), "")
+def with_columns(schema: Schema | None, named: Mapping[str, str]) -> Schema:
+    """Return the schema that `--columns` describes.
 
-
-def own_answer(solution: str) -> str:
-    """Return the final answer of a solution: its last `\\boxed{}`, else `#### x` on its last line, else "".
-
-    On any other line four hashes are a Markdown heading.
+    Args:
+        schema: the recognised schema, whose other parts stay; None when the problem is named, so that nothing
+            is taken from a column that nobody named.
+        named: columns by role, a key of :data:`data_prep.named.ROLES`.
     """
-    return final_answer(solution if BOX in solution else solution.rstrip().rpartition("\n")[2])
+    base = schema or Schema("named columns", (), nothing, nothing, nothing, may_lack_solutions=True)
+    readers: dict[str, dict[str, Callable[[str], Reader]]] = {
+        "problem": {"problem": named_problem},
+        "solution": {"solution": named_solution, "reasoning": named_reasoning},
+        "answer": {"ground_truth": answer_column},
+        "reasoning": {"reasoning": column},
+    }
+    parts: dict[str, Any] = {
+        part: make(named[role]) for role in readers if role in named for part, make in readers[role].items()
+    }
+    if "solution" in named:
+        parts |= {"shown": without_marks, "may_lack_solutions": False}
+    if "domain" in named:
+        parts |= {"domain": (named["domain"],), "mixes_domains": False}
+    if "source" in named:
+        parts["source"] = (named["source"],)
+    return replace(base, also=(*base.also, *named.values(), *map(top_column, named.values())), **parts)
 
 
-def column(*names: str) -> Callable[[Raw], str]:
-    """Return a reader of the first of these columns that is filled."""
-    return lambda raw: text(raw, *names)
+def _is_worked(raw: Raw) -> bool:
+    """Whether the answer of GSM8K's columns is a worked solution, not a bare value."""
+    answer = raw.get("answer")
+    return isinstance(answer, str) and ("####" in answer or BOX in answer)
 
 
-OF_ANY_SCHEMA = ("domain", "source")
-_ANSWER_REQUEST = re.compile(r"\s*Return your final response within \\boxed\{\}\.\s*")
-_THOUGHT = re.compile(r"<\|begin_of_thought\|>(.*)<\|end_of_thought\|>", re.DOTALL)
-_SOLUTION = re.compile(r"<\|begin_of_solution\|>(.*)<\|end_of_solution\|>", re.DOTALL)
-
-
-def _turn(raw: Raw, speaker: str) -> str:
-    turns = raw["conversations"] or ()
-    return next((str(turn["value"]) for turn in turns if turn["from"] == speaker), "")
-
-
-def _conversation_problem(raw: Raw) -> str:
-    """Return the user's turn without the request for a box, which the prompt's own instruction replaces."""
-    return _ANSWER_REQUEST.sub("", _turn(raw, "user"), count=1).strip()
-
-
-def _between(pattern: re.Pattern[str], value: str) -> str:
-    found = pattern.search(value)
-    return found[1].strip() if found else ""
-
+_ANSWERS = ("Answer", "answer", "final_answer", "expected_answer")
 
 SCHEMAS: tuple[Schema, ...] = (
+    Schema(
+        "verl",
+        columns=("prompt", "reward_model"),
+        problem=verl_problem,
+        solution=verl_solution,
+        ground_truth=answer_column("reward_model.ground_truth"),
+        also=("extra_info",),
+        shown=without_marks,
+        domain=("ability",),
+        source=("data_source",),
+        may_lack_solutions=True,
+    ),
     Schema(
         "OpenThoughts-114k metadata",
         columns=("problem", "deepseek_solution", "domain"),
@@ -144,31 +205,99 @@ SCHEMAS: tuple[Schema, ...] = (
         reasoning_columns=("deepseek_reasoning",),
     ),
     Schema(
-        "OpenThoughts-114k default",
-        columns=("conversations",),
-        problem=_conversation_problem,
-        solution=lambda raw: _between(_SOLUTION, _turn(raw, "assistant")),
-        ground_truth=lambda raw: "",
-        reasoning=lambda raw: _between(_THOUGHT, _turn(raw, "assistant")),
-        mixes_domains=True,
+        "DeepMath",
+        columns=("question", "final_answer", "r1_solution_1"),
+        problem=column("question"),
+        solution=solution_column("r1_solution_1", "r1_solution_2", "r1_solution_3", is_response=True),
+        ground_truth=answer_column("final_answer"),
+        reasoning=reasoning_column("r1_solution_1", "r1_solution_2", "r1_solution_3", is_response=True),
+        also=("r1_solution_2", "r1_solution_3"),
+    ),
+    Schema(
+        "s1K",
+        columns=("question", "solution", "cot_type"),
+        problem=column("question"),
+        solution=column("deepseek_attempt", "gemini_attempt", "attempt"),
+        ground_truth=lambda raw: own_answer(text(raw, "solution")) or answer_column("solution")(raw),
+        reasoning=column(
+            "deepseek_thinking_trajectory", "gemini_thinking_trajectory", "thinking_trajectories"
+        ),
+        also=("deepseek_attempt", "gemini_attempt", "attempt"),
+        reasoning_columns=(
+            *("deepseek_thinking_trajectory", "gemini_thinking_trajectory", "thinking_trajectories"),
+        ),
+        domain=("cot_type",),
+        source=("source_type",),
+    ),
+    Schema(
+        "OpenMathReasoning",
+        columns=("problem", "generated_solution", "expected_answer"),
+        problem=column("problem"),
+        solution=solution_column("generated_solution", is_response=True),
+        ground_truth=answer_column("expected_answer"),
+        reasoning=reasoning_column("generated_solution", is_response=True),
+        source=("problem_source",),
     ),
     Schema(
         "problem and solution",
         columns=("problem", "solution"),
         problem=column("problem"),
-        solution=column("solution"),
-        ground_truth=column("Answer", "answer"),
+        solution=solution_column("solution"),
+        ground_truth=answer_column(*_ANSWERS),
         reasoning=column("COT_Reason"),
-        also=("Answer", "answer"),
+        also=_ANSWERS,
         reasoning_columns=("COT_Reason",),
+    ),
+    Schema(
+        "OpenThoughts-114k default",
+        columns=("conversations",),
+        problem=conversation_problem("conversations"),
+        solution=assistant_solution("conversations", needs_marks=True),
+        ground_truth=nothing,
+        reasoning=assistant_reasoning("conversations"),
+        mixes_domains=True,
+    ),
+    Schema(
+        "question and solution",
+        columns=("question", "solution"),
+        problem=column("question"),
+        solution=solution_column("solution"),
+        ground_truth=answer_column(*_ANSWERS),
+        also=_ANSWERS,
+    ),
+    Schema(
+        "messages",
+        columns=("messages",),
+        problem=conversation_problem("messages"),
+        solution=assistant_solution("messages"),
+        ground_truth=nothing,
+        reasoning=assistant_reasoning("messages"),
+        mixes_domains=True,
     ),
     Schema(
         "GSM8K",
         columns=("question", "answer"),
         problem=column("question"),
         solution=column("answer"),
-        ground_truth=lambda raw: "",
+        ground_truth=nothing,
         shown=without_marks,
+        fits=_is_worked,
+    ),
+    Schema(
+        "problem and answer",
+        columns=("problem", "answer"),
+        problem=column("problem"),
+        solution=nothing,
+        ground_truth=answer_column("answer"),
+        may_lack_solutions=True,
+    ),
+    Schema(
+        "question and answer",
+        columns=("question", "answer"),
+        problem=column("question"),
+        solution=nothing,
+        ground_truth=answer_column("answer"),
+        may_lack_solutions=True,
     ),
 )
 """The schemas that are known; the first whose columns are all there is taken."""

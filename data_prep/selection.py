@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
+from data_prep.readers import Raw, own_answer
 from data_prep.rows import normalise_problem
-from data_prep.schemas import Exercise, Raw, Reference, Schema, own_answer, text
+from data_prep.schemas import Exercise, Reference, Schema
 from data_prep.stages import Dropped
+from data_prep.values import UnreadableError, as_text, field
 
 Domain = Literal["math", "any"]
 Numbered = tuple[int, Raw]
 """A raw row with its position in the source."""
+Taken = TypeVar("Taken")
+
+MATHEMATICS = re.compile(r"(?:^|[^a-z])math", re.IGNORECASE)
+"""Names of the domain: `math`, `Mathematics`, `Applied Mathematics -> Algebra`, `competition_math`."""
+UNSTATED = ("notfound", "not found", "nan", "<na>")
+"""What data sets write where no answer was found."""
+PROOFS = ("proof",)
+"""What they write where the problem asks for a proof."""
 
 
 class Selection:
     """Keeps the mathematics of one source and turns its rows into exercises.
+
+    A value that is no text drops its row, counted by column and kind, so that one bad row stops no others.
 
     Args:
         schema: form of the rows.
@@ -23,56 +36,94 @@ class Selection:
         domain: "math", or "any" for rows of every domain.
         assume_math: take the rows of a schema that names no domain for mathematics.
         reference: "concise", or "reasoning" for the long trace with the concise solution behind it.
+        needs_solution: whether a row without a solution is dropped.
 
     Raises:
         ValueError: when the schema cannot say what is mathematics, or has no reasoning to show.
     """
 
     def __init__(
-        self, schema: Schema, source: str, *, domain: Domain, assume_math: bool, reference: Reference
+        self,
+        schema: Schema,
+        source: str,
+        *,
+        domain: Domain,
+        assume_math: bool,
+        reference: Reference,
+        needs_solution: bool = True,
     ) -> None:
         if schema.mixes_domains and domain == "math" and not assume_math:
             raise ValueError(
                 f"rows of the schema {schema.name!r} do not say whether they are mathematics: read the "
-                "metadata form, or pass --assume-math if you know that they are."
+                "metadata form, pass --assume-math if you know that they are, or name the column that says "
+                "so with --columns domain=NAME."
             )
         if reference == "reasoning" and schema.reasoning is None:
             raise ValueError(
-                f"rows of the schema {schema.name!r} hold no long reasoning: pass --reference concise."
+                f"rows of the schema {schema.name!r} hold no long reasoning: pass --reference concise, or "
+                "name the column that holds it with --columns reasoning=NAME."
             )
         self.schema, self.source, self.domain, self.reference = schema, source, domain, reference
+        self.needs_solution = needs_solution
 
     def mathematics(self, rows: Sequence[Numbered]) -> list[Numbered | Dropped]:
         """Return the rows of one batch that are mathematics with a problem and a solution."""
-        return [self._judge(row) for row in rows]
+        return [_readable(self._judge, row) for row in rows]
 
     def exercises(self, rows: Sequence[Numbered]) -> list[Exercise | Dropped]:
         """Return the rows of one batch with the solution that the teacher will be shown."""
-        return [self._exercise(index, raw) for index, raw in rows]
+        return [_readable(self._exercise, row) for row in rows]
 
     def _judge(self, row: Numbered) -> Numbered | Dropped:
-        raw = row[1]
-        stated = text(raw, "domain").lower()
-        if self.domain == "math" and stated not in ("", "math"):
-            return Dropped(f"domain {stated}")
+        index, raw = row
+        stated = _stated(raw, self.schema.domain)
+        if self.domain == "math" and stated and not MATHEMATICS.search(stated):
+            return Dropped(f"domain {_first_part(stated)}", f"row {index}")
         if not self.schema.problem(raw):
-            return Dropped("no problem")
-        return row if self.schema.solution(raw) else Dropped("no solution")
+            return Dropped("no problem", f"row {index}")
+        if self.needs_solution and not self.schema.solution(raw):
+            return Dropped("no solution", f"row {index}")
+        return row
 
-    def _exercise(self, index: int, raw: Raw) -> Exercise | Dropped:
+    def _exercise(self, row: Numbered) -> Exercise | Dropped:
+        index, raw = row
         problem, concise = self.schema.problem(raw), self.schema.solution(raw)
         solution = self.schema.shown(concise)
         if self.reference == "reasoning" and self.schema.reasoning is not None:
             trace = self.schema.reasoning(raw)
             if not trace:
-                return Dropped("no reasoning")
+                return Dropped("no reasoning", f"row {index}")
             solution = f"{trace}\n\n{solution}"
+        truth = self.schema.ground_truth(raw)
+        if truth.lower() in PROOFS:
+            return Dropped("asks for a proof, not an answer", f"row {index}: {truth}")
         return Exercise(
             index=index,
-            source=text(raw, "source") or self.source,
+            source=_stated(raw, self.schema.source) or self.source,
             problem=problem,
             solution=solution,
             own_answer=own_answer(concise),
-            ground_truth=self.schema.ground_truth(raw),
+            ground_truth="" if truth.lower() in UNSTATED else truth,
             normalised=normalise_problem(problem),
         )
+
+
+def _readable(work: Callable[[Numbered], Taken | Dropped], row: Numbered) -> Taken | Dropped:
+    try:
+        return work(row)
+    except UnreadableError as error:
+        return Dropped(f"holds {error.what}", f"row {row[0]}: {error.value}")
+
+
+def _stated(raw: Raw, names: Sequence[str]) -> str:
+    """Return what the first filled column says, several values with commas between them."""
+    values = (raw[name] if name in raw else field(raw, name) for name in names)
+    value: Any = next((found for found in values if found is not None), None)
+    if hasattr(value, "tolist"):  # numpy
+        value = value.tolist()
+    return ", ".join(map(as_text, value)) if isinstance(value, list | tuple) else as_text(value)
+
+
+def _first_part(domain: str) -> str:
+    """Return the domain of `Physics -> Optics -> Lenses, Chemistry` that rows are counted by."""
+    return re.split(r"\s*(?:->|,)\s*", domain.lower())[0][:40]

@@ -2,105 +2,96 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-ENDINGS = (".parquet", ".jsonl")
-ROWS_PER_READ = 256
-"""Rows of a parquet file in memory at a time; a row of reasoning data has about 34 kB."""
+from data_prep.files import Row, file_rows, named, selected
+from data_prep.layout import ENDINGS, Choice, choose_files, ending
 
 
 def read_rows(
     source: str, *, config: str | None = None, split: str = "train", columns: Collection[str] | None = None
-) -> Iterator[Mapping[str, Any]]:
-    """Stream the rows of a source in a fixed order, in bounded memory.
+) -> Iterator[Row]:
+    """Stream the rows of a source in a fixed order, in bounded memory (a JSON array is read whole).
 
     Args:
-        source: a parquet or JSON lines file, a folder of either (all its shards, by name), or a hub id.
-        config: configuration of a data set on the hub.
-        split: split of a data set on the hub.
+        source: a file that ends in one of :data:`data_prep.layout.ENDINGS`, compressed or not; a folder of
+            such files, or a copy of a data set of the hub; or a hub id.
+        config: configuration of a data set, see :func:`data_prep.layout.choose_files`.
+        split: split of a data set; a single file is read whatever its name.
         columns: leave out all other columns; one that the source lacks is passed over.
 
     Raises:
-        ValueError: for a path that does not exist, a folder without shards or with both kinds, a line that is
-            no JSON object, or a hub id that cannot be loaded.
+        ValueError: for a path that does not exist, a folder of which no files can be chosen, or a hub id that
+            cannot be loaded; for a row that cannot be read, naming file and row.
     """
-    files = _files(source)
-    if files is None:
+    choice = locate(source, config, split)
+    if choice is None:
         yield from hub_rows(source, config, split, columns)
-    else:
-        for file in files:
-            yield from (_parquet_rows if file.suffix == ".parquet" else _json_rows)(file, columns)
+        return
+    for file in choice.files:
+        yield from file_rows(file, columns)
 
 
-def count_rows(source: str) -> int | None:
+def count_rows(source: str, config: str | None = None, split: str = "train") -> int | None:
     """Return the number of rows where the source tells it without being read (local parquet), else None.
 
     Raises:
         ValueError: as :func:`read_rows`.
     """
-    files = _files(source)
-    if files is None or any(file.suffix != ".parquet" for file in files):
+    choice = locate(source, config, split)
+    if choice is None or any(ending(file) != ".parquet" for file in choice.files):
         return None
-    return sum(pq.read_metadata(file).num_rows for file in files)
+    total = 0
+    for file in choice.files:
+        with named(file):
+            total += pq.read_metadata(file).num_rows
+    return total
 
 
-def _files(source: str) -> list[Path] | None:
-    """Return the files of a local source, None for a hub id."""
+def locate(source: str, config: str | None = None, split: str = "train") -> Choice | None:
+    """Return the files of a local source, None for a hub id.
+
+    Raises:
+        ValueError: as :func:`read_rows`; no row is read.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
-        # A hidden folder, such as .cache, holds no shard.
-        found = [file for file in sorted(path.rglob("*")) if file.suffix in ENDINGS]
-        found = [
-            file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)
-        ]
-        kinds = sorted({file.suffix for file in found})
-        if len(kinds) != 1:
-            raise ValueError(
-                f"{source} must hold shards of one kind, .parquet or .jsonl; "
-                f"found {' and '.join(kinds) or 'none'}."
-            )
-        return found
-    if path.suffix in ENDINGS and path.is_file():
-        return [path]
+        return choose_files(path, config, split)
+    known = f"a file that ends in {', '.join(ENDINGS)}"
+    if path.is_file() and ending(path) in ENDINGS:
+        return Choice((path,))
     if path.exists():
-        raise ValueError(
-            f"{source} ends in {path.suffix!r}: give a .parquet file, a .jsonl file or a folder."
-        )
-    if path.suffix in ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
-        raise ValueError(f"{source} does not exist: give a file, a folder of shards or a hub id.")
+        raise ValueError(f"{source} ends in {path.suffix!r}: give {known}, or a folder.")
+    if ending(path) in ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
+        raise ValueError(f"{source} does not exist: give {known}, a folder of such files or a hub id.")
     return None
 
 
-def _parquet_rows(file: Path, columns: Collection[str] | None) -> Iterator[Mapping[str, Any]]:
-    with pq.ParquetFile(file) as parquet:
-        names = [name for name in parquet.schema_arrow.names if columns is None or name in columns]
-        for batch in parquet.iter_batches(batch_size=ROWS_PER_READ, columns=names):
-            yield from batch.to_pylist()
+def describe(source: str, config: str | None, split: str) -> dict[str, Any]:
+    """Return what is read of a source and what is left out, for the data card; paths within a folder.
+
+    Raises:
+        ValueError: as :func:`read_rows`.
+    """
+    choice = locate(source, config, split)
+    if choice is None:
+        return {"hub": source, "configuration": config or "default", "split": split}
+    path = Path(source).expanduser()
+    root = path if path.is_dir() else path.parent
+    return {
+        "configuration": choice.config,
+        "split": choice.split or "none named",
+        "files": [str(file.relative_to(root)) for file in choice.files],
+        "left_out": [str(file.relative_to(root)) for file in choice.left_out],
+    }
 
 
-def _json_rows(file: Path, columns: Collection[str] | None) -> Iterator[Mapping[str, Any]]:
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{file}, line {number} is no JSON: {error}.") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{file}, line {number} is no JSON object: write one row per line.")
-            yield _selected(row, columns)
-
-
-def hub_rows(
-    source: str, config: str | None, split: str, columns: Collection[str] | None
-) -> Iterator[Mapping[str, Any]]:
+def hub_rows(source: str, config: str | None, split: str, columns: Collection[str] | None) -> Iterator[Row]:
     """Stream the rows of a data set on the hub; arguments and errors as in :func:`read_rows`."""
     import datasets
 
@@ -109,13 +100,10 @@ def hub_rows(
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{source} is no local file or folder, and cannot be loaded from the hub "
-            f"(configuration {config or 'default'}, split {split}): {error}"
+            f"(configuration {config or 'default'}, split {split}): {error} "
+            "Choose others with --config and --split."
         ) from error
     if columns is not None and rows.column_names is not None:
         rows = rows.select_columns([name for name in rows.column_names if name in columns])
     for row in rows:
-        yield _selected(row, columns)
-
-
-def _selected(row: Mapping[str, Any], columns: Collection[str] | None) -> Mapping[str, Any]:
-    return row if columns is None else {name: row[name] for name in row if name in columns}
+        yield selected(row, columns)

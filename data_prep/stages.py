@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 ROWS_PER_BATCH = 1024
 
@@ -15,10 +15,17 @@ Taken = TypeVar("Taken")
 Passed = TypeVar("Passed")
 
 
-class Dropped(NamedTuple):
-    """What a stage returns in place of a row that ends here."""
+@dataclass(frozen=True)
+class Dropped:
+    """What a stage returns in place of a row that ends here.
+
+    Attributes:
+        reason: what rows are counted by.
+        example: the row, and its value where that says more.
+    """
 
     reason: str
+    example: str = field(default="", compare=False)
 
 
 @dataclass
@@ -31,6 +38,7 @@ class Stage:
         rows_in: rows that entered.
         rows_out: rows that were passed on.
         dropped: rows that ended here, by reason.
+        examples: the first row of each reason.
         noted: rows that were passed on but are worth counting, by note.
         seconds: time spent in its work alone.
     """
@@ -40,6 +48,7 @@ class Stage:
     rows_in: int = 0
     rows_out: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     noted: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -52,7 +61,10 @@ class Stage:
         """
         results = self.timed(work, batch) if batch else []
         passed = [result for result in results if not isinstance(result, Dropped)]
-        self.dropped.update(result.reason for result in results if isinstance(result, Dropped))
+        for ended in (result for result in results if isinstance(result, Dropped)):
+            self.dropped[ended.reason] += 1
+            if ended.example:
+                self.examples.setdefault(ended.reason, ended.example)
         self.rows_in += len(batch)
         self.rows_out += len(passed)
         return passed

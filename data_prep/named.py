@@ -1,0 +1,50 @@
+"""Columns that a user names: `--columns problem=question,solution=response,answer=target`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+
+ROLES = {
+    "problem": ("problem", "question", "query", "prompt", "instruction", "input", "text"),
+    "solution": ("solution", "response", "output", "completion", "rationale", "explanation", "cot"),
+    "answer": ("answer", "ground_truth", "target", "label", "gold", "final"),
+    "reasoning": (),
+    "domain": (),
+    "source": (),
+}
+"""What `--columns` can name, and words in the names of columns that often hold it."""
+
+
+def suggested_flag(columns: Collection[str]) -> str:
+    """Return `--columns` for a source with these columns, by their names; NAME stands for one not found."""
+    free, named = list(columns), {}
+    for role in ("answer", "solution", "problem"):
+        exact = (name for word in ROLES[role] for name in free if word == name.lower())
+        similar = (name for word in ROLES[role] for name in free if word in name.lower())
+        if (found := next(exact, None) or next(similar, None)) is not None:
+            named[role] = found
+            free.remove(found)
+    if "answer" not in named:
+        named.setdefault("solution", "NAME")
+    parts = {"problem": "NAME"} | dict(reversed(named.items()))
+    return f"--columns {','.join(f'{role}={name}' for role, name in parts.items())}"
+
+
+def columns_of(written: str) -> dict[str, str]:
+    """Return the columns by role of `--columns problem=question,solution=response`.
+
+    Raises:
+        argparse.ArgumentTypeError: for another form, or a role that is none of :data:`ROLES`.
+    """
+    named = dict(part.split("=", 1) for part in written.split(",") if "=" in part)
+    if len(named) != written.count(",") + 1 or not named.keys() <= ROLES.keys() or "" in named.values():
+        raise argparse.ArgumentTypeError(
+            f"{written!r} is not PART=COLUMN,... with parts of {', '.join(ROLES)}"
+        )
+    return {role: name.strip() for role, name in named.items()}
+
+
+def top_column(name: str) -> str:
+    """Return the column of a name that may lead into an object."""
+    return name.partition(".")[0]

@@ -1,0 +1,86 @@
+"""What a reader must not miss about the rows that were left out: how many, one of them, the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from data_prep.stages import Stage
+
+REASONS = 5
+"""Reasons that a note lists; the card's table of stages lists all."""
+
+
+class Remark(NamedTuple):
+    """What is said of rows that a stage dropped for a kind of reason.
+
+    Attributes:
+        stage: the stage.
+        concerns: whether a reason is of the kind.
+        text: what the rows are, after their number.
+        remedy: what to do where they should stay.
+    """
+
+    stage: str
+    concerns: Callable[[str], bool]
+    text: str
+    remedy: str
+
+
+REMARKS = (
+    Remark(
+        "select",
+        lambda reason: reason.startswith("domain "),
+        "rows are of other domains than mathematics",
+        "--domain any keeps them",
+    ),
+    Remark(
+        "select",
+        lambda reason: reason == "no solution",
+        "rows hold no solution",
+        "--template answer_only keeps them and shows the teacher the answer alone",
+    ),
+    Remark(
+        "select",
+        lambda reason: reason.startswith("holds "),
+        "rows hold a value that is no text",
+        "write it as text, or name another column with --columns",
+    ),
+    Remark(
+        "solution",
+        lambda reason: reason.startswith("holds "),
+        "rows hold an answer that is no text",
+        "write it as text, or name another column with --columns",
+    ),
+    Remark(
+        "answer",
+        lambda reason: reason == "no final answer",
+        "rows have no final answer, neither a separate one nor a \\boxed{} or #### in the solution",
+        "name the column that holds it with --columns answer=NAME",
+    ),
+    Remark(
+        "verify",
+        lambda reason: reason == "no_answer",
+        "rows have a separate answer, but no \\boxed{} or #### in the solution to compare with it",
+        "--no-answer keep keeps them, unverified",
+    ),
+)
+
+
+def remarks(stages: Mapping[str, Stage]) -> list[str]:
+    """Return a sentence for each kind of rows that went and may have been wanted."""
+    return [text for remark in REMARKS for text in _sentences(remark, stages[remark.stage])]
+
+
+def _sentences(remark: Remark, stage: Stage) -> Iterator[str]:
+    counts = {reason: count for reason, count in stage.dropped.most_common() if remark.concerns(reason)}
+    if counts:
+        first = stage.examples[next(iter(counts))]
+        listed = _listed(list(counts.items()))
+        yield f"{sum(counts.values()):,} {remark.text} ({listed}; the first is {first}): {remark.remedy}."
+
+
+def _listed(counts: Sequence[tuple[str, int]]) -> str:
+    rest = sum(count for _, count in counts[REASONS:])
+    named = [f"{reason} {count:,}" for reason, count in counts[:REASONS]]
+    return ", ".join([*named, f"others {rest:,}"] if rest else named)
