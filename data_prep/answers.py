@@ -8,7 +8,7 @@ from typing import Literal
 
 from data_prep.schemas import Exercise
 from data_prep.stages import Dropped, Stage
-from data_prep.values import shown
+from data_prep.values import NOTHING, shown
 from verl_egrsd.reward import Reason, VerdictPool, normalise
 
 Answers = Literal["ground_truth", "solution"]
@@ -30,7 +30,9 @@ def _with_answer(row: Exercise, answers: Answers) -> Exercise | Dropped:
     if answers == "solution":
         row = replace(row, ground_truth="")
     answer = row.ground_truth or row.own_answer
-    return replace(row, answer=answer) if answer else Dropped("no final answer", f"row {row.index}")
+    if not answer or answer.lower() in NOTHING:
+        return Dropped("no final answer", f"row {row.index}")
+    return replace(row, answer=answer)
 
 
 class Verification:

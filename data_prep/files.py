@@ -24,6 +24,11 @@ from data_prep.layout import ending
 Row = Mapping[str, Any]
 ROWS_PER_READ = 256
 """Rows of a file in memory at a time; a row of reasoning data has about 34 kB."""
+BROKEN = (
+    *(pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError),
+    *(OSError, EOFError, zlib.error, lzma.LZMAError),
+)
+"""What libraries raise for a file that they cannot read."""
 LFS_POINTER = b"version https://git-lfs"
 
 
@@ -47,7 +52,7 @@ def named(file: Path) -> Iterator[None]:
     """Turn what a library says of a broken file into an error that names the file."""
     try:
         yield
-    except (pa.ArrowException, pd.errors.ParserError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except BROKEN as error:
         raise ValueError(f"{file} cannot be read: {error}{_remedy(file)}") from error
 
 

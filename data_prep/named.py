@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 ROLES = {
     "problem": ("problem", "question", "query", "prompt", "instruction", "input", "text"),
@@ -20,15 +20,20 @@ def suggested_flag(columns: Collection[str]) -> str:
     """Return `--columns` for a source with these columns, by their names; NAME stands for one not found."""
     free, named = list(columns), {}
     for role in ("answer", "solution", "problem"):
-        exact = (name for word in ROLES[role] for name in free if word == name.lower())
-        similar = (name for word in ROLES[role] for name in free if word in name.lower())
-        if (found := next(exact, None) or next(similar, None)) is not None:
+        if (found := _alike(ROLES[role], free)) is not None:
             named[role] = found
             free.remove(found)
     if "answer" not in named:
         named.setdefault("solution", "NAME")
     parts = {"problem": "NAME"} | dict(reversed(named.items()))
     return f"--columns {','.join(f'{role}={name}' for role, name in parts.items())}"
+
+
+def _alike(words: Collection[str], names: Collection[str]) -> str | None:
+    """Return the name that is one of the words, else one that ends in it, else one that has it."""
+    tests: tuple[Callable[[str, str], bool], ...] = (str.__eq__, str.endswith, str.__contains__)
+    found = (name for test in tests for word in words for name in names if test(name.lower(), word))
+    return next(found, None)
 
 
 def columns_of(written: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from data_prep.readers import Raw, own_answer
 from data_prep.rows import normalise_problem
 from data_prep.schemas import Exercise, Reference, Schema
 from data_prep.stages import Dropped
-from data_prep.values import UnreadableError, as_text, field
+from data_prep.values import NOTHING, UnreadableError, as_text, field
 
 Domain = Literal["math", "any"]
 Numbered = tuple[int, Raw]
@@ -19,9 +19,9 @@ Taken = TypeVar("Taken")
 
 MATHEMATICS = re.compile(r"(?:^|[^a-z])math", re.IGNORECASE)
 """Names of the domain: `math`, `Mathematics`, `Applied Mathematics -> Algebra`, `competition_math`."""
-UNSTATED = ("notfound", "not found", "nan", "<na>")
+UNSTATED = {"notfound", "not found"}
 """What data sets write where no answer was found."""
-PROOFS = ("proof",)
+PROOFS = {"proof"}
 """What they write where the problem asks for a proof."""
 
 
@@ -103,7 +103,7 @@ class Selection:
             problem=problem,
             solution=solution,
             own_answer=own_answer(concise),
-            ground_truth="" if truth.lower() in UNSTATED else truth,
+            ground_truth="" if truth.lower() in UNSTATED | NOTHING else truth,
             normalised=normalise_problem(problem),
         )
 

@@ -7,17 +7,22 @@
 | another number | its decimals, without an exponent |
 | a list of one value | that value |
 | true, false, a longer list, an object, bytes, a date | :class:`UnreadableError` |
-| text that is a printed Python list or object, or that UTF-8 cannot hold | :class:`UnreadableError` |
+| text that is a list or an object of Python or JSON, or that UTF-8 cannot hold | :class:`UnreadableError` |
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from math import isfinite, isnan
 from typing import Any
 
+_CODE = re.compile(r"""[\[{(]+\s*["'].*[\])}]""", re.DOTALL)
+"""A list or an object with quoted text in it; `[-2, 7]` and `{1, 2}` are answers."""
+NOTHING = {"none", "null", "nan", "<na>"}
+"""How programs write a missing answer; the trainer refuses it."""
 SHOWN_CHARACTERS = 60
 """Characters of a value in a message."""
 
@@ -62,15 +67,13 @@ def as_answer(value: Any) -> str:
     Raises:
         UnreadableError: as :func:`as_text`, and for JSON with several answers or an object.
     """
-    text = as_text(value)
+    text = value.strip() if isinstance(value, str) else as_text(value)
     if not text.startswith(('["', '{"')):
-        return text
-    found = from_json(text)
-    answer = as_text(found)
-    # "\frac" written without a second backslash is a form feed to JSON.
-    if any(ord(character) < 32 for character in answer):
+        return as_text(text)
+    # \frac and \beta, written without a second backslash, are control characters to JSON.
+    if re.search(r"(?<!\\)\\(?:\\\\)*[bfnrt]", text):
         raise UnreadableError("JSON text with unescaped backslashes", text)
-    return answer
+    return as_text(from_json(text))
 
 
 def from_json(value: Any) -> Any:
@@ -115,8 +118,8 @@ def field(value: Any, path: str) -> Any:
 
 
 def _plain(text: str) -> str:
-    if text.startswith(("['", "{'")) and text.endswith(("']", "'}")):
-        raise UnreadableError("a Python list or object written as text", text)
+    if text.startswith(("[", "{", "(")) and _CODE.fullmatch(text):
+        raise UnreadableError("a list or an object of code written as text", text)
     if not text.isascii():
         try:
             text.encode()

@@ -47,6 +47,116 @@ GSM8K: dict[str, Any] = {
 }
 
 
+PROBLEM = METADATA["problem"]
+TRACE = "<think>\nMaybe \\boxed{4}? No, five.\n</think>\n\n2, 3, 5, 7, 11: \\boxed{5}"
+DAPO_REQUEST = (
+    "Solve the following math problem step by step. The last line of your response should be of the form "
+    "Answer: $Answer (without quotes) where $Answer is the answer to the problem."
+)
+DAPO_REMINDER = 'Remember to put your answer on its own line after "Answer:".'
+VERL: dict[str, Any] = {
+    "data_source": "math_dapo",
+    "prompt": [{"content": f"{DAPO_REQUEST}\n\n{PROBLEM}\n\n{DAPO_REMINDER}", "role": "user"}],
+    "ability": "MATH",
+    "reward_model": {"ground_truth": "5", "style": "rule-lighteval/MATH_v2"},
+    "extra_info": {"index": "9a9b6eb4-a1cb-49d1-8c1e-62eaf2f74079"},
+}
+SKYWORK = VERL | {
+    "data_source": "train-math-numinamath1.5_olympiads",
+    "prompt": [{"content": PROBLEM, "role": "user"}],
+    "ability": "math",
+    "reward_model": {"ground_truth": '["5"]', "style": "rule"},
+    "extra_info": {"index": 3, "model_difficulty": {"DeepSeek-R1-Distill-Qwen-7B": 2}},
+}
+VERL_GSM8K = VERL | {
+    "data_source": "openai/gsm8k",
+    "prompt": [
+        {
+            "content": f'{PROBLEM} Let\'s think step by step and output the final answer after "####".',
+            "role": "user",
+        }
+    ],
+    "ability": "math",
+    "reward_model": {"ground_truth": "5", "style": "rule"},
+    "extra_info": {"split": "train", "index": 0, "answer": "2+3=<<2+3=5>>5.\n#### 5", "question": PROBLEM},
+}
+DEEPMATH: dict[str, Any] = {
+    "question": PROBLEM,
+    "final_answer": "5",
+    "difficulty": 4.5,
+    "topic": "Number Theory",
+    "r1_solution_1": TRACE.removeprefix("<think>\n"),
+    "r1_solution_2": "Hm.\n</think>\n\nFive: \\boxed{5}",
+    "r1_solution_3": "",
+}
+S1K: dict[str, Any] = {
+    "solution": "5",
+    "question": PROBLEM,
+    "cot_type": "math",
+    "source_type": "AI-MO/NuminaMath-CoT/olympiads",
+    "metadata": "{'level': 1}",
+    "gemini_thinking_trajectory": "Is 9 prime? No.",
+    "gemini_attempt": "It is five.",
+    "deepseek_thinking_trajectory": "Perhaps four. No, five.",
+    "deepseek_attempt": "2, 3, 5, 7, 11: \\boxed{5}",
+}
+OPEN_MATH_REASONING: dict[str, Any] = {
+    "problem": PROBLEM,
+    "generated_solution": TRACE,
+    "expected_answer": "5",
+    "problem_source": "aops_c4_high_school_math",
+    "inference_mode": "cot",
+}
+NUMINA: dict[str, Any] = {
+    "problem": PROBLEM,
+    "solution": "2, 3, 5, 7, 11: \\boxed{5}",
+    "answer": "5",
+    "problem_type": "Number Theory",
+    "question_type": "math-word-problem",
+    "problem_is_valid": "Yes",
+    "solution_is_valid": "Yes",
+    "source": "olympiads",
+    "synthetic": False,
+}
+LIMO: dict[str, Any] = {"question": PROBLEM, "solution": "2, 3, 5, 7, 11: **Answer** \\boxed{5}", "answer": 5}
+OPENTHOUGHTS3: dict[str, Any] = {
+    "difficulty": 7,
+    "source": "ai2-adapt-dev/openmath-2-math",
+    "domain": "math",
+    "conversations": [{"from": "human", "value": PROBLEM}, {"from": "gpt", "value": TRACE}],
+}
+OPENTHOUGHTS2: dict[str, Any] = {
+    "conversations": [{"from": "user", "value": PROBLEM}, {"from": "assistant", "value": TRACE}],
+    "question": PROBLEM,
+    "source": "numinamath_1.5_verified",
+    "id": 7,
+}
+MESSAGES: dict[str, Any] = {
+    "messages": [
+        {"role": "system", "content": "Please reason step by step."},
+        {"role": "user", "content": PROBLEM},
+        {"role": "assistant", "content": TRACE},
+    ]
+}
+BIG_MATH: dict[str, Any] = {
+    "problem": PROBLEM,
+    "answer": "5",
+    "source": "olympiads",
+    "domain": ["Mathematics -> Number Theory -> Prime Numbers"],
+    "llama8b_solve_rate": 0.4,
+}
+ACEREASON: dict[str, Any] = {"problem": PROBLEM, "answer": "5"}
+POLARIS: dict[str, Any] = {"problem": PROBLEM, "answer": "5", "difficulty": "3/8"}
+BARE: dict[str, Any] = {"question": PROBLEM, "answer": "5"}
+META_MATH: dict[str, Any] = {
+    "query": PROBLEM,
+    "response": "2, 3, 5, 7, 11: \\boxed{5}",
+    "type": "MATH_AnsAug",
+    "original_question": PROBLEM,
+}
+"""A schema that is not known."""
+
+
 def sums(count: int) -> list[dict[str, Any]]:
     """Solved exercises, no two of them alike."""
     return [

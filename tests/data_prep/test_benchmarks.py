@@ -2,12 +2,21 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from data_prep.benchmarks import BENCHMARKS, PROCESSES, clean_answer, main, to_benchmark_row, write_benchmark
+from data_prep.benchmarks import (
+    BENCHMARKS,
+    PROCESSES,
+    benchmark_rows,
+    clean_answer,
+    main,
+    to_benchmark_row,
+    write_benchmark,
+)
 from data_prep.parquet import sha256
 from verl_egrsd.reward import VerdictPool
 
@@ -26,6 +35,7 @@ needs_shared_data = pytest.mark.skipif(
 
 
 def source_of(tmp_path: Path, name: str, rows: list[dict]) -> str:
+    tmp_path.mkdir(parents=True, exist_ok=True)
     path = tmp_path / f"{name}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return f"{name}={path}"
@@ -41,6 +51,7 @@ def thirty(**columns) -> list[dict]:
         ("aime24", {"id": 60, "problem": "P", "solution": "S", "answer": "033", "year": "2024"}, "S", "33"),
         ("aime24", {"problem": "P", "reference_solution": "S", "expected_answer": 204}, "S", "204"),
         ("aime25", {"problem": "P", "answer": "70", "id": "0"}, "", "70"),
+        ("aime25", {"problem": "P", "answer": 0.0}, "", "0"),
         ("aime25", {"problem": "P", "solution": None, "answer": "070", "url": ""}, "", "70"),
         (
             "hmmt_feb_2025",
@@ -84,6 +95,16 @@ def test_every_known_form_of_a_row_gives_problem_solution_and_answer(name, raw, 
         ("aime24", {"problem": "P", "answer": "1000"}, "aime24, row 3: the answer '1000' is no whole number"),
         ("aime25", {"problem": "P", "answer": "-1"}, "whole number from 0 to 999"),
         ("aime25", {"problem": "P", "answer": "1.5"}, "whole number from 0 to 999"),
+        (
+            "aime25",
+            {"problem": "P", "answer": ["1", "2"]},
+            "row 3: the column answer holds a list of several",
+        ),
+        (
+            "math500",
+            {"problem": {"text": "P"}, "answer": "1"},
+            "column problem holds an object.*Write it as text",
+        ),
         ("math500", {"problem": " ", "answer": "1"}, "row 3: the problem is empty"),
         ("math500", {"problem": "P", "solution": "\\boxed{1}", "answer": None}, "row 3: the answer is empty"),
         ("minerva", {"problem": "P", "solution": "no box"}, "row 3: the answer is empty"),
@@ -178,6 +199,16 @@ def test_what_was_written_before_an_error_stays_and_is_listed(tmp_path, capsys):
     assert main(["--out", str(tmp_path / "out"), "--only", "aime24", "aime25", *given]) == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["aime24.parquet"]
     assert "| AIME24 | 30 |" in capsys.readouterr().out
+
+
+def test_a_copy_of_a_benchmark_on_the_hub_gives_its_own_configuration_and_split(tmp_path):
+    for place in ("socratic/test", "main/train"):
+        source_of(tmp_path / place, "0000", [{"question": "other", "answer": "#### 1"}])
+    rows = [{"question": f"What is {number}+3?", "answer": f"#### {number + 3}"} for number in range(30)]
+    source_of(tmp_path / "main/test", "0000", rows)
+    gsm8k = replace(BENCHMARKS["gsm8k"], rows=30)
+    found = list(benchmark_rows(gsm8k, str(tmp_path)))
+    assert [row["extra_info"]["problem"] for row in found] == [row["question"] for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -325,3 +325,112 @@ def test_gsm8k_is_prepared_from_its_own_form(tmp_path):
     assert len(rows) == 301
     assert all("<<" not in row["extra_info"]["solution"] for row in rows)
     assert rows[-1]["reward_model"]["ground_truth"] == "6"
+
+
+def test_one_bad_row_stops_no_others_and_is_named(tmp_path, capsys):
+    good = sums(12)
+    bad = [
+        good[0] | {"solution": {"steps": ["a"]}},
+        good[0] | {"solution": float("nan")},
+        good[0] | {"problem": None},
+        good[0] | {"answer": ["1", "2"]},
+        good[0] | {"problem": "half \ud835 of a letter"},
+        {},
+        good[0] | {"solution": "no mark", "answer": None},
+        good[0] | {"solution": "no mark", "answer": "7"},
+        good[0] | {"domain": ["Physics"]},
+    ]
+    _, rows, card = prepare(tmp_path, [*good, *bad])
+    assert len(rows) == 12
+    assert stage(card, "select")["dropped"] == {
+        "domain physics": 1,
+        "holds an object": 1,
+        "holds text with half of a surrogate pair": 1,
+        "no problem": 2,
+        "no solution": 1,
+    }
+    assert stage(card, "select")["first_dropped"]["holds an object"] == 'row 12: {"steps": ["a"]}'
+    assert stage(card, "solution")["first_dropped"] == {
+        "holds a list of several values": 'row 15: ["1", "2"]'
+    }
+    assert stage(card, "answer")["first_dropped"] == {"no final answer": "row 18"}
+    assert stage(card, "verify")["first_dropped"] == {"no_answer": "row 19:  against 7"}
+    said = capsys.readouterr().err
+    for note in (
+        "1 rows are of other domains than mathematics (domain physics 1; the first is row 20): --domain any",
+        "1 rows hold no solution (no solution 1; the first is row 13): --template answer_only",
+        "2 rows hold a value that is no text (holds ",
+        "1 rows hold an answer that is no text (holds a list of several values 1; the first is row 15",
+        "1 rows have no final answer",
+        "1 rows have a separate answer, but no \\boxed{} or #### in the solution",
+    ):
+        assert f"NOTE: {note}" in said
+
+
+def test_zero_is_an_answer_all_the_way(tmp_path):
+    zero = {"problem": "Take 3 from 3.", "solution": "Nothing is left: \\boxed{0}.", "answer": 0}
+    _, rows, card = prepare(tmp_path, [zero, *sums(12)])
+    assert rows[0]["reward_model"]["ground_truth"] == rows[0]["extra_info"]["answer"] == "0"
+    assert stage(card, "verify")["noted"] == {"verified": 13}
+
+
+def test_a_snapshot_gives_its_training_split_and_the_card_says_which_files(tmp_path, capsys):
+    snapshot = tmp_path / "snapshot"
+    write_lines(snapshot / "data" / "train-00000-of-00001.jsonl", sums(12))
+    write_lines(snapshot / "data" / "test-00000-of-00001.jsonl", sums(30)[20:])
+    out = tmp_path / "out"
+    assert main(["--source", str(snapshot), "--out", str(out), "--workers", "1", *HALF]) == 0
+    card = json.loads((out / "data_card.json").read_text())
+    assert stage(card, "read")["in"] == 12
+    assert card["source"] == {
+        "configuration": "default",
+        "split": "train",
+        "files": ["data/train-00000-of-00001.jsonl"],
+        "left_out": ["data/test-00000-of-00001.jsonl"],
+    }
+    line = (
+        "Read: data/train-00000-of-00001.jsonl (configuration default, split train); left out: "
+        "data/test-00000-of-00001.jsonl."
+    )
+    assert line in capsys.readouterr().out
+    assert line in (out / "data_card.md").read_text()
+    assert main(["--source", str(snapshot), "--out", str(out), "--split", "dev"]) == 1
+    assert "found test, train: choose one with --split" in capsys.readouterr().err
+
+
+def test_rows_without_solutions_are_refused_with_the_flags_or_prepared_for_another_template(tmp_path, capsys):
+    rows = [{"problem": row["problem"], "answer": row["answer"], "domain": ["Math"]} for row in sums(12)]
+    source = write_lines(tmp_path / "source.jsonl", rows)
+    assert main(["--source", source, "--out", str(tmp_path / "none")]) == 1
+    said = capsys.readouterr().err
+    assert "columns found: problem, answer, domain. Name the column that holds one with --columns" in said
+    assert "--template answer_only" in said
+    _, rows, card = prepare(tmp_path, rows, "--template", "answer_only")
+    assert stage(card, "verify")["noted"] == {"no_solution": 12}
+    assert [row["extra_info"]["solution"] for row in rows] == [""] * 12
+
+
+def test_columns_are_named_on_the_command_line(tmp_path, capsys):
+    rows = [{"q": row["problem"], "a": {"text": row["solution"]}} for row in sums(12)]
+    _, rows, card = prepare(tmp_path, rows, "--columns", "problem=q,solution=a.text")
+    assert (len(rows), card["schema"]) == (12, "named columns")
+    assert card["options"]["columns"] == {"problem": "q", "solution": "a.text"}
+    for wrong in ("problem", "question=q", "problem=", "problem=q,,"):
+        with pytest.raises(SystemExit):
+            main(["--source", "x.jsonl", "--out", str(tmp_path), "--columns", wrong])
+        assert "is not PART=COLUMN,... with parts of problem, solution, answer" in capsys.readouterr().err
+
+
+def test_solutions_without_a_marked_answer_can_be_kept_beside_a_ground_truth(tmp_path):
+    rows = [*sums(12), sums(1)[0] | {"problem": "Is it 7?", "solution": "It is seven."}]
+    _, kept, card = prepare(tmp_path, rows, "--no-answer", "keep")
+    assert stage(card, "verify")["noted"] == {"no_answer": 1, "verified": 12}
+    assert len(kept) == 13
+
+
+def test_data_of_which_no_row_is_left_is_an_error_with_the_remedy(tmp_path, capsys):
+    source = write_lines(tmp_path / "source.jsonl", [row | {"solution": "none"} for row in sums(5)])
+    assert main(["--source", source, "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "no row is left for" in said
+    assert "--no-answer keep keeps them, unverified." in said
