@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
 import pyarrow as pa
@@ -156,12 +157,16 @@ def normalise_problem(text: str) -> str:
     text = re.sub("[¼-¾⅐-⅞]", r" \g<0> ", text)
     text = unicodedata.normalize("NFKC", text).translate(_SPELLINGS)
     text = re.sub(r"([_^])\s*\{\s*(\w)\s*\}", r"\1\2 ", text)
-    tokens = (_SAME.get(token, token) for token in _TOKEN.findall(text))
-    return " ".join(_folded(token) for token in tokens if token not in _SILENT and not _is_invisible(token))
+    return " ".join(filter(None, map(_spelled, _TOKEN.findall(text))))
 
 
-def _folded(token: str) -> str:
-    """Return a token in lower case, unless it is a command: `\\Delta` is not `\\delta`."""
+@lru_cache(maxsize=2**16)
+def _spelled(token: str) -> str:
+    """Return the one spelling of a token, "" for a token that says nothing."""
+    token = _SAME.get(token, token)
+    if token in _SILENT or _is_invisible(token):
+        return ""
+    # A command keeps its case: \Delta is not \delta.
     return token if token.startswith("\\") else token.casefold()
 
 
