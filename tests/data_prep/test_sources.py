@@ -63,7 +63,7 @@ def test_a_broken_line_is_an_error_with_its_number(tmp_path, text, message):
 
 
 def test_a_source_that_cannot_be_a_data_set_is_refused_before_the_hub_is_asked(tmp_path):
-    (tmp_path / "rows.csv").write_text("a,b\n")
+    (tmp_path / "rows.txt").write_text("a,b\n")
     (tmp_path / "mixed").mkdir()
     write_json(tmp_path / "mixed" / "a.jsonl", ROWS)
     write_parquet(tmp_path / "mixed" / "a.parquet", ROWS)
@@ -72,7 +72,7 @@ def test_a_source_that_cannot_be_a_data_set_is_refused_before_the_hub_is_asked(t
         "data/none.parquet": "does not exist",
         "one/two/three": "does not exist",
         f"{tmp_path}/none": "does not exist",
-        f"{tmp_path}/rows.csv": "ends in '.csv'",
+        f"{tmp_path}/rows.txt": "ends in '.txt'",
         f"{tmp_path}/mixed": "found .jsonl and .parquet",
         f"{tmp_path}/empty": "found none",
     }.items():
