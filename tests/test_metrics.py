@@ -176,4 +176,5 @@ def test_verdicts_are_reported_as_shares_and_a_step_without_a_right_answer_raise
 
 
 def test_another_reward_function_has_no_reasons_to_report():
-    assert verdict_metrics([{"acc": 1.0}], torch.tensor([True])) == {"egrsd/verdict/none_correct": 0.0}
+    for scores in ({"acc": 1.0}, {"correct": True, "error": "none", "timeout": ""}):
+        assert verdict_metrics([scores], torch.tensor([True])) == {"egrsd/verdict/none_correct": 0.0}

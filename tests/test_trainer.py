@@ -4,21 +4,24 @@
 """
 
 from collections import Counter
+from copy import copy
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from verl_egrsd.config import TeacherConfig
+from verl_egrsd.config import EgrsdConfig, TeacherConfig
 from verl_egrsd.credit import policy_loss
+from verl_egrsd.outcome import Caps, OutcomeWarnings
 from verl_egrsd.rehearsal.task import generate_rows
 from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.estimators import completed_by_trainer, length_shaped_estimator
 from verl_egrsd.trainer.losses import egrsd_loss
-from verl_egrsd.trainer.prompts import teacher_prompts
+from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
 from verl_egrsd.trainer.sync import EgrsdTrainer
 
 THINKING = {"enable_thinking": True}
@@ -97,6 +100,51 @@ def test_a_score_that_is_not_finite_names_the_column_and_the_prompt(trainer, bat
     trainer._require_finite((fine, fine, broken), mask & ~broken.isnan(), batch)
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_of_the_reward_function_that_is_not_finite_stops_the_step_with_row_and_value(
+    trainer, batch, score
+):
+    trainer.outcomes = OutcomeWarnings(Caps(4, 8, None), 0.5)
+    scores = [torch.tensor(row) for row in ([0.0, 1.0], [0.0], [0.0, 0.0, score], [1.0], [score])]
+    batch.data["rm_scores"] = queue.jagged(scores)
+    with pytest.raises(
+        RuntimeError, match=rf"reward function's score is not finite .* first {score} for"
+    ) as error:
+        trainer._look_at_scores(batch)
+    assert repr(batch.data["raw_prompt"][2][-1]["content"][:200]) in str(error.value)
+    batch.data["rm_scores"] = queue.jagged([*scores[:2], scores[0], *scores[3:]])
+    trainer._look_at_scores(batch)  # the last row is padding, whose score nobody uses
+
+
+def test_what_becomes_of_scores_that_are_no_verdicts_is_said_from_the_real_rows(trainer, batch, caplog):
+    trainer.outcomes = OutcomeWarnings(Caps(4, 8, None), 0.5)
+    batch.data["rm_scores"] = queue.jagged(
+        [torch.tensor([0.0, score]) for score in (0.1, 1.0, 0.1, 0.7, 5.0)]
+    )
+    trainer._look_at_scores(batch)
+    (record,) = caplog.records
+    assert "1 (1 rollouts), 0.7 (1) count as correct, 0.1 (2 rollouts) do not" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("header", "kwargs", "less"),
+    [
+        ("''", {}, False),
+        ("'<think>'", {"enable_thinking": True}, False),
+        ("'' if enable_thinking else '<think></think>'", {"enable_thinking": True}, True),
+        ("'' if enable_thinking else '<think></think>'", {"enable_thinking": False}, False),
+    ],
+)
+def test_the_student_may_think_less_only_where_the_flag_would_change_its_prompt(
+    context, header, kwargs, less
+):
+    tokenizer = copy(context.tokenizer)
+    tokenizer.chat_template = (
+        "{{ messages[-1].content }}{% if add_generation_prompt %}{{ " + header + " }}{% endif %}"
+    )
+    assert may_think_less(replace(context, tokenizer=tokenizer, student_kwargs=kwargs)) is less
+
+
 def test_a_column_that_does_not_exist_is_an_error_and_not_a_gap(monkeypatch):
     batch = SimpleNamespace(keys=["a"], partition_id="train")
     monkeypatch.setattr(queue.tq, "kv_batch_get", lambda **_: {"responses": None})
@@ -104,14 +152,33 @@ def test_a_column_that_does_not_exist_is_an_error_and_not_a_gap(monkeypatch):
         queue.read(batch, ("responses", "teacher_entropy"))
 
 
-def test_the_estimator_puts_the_length_shaped_reward_on_the_response_tokens():
-    scores = torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
-    egrsd = SimpleNamespace(max_response_length=4, length_beta=0.5)
-    config = SimpleNamespace(adv_estimator="egrsd", egrsd=egrsd)
+def estimated(scores: list[float], **settings: Any) -> list[float]:
+    """Rewards of rollouts of 3 of at most 4 tokens, by score."""
+    egrsd = EgrsdConfig(max_response_length=4, **settings)
+    config = SimpleNamespace(adv_estimator="egrsd", egrsd=SimpleNamespace(**asdict(egrsd)))
+    columns = torch.zeros(len(scores), 4)
+    columns[:, 2] = torch.tensor(scores)
+    mask = torch.tensor([[1, 1, 1, 0]]).expand_as(columns)
     with completed_by_trainer():
-        rewards, _ = length_shaped_estimator(scores, mask, config, index=None)
-    assert rewards.tolist() == [[1.125, 1.125, 1.125, 0.0], [0.0, 0.0, 0.0, 0.0]]
+        rewards, _ = length_shaped_estimator(columns, mask, config, index=None)
+    assert (rewards == rewards[:, :1] * mask).all()
+    return rewards[:, 0].tolist()
+
+
+def test_the_estimator_puts_the_length_shaped_reward_on_the_response_tokens():
+    assert estimated([1.0, 0.0]) == [1.125, 0.0]
+
+
+def test_what_is_correct_is_a_setting_and_a_format_bonus_is_not():
+    scores = [1.1, 1.0, 0.7, 0.5, 0.1, 0.0, -1.0]
+    assert [reward > 0 for reward in estimated(scores)] == [True, True, True, False, False, False, False]
+    assert [reward > 0 for reward in estimated(scores, correct_above=0.9)] == [True, True] + [False] * 5
+    assert all(reward > 0 for reward in estimated(scores, correct_above=-2.0))
+
+
+def test_the_estimator_refuses_a_score_that_is_not_finite_by_row():
+    with pytest.raises(ValueError, match=r"scores\[1\]=nan .* a finite number"):
+        estimated([1.0, float("nan")])
 
 
 def test_the_estimator_under_a_trainer_without_a_teacher_names_the_key_to_set():

@@ -41,6 +41,7 @@ class EgrsdConfig:
         denominator_group: rows per maximum; "batch" takes one maximum over the whole update batch.
         warmup_steps: training steps during which the advantage is reward - warmup_baseline.
         warmup_baseline: baseline of the warm-up.
+        correct_above: an answer is correct when its score is above this.
         length_beta: weight of the length bonus in the reward of a correct answer.
         gate_control: "none", or a control: "mean_preserving" (gate / mean gate), "shuffled" (gate permuted
             within each rollout).
@@ -59,6 +60,7 @@ class EgrsdConfig:
     denominator_group: str | int = "batch"
     warmup_steps: int = 10
     warmup_baseline: float = 0.5
+    correct_above: float = 0.5
     length_beta: float = 0.5
     gate_control: GateControl = "none"
     seed: int = 0
@@ -76,6 +78,7 @@ class EgrsdConfig:
         check.number("min_denominator", lambda x: x > 0, "positive, in nats")
         check.integer("warmup_steps", minimum=0)
         check.number("warmup_baseline", math.isfinite, "a finite number")
+        check.number("correct_above", math.isfinite, "a finite number")
         check.number("length_beta", lambda x: x >= 0, "zero or more")
         check.one_of("gate_control", get_args(GateControl))
         check.integer("seed", minimum=0)

@@ -108,11 +108,13 @@ def verdict_metrics(scores: Sequence[Mapping[str, Any]], correct: Bool[Tensor, "
     Args:
         scores: what the reward function returned beside the score, one mapping per row; shares of the reasons
             are reported where it is ours.
-        correct: rows with a score above 0.
+        correct: rows with a score above `algorithm.egrsd.correct_above`.
     """
     metrics = {"egrsd/verdict/none_correct": float(not correct.any())}
-    for flag in (*REASONS, "disagreement"):
-        if all(flag in score for score in scores):
+    flags = (*REASONS, "disagreement")
+    # A reward function of somebody else may have an `error` of its own, as text.
+    if all(flag in score for score in scores for flag in flags):
+        for flag in flags:
             metrics[f"egrsd/verdict/{flag}"] = sum(score[flag] for score in scores) / len(scores)
     return metrics
 

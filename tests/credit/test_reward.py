@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from verl_egrsd.credit import length_shaped_reward
+from verl_egrsd.credit import is_correct, length_shaped_reward
 
 LENGTHS = torch.tensor([0, 512, 1024, 100])
 
@@ -37,3 +37,15 @@ def test_other_arguments_out_of_range_are_refused_by_name():
         length_shaped_reward(torch.ones(4), LENGTHS, 0)
     with pytest.raises(ValueError, match=r"response_length has shape \(4,\) but correct has shape \(3,\)"):
         length_shaped_reward(torch.ones(3), LENGTHS, 1024)
+
+
+def test_a_verdict_is_correct_and_a_format_bonus_is_not():
+    scores = torch.tensor([1.0, 0.0, 0.1, 0.5, 0.6, -1.0])
+    assert is_correct(scores).tolist() == [True, False, False, False, True, False]
+    assert is_correct(scores, above=0.0).tolist() == [True, False, True, True, True, False]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_not_finite_is_refused_with_its_row(value):
+    with pytest.raises(ValueError, match=r"scores\[1\]=.* a finite number"):
+        is_correct(torch.tensor([1.0, value]))

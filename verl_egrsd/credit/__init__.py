@@ -13,7 +13,7 @@ from verl_egrsd.credit.masks import response_tokens
 from verl_egrsd.credit.normalise import entropy_denominator, normalised_entropy
 from verl_egrsd.credit.ratio import likelihood_ratio
 from verl_egrsd.credit.regimes import Regime, token_regimes
-from verl_egrsd.credit.reward import length_shaped_reward
+from verl_egrsd.credit.reward import is_correct, length_shaped_reward
 from verl_egrsd.credit.token_credit import TokenCredit, token_credit
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "controlled_gate",
     "entropy_denominator",
     "entropy_gate",
+    "is_correct",
     "length_shaped_reward",
     "likelihood_ratio",
     "lookahead_min",

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from jaxtyping import Num, Shaped
+from jaxtyping import Bool, Float, Num, Shaped
 from torch import Tensor
 
 from verl_egrsd.credit.checks import require, require_same_shape
 from verl_egrsd.credit.types import PerRow
+
+
+def is_correct(scores: Float[Tensor, " batch"], above: float = 0.5) -> Bool[Tensor, " batch"]:
+    """Return which scores are those of correct answers, (B,).
+
+    The default is midway between the 0 and the 1 of a verdict: a format bonus of 0.1 makes no answer correct,
+    and a small penalty does not make a correct one wrong.
+
+    Args:
+        scores: what the reward function gave, (B,).
+        above: scores above this are correct.
+
+    Raises:
+        ValueError: if a score is NaN or infinite (names the row).
+    """
+    for row, score in enumerate(scores.tolist()):
+        require(math.isfinite(score), f"scores[{row}]", score, "a finite number; see the reward function")
+    return scores > above
 
 
 def length_shaped_reward(
@@ -35,7 +55,7 @@ def length_shaped_reward(
     require(beta >= 0, "beta", beta, "0 (no length bonus) or more")
     require_same_shape(correct=correct, response_length=response_length)
     for row, value in enumerate(correct.tolist()):
-        require(value in (0, 1), f"correct[{row}]", value, "True or False (1 or 0); threshold a score first")
+        require(value in (0, 1), f"correct[{row}]", value, "True or False (1 or 0); see is_correct")
     for row, length in enumerate(response_length.tolist()):
         allowed = f"between 0 and max_response_length={max_response_length} tokens"
         require(0 <= length <= max_response_length, f"response_length[{row}]", length, allowed)

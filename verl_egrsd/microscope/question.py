@@ -62,7 +62,7 @@ class Question:
 
 
 class Response(NamedTuple):
-    """Ids of a response, and whether it was cut at the cap."""
+    """Ids of a response, and whether it was cut: it does not end in an end token."""
 
     ids: list[int]
     truncated: bool
@@ -123,10 +123,10 @@ def encoded(tokenizer: Any, text: str, truncated: bool) -> Response:
 
 
 @torch.no_grad()
-def generated(model: Any, prompts: Sequence[list[int]], question: Question, cap: int) -> list[Response]:
-    """Sample one answer to each prompt, at most `cap` tokens."""
-    ends = model.generation_config.eos_token_id
-    ends = {ends} if isinstance(ends, int) else set(ends)
+def generated(
+    model: Any, prompts: Sequence[list[int]], question: Question, cap: int, ends: Sequence[int]
+) -> list[Response]:
+    """Sample one answer to each prompt, at most `cap` tokens; each of the tokens `ends` ends it."""
     responses = []
     with torch.random.fork_rng():
         torch.manual_seed(question.seed)
@@ -140,6 +140,7 @@ def generated(model: Any, prompts: Sequence[list[int]], question: Question, cap:
                 temperature=question.temperature,
                 top_p=question.top_p,
                 top_k=question.top_k,
+                eos_token_id=list(ends),
             )[0, len(prompt) :].tolist()
             responses.append(Response(answer, truncated=answer[-1] not in ends))
     return responses

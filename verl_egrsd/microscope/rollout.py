@@ -43,7 +43,7 @@ class Measured:
         ground_truth: the reference answer.
         verdict: reason of the verifier, "" where another reward was used.
         reward: the length-shaped reward.
-        truncated: whether the response was cut at the cap.
+        truncated: whether the response was cut: it does not end in an end token.
         tokens: text of each token, T of them; empty for a token that completes a character begun before.
         student_log_prob: log p_S of each token, nats, (T,).
         teacher_log_prob: log p_T of each token, nats, (T,).

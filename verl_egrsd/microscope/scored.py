@@ -17,6 +17,7 @@ from verl_egrsd.microscope.rollout import Measured, Run, credited
 from verl_egrsd.microscope.scoring import require_plain_head, score
 from verl_egrsd.microscope.text import token_texts
 from verl_egrsd.microscope.weights import Weights, find_weights
+from verl_egrsd.outcome import end_token_ids
 from verl_egrsd.reward import Verdict, verify_answer
 from verl_egrsd.teacher.context import PrivilegedContext
 
@@ -104,7 +105,8 @@ def _both_sides(
     teacher_prompts = [context.teacher_prompt_ids(row["prompt"], row) for row in rows]
     prompts = [context.student_prompt_ids(row["prompt"]) for row in rows]
     model = weights.student().to(question.device)
-    responses = generated(model, prompts, question, cap) if answers is None else answers
+    ends = end_token_ids(context.tokenizer, model.generation_config)
+    responses = generated(model, prompts, question, cap, ends) if answers is None else answers
     student = _scores(model, prompts, responses, question.temperature, "Scoring as student")
     if weights.teacher is not None:
         del model  # before the next one is loaded

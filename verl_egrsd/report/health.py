@@ -74,13 +74,14 @@ def length_drift(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | 
 
 
 def truncation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """Are responses cut at the cap?"""
+    """Are responses cut before they end?"""
     shares = _series(steps, "egrsd/truncated")[-thresholds.window :]
     if not shares:
         return None
-    reading = f"{_percent(fmean(shares))} of the responses were cut at the cap in {_last(shares)}."
+    reading = f"{_percent(fmean(shares))} of the responses were cut before they ended, in {_last(shares)}."
     advice = (
-        "A cut response is a wrong one. Raise data.max_response_length, or let the student think less "
+        "A cut response hardly ever holds its answer. Raise data.max_response_length (the log names another "
+        "cap where that one cut), or let the student think less where its chat template has a flag for it "
         "(data.apply_chat_template_kwargs.enable_thinking=False)."
     )
     return _rising(fmean(shares), thresholds.truncation, "share of responses", reading, advice)

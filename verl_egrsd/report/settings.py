@@ -21,7 +21,7 @@ class Thresholds:
         window: steps at the end of the run that are judged, and at its start that a drift is measured from;
             half the run where it is shorter than two windows.
         length_drift: relative change of the mean response length, in either direction.
-        truncation: share of rollouts that were cut at the cap.
+        truncation: share of rollouts that were cut before they ended.
         repetition: share of repeated n-grams.
         hesitation_drift: relative change of the hesitation words, in either direction.
         hesitation_least: words per 100 below which a start counts as this much, so that a change from almost

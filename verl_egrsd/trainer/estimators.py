@@ -17,7 +17,7 @@ from torch import Tensor
 from verl.trainer.ppo.core_algos import register_adv_est
 
 from verl_egrsd.config import ESTIMATORS
-from verl_egrsd.credit import length_shaped_reward
+from verl_egrsd.credit import is_correct, length_shaped_reward
 
 _completed_by_trainer: ContextVar[bool] = ContextVar("completed_by_trainer", default=False)
 
@@ -26,8 +26,10 @@ _completed_by_trainer: ContextVar[bool] = ContextVar("completed_by_trainer", def
 def completed_by_trainer() -> Iterator[None]:
     """Mark that the caller turns the reward into the method's advantage."""
     token = _completed_by_trainer.set(True)
-    yield
-    _completed_by_trainer.reset(token)
+    try:
+        yield
+    finally:
+        _completed_by_trainer.reset(token)
 
 
 def length_shaped_estimator(
@@ -38,10 +40,12 @@ def length_shaped_estimator(
 ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
     """Return r = 1[correct] (1 + beta (1 - length / L_max)) on every response token, twice.
 
-    A rollout is correct when its score is above 0; its length is the sum of its mask, in tokens.
+    A rollout is correct when its score is above `egrsd.correct_above`; its length is the sum of its mask, in
+    tokens.
 
     Raises:
-        ValueError: under a trainer that computes no teacher scores, naming the key to set.
+        ValueError: under a trainer that computes no teacher scores, naming the key to set, and for a score
+            that is not finite, naming the row.
     """
     if not _completed_by_trainer.get():
         raise ValueError(
@@ -50,7 +54,7 @@ def length_shaped_estimator(
         )
     mask = response_mask.bool()
     reward = length_shaped_reward(
-        correct=torch.where(mask, token_level_rewards, 0).sum(dim=1) > 0,
+        correct=is_correct(torch.where(mask, token_level_rewards, 0).sum(dim=1), config.egrsd.correct_above),
         response_length=mask.sum(dim=1),
         max_response_length=config.egrsd.max_response_length,
         beta=config.egrsd.length_beta,

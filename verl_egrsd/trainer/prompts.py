@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from transfer_queue import KVBatchMeta
@@ -32,6 +34,13 @@ def teacher_prompts(batch: KVBatchMeta, context: PrivilegedContext) -> list[Tens
         _require_same_prompt(context, messages[i], prompts[i], row)
         built[uid] = torch.tensor(context.teacher_prompt_ids(messages[i], row))
     return [built[uid] for uid in uids]
+
+
+def may_think_less(context: PrivilegedContext) -> bool:
+    """Whether the thinking flag, set to off, would change the student's prompts."""
+    less = replace(context, student_kwargs={**context.student_kwargs, "enable_thinking": False})
+    probe = [{"role": "user", "content": "What is 2+3?"}]
+    return less.student_prompt_text(probe) != context.student_prompt_text(probe)
 
 
 def _require_same_prompt(context: PrivilegedContext, messages: list[dict], prompt: Tensor, row: dict) -> None:

@@ -66,6 +66,11 @@ def real_rows(batch: KVBatchMeta) -> torch.Tensor:
     return torch.tensor([not tag.get("is_padding", False) for tag in batch.tags])
 
 
+def prompt_lengths(batch: KVBatchMeta) -> torch.Tensor:
+    """Return the tokens of each row's prompt (batch,)."""
+    return torch.tensor([tag["prompt_len"] for tag in batch.tags])
+
+
 def jagged(rows: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return rows of different lengths as one jagged tensor."""
     return torch.nested.as_nested_tensor(list(rows), layout=torch.jagged)

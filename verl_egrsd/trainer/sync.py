@@ -22,7 +22,7 @@ from verl.workers.utils.padding import response_to_nested
 
 from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.config import ESTIMATORS
-from verl_egrsd.credit import RunningAdvantage, TokenCredit, token_credit
+from verl_egrsd.credit import RunningAdvantage, TokenCredit, is_correct, token_credit
 from verl_egrsd.metrics import (
     RunningQuantiles,
     credit_metrics,
@@ -30,6 +30,7 @@ from verl_egrsd.metrics import (
     rollout_metrics,
     verdict_metrics,
 )
+from verl_egrsd.outcome import Caps, OutcomeWarnings, end_token_ids, truncated_rows
 from verl_egrsd.preflight import TRAINER, check_files, lora_rank, plain, preflight
 from verl_egrsd.reward import self_test
 from verl_egrsd.teacher.context import PrivilegedContext
@@ -38,7 +39,7 @@ from verl_egrsd.trainer.balance import balanced_order, ranks_of
 from verl_egrsd.trainer.dataset import use_privileged_dataset
 from verl_egrsd.trainer.dump import dump_rollouts
 from verl_egrsd.trainer.estimators import completed_by_trainer
-from verl_egrsd.trainer.prompts import teacher_prompts
+from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
 from verl_egrsd.trainer.reported import Reported
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
 from verl_egrsd.wording import wording_metrics
@@ -49,8 +50,6 @@ STATE_FILE = "egrsd.json"
 VERIFIER = "pkg://verl_egrsd.reward"
 CPU_POLL_SECONDS = 0.1
 """verl looks for finished rollouts every 2 s; those of a small model take less."""
-TOO_MANY_TRUNCATED = 0.9
-"""Share of rollouts cut at the cap above which a step warns."""
 
 
 @register_trainer(TRAINER)
@@ -90,8 +89,18 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         if student != teacher:
             logger.warning("generation headers differ: student %r, teacher %r", student, teacher)
         model = omega_conf_to_dataclass(self.config.actor_rollout_ref.model)
-        ends = getattr(model.generation_config, "eos_token_id", None) or self.tokenizer.eos_token_id
-        self.end_token_ids = torch.tensor([ends] if isinstance(ends, int) else ends)
+        self.end_token_ids = end_token_ids(self.tokenizer, model.generation_config)
+        data, estimator = self.config.data, self.config.algorithm.adv_estimator
+        self.outcomes = OutcomeWarnings(
+            Caps(
+                data.max_response_length,
+                data.max_prompt_length,
+                self.config.actor_rollout_ref.rollout.max_model_len,
+            ),
+            self.egrsd.correct_above,
+            None if estimator in ESTIMATORS else estimator,
+            may_think_less=may_think_less(self.context),
+        )
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()
@@ -128,6 +137,7 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         return super()._balance_batch(batch, metrics, *args, **kwargs)
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        self._look_at_scores(batch)
         if self.egrsd.uses_teacher:
             with marked_timer("teacher", self.timing_raw, color="olive"):
                 self._compute_teacher_log_prob(batch, metrics)
@@ -135,6 +145,13 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
             batch = super()._compute_advantage(batch, metrics)
         self._credit_tokens(batch, metrics)
         return batch
+
+    def _look_at_scores(self, batch: KVBatchMeta) -> None:
+        scores = queue.read(batch, ("rm_scores",))["rm_scores"]
+        column = scores.to_padded_tensor(0.0)[queue.real_rows(batch)]
+        everywhere = torch.ones_like(column, dtype=torch.bool)
+        self._require_finite((column,), everywhere, batch, names=("the reward function's score",))
+        self.outcomes.look_at_scores(column.sum(dim=1))
 
     def _compute_teacher_log_prob(self, batch: KVBatchMeta, metrics: dict) -> None:
         """Write `teacher_prompts`, then have the workers write `teacher_log_prob` and `teacher_entropy`."""
@@ -182,9 +199,11 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         credit[real] = result.credit
         queue.write(batch, {"advantages": response_to_nested(credit, nested_mask)})
         self._step_rewards = rewards
-        truncated = self._truncated(columns["responses"], lengths)
-        correct = columns["rm_scores"].sum(dim=1) > 0
-        self._report_verdicts(batch, correct, metrics)
+        truncated = truncated_rows(columns["responses"], lengths, self.end_token_ids)
+        self.outcomes.look_at_cuts(truncated, lengths, queue.prompt_lengths(batch)[real])
+        scores = columns["rm_scores"].sum(dim=1)
+        correct = is_correct(scores, self.egrsd.correct_above)
+        self._report_verdicts(batch, scores, correct, metrics)
         metrics.update(
             rollout_metrics(
                 credit=result.credit,
@@ -203,20 +222,6 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
             rows = {"reward": rewards, "truncated": truncated, "length": lengths}
             self._dump_rollouts(batch, columns, rows)
 
-    def _truncated(self, responses: Tensor, lengths: Tensor) -> Tensor:
-        """Return which rollouts end at the cap without an end token; nearly all of them are a warning."""
-        last = responses.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
-        at_cap = lengths >= self.config.data.max_response_length
-        truncated = at_cap & ~torch.isin(last, self.end_token_ids)
-        if truncated.float().mean() > TOO_MANY_TRUNCATED:
-            logger.warning(
-                "%d of %d rollouts were cut at data.max_response_length=%d: hardly anything can be "
-                "learned. Raise it, or let the student think less "
-                "(data.apply_chat_template_kwargs.enable_thinking=False).",
-                *(int(truncated.sum()), len(truncated), self.config.data.max_response_length),
-            )
-        return truncated
-
     def _dump_rollouts(self, batch: KVBatchMeta, columns: dict[str, Tensor], rows: dict[str, Tensor]) -> None:
         """Write what this step knows about each token, for `verl-egrsd inspect`."""
         facts = {
@@ -228,7 +233,7 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         }
         dump_rollouts(self.config.trainer.rollout_data_dir, batch, self.tokenizer, columns, rows, facts)
 
-    def _report_verdicts(self, batch: KVBatchMeta, correct: Tensor, metrics: dict) -> None:
+    def _report_verdicts(self, batch: KVBatchMeta, scores: Tensor, correct: Tensor, metrics: dict) -> None:
         """Report why answers were right or wrong; a step without a right one is a warning."""
         extra = queue.rows(queue.read(batch, ("extra_fields",))["extra_fields"])
         rows = queue.real_rows(batch).nonzero().flatten().tolist()
@@ -237,9 +242,10 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         if not correct.any():
             shares = {name.rpartition("/")[2]: round(share, 2) for name, share in verdicts.items() if share}
             logger.warning(
-                "none of the %d answers of this step is correct: %s. With error alone the verifier fails; "
-                "with no_answer alone the prompt asks for no box, or every answer is cut.",
-                *(len(rows), shares),
+                "none of the %d answers of this step is correct (highest score %g, "
+                "algorithm.egrsd.correct_above=%g): %s. With error alone the verifier fails; with no_answer "
+                "alone the prompt asks for no box, or every answer is cut.",
+                *(len(rows), scores.max(), self.egrsd.correct_above, shares),
             )
 
     def _direction(self, columns: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -274,16 +280,22 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         metrics.update(credit_metrics(result, *scores, mask, self.egrsd, self.quantiles))
         return result
 
-    def _require_finite(self, scores: tuple[Tensor, ...], mask: Tensor, batch: KVBatchMeta) -> None:
-        for name, values in zip(
-            ("teacher_log_prob", "old_log_probs", "teacher_entropy"), scores, strict=True
-        ):
-            bad = (mask & ~values.isfinite()).any(dim=1)
-            if bad.any():
-                row = int(queue.real_rows(batch).nonzero()[int(bad.nonzero()[0])])
+    def _require_finite(
+        self,
+        scores: tuple[Tensor, ...],
+        mask: Tensor,
+        batch: KVBatchMeta,
+        names: tuple[str, ...] = ("teacher_log_prob", "old_log_probs", "teacher_entropy"),
+    ) -> None:
+        for name, values in zip(names, scores, strict=True):
+            bad = mask & ~values.isfinite()
+            rows = bad.any(dim=1)
+            if rows.any():
+                row = int(queue.real_rows(batch).nonzero()[int(rows.nonzero()[0])])
                 prompt = queue.rows(queue.read(batch, ("raw_prompt",))["raw_prompt"])[row][-1]["content"]
                 raise RuntimeError(
-                    f"{name} is not finite for {int(bad.sum())} rollouts, first for prompt {prompt[:200]!r}."
+                    f"{name} is not finite for {int(rows.sum())} rollouts, first {values[bad][0].item()} for "
+                    f"prompt {prompt[:200]!r}."
                 )
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
