@@ -12,13 +12,19 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tensordict import TensorDict
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
 
 from verl_egrsd.evaluation.generation import Renderer
 from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.reward import VerdictPool, compute_score, final_answer, opens_reasoning
+from verl_egrsd.reward import (
+    VerdictPool,
+    compute_score,
+    final_answer,
+    opens_reasoning,
+    warn_of_hidden_marks,
+)
 from verl_egrsd.reward.reasoning import PAIRS
 from verl_egrsd.trainer.dataset import PrivilegedDataset
 
@@ -200,3 +206,14 @@ def test_an_answer_counts_after_the_reasoning_of_each_family(opening, closing):
 @pytest.mark.parametrize("extra_info", [None, {}, {"index": 3}, json.dumps({"index": 3})])
 def test_a_row_of_another_data_set_is_judged_without_the_flag(extra_info):
     assert compute_score("any", "so \\boxed{5}", "5", extra_info)["score"] == 1.0
+
+
+def test_marks_that_the_judged_text_lacks_are_named_at_the_start(folder, tmp_path, caplog):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    warn_of_hidden_marks(tokenizer)
+    assert not caplog.records
+    tokenizer.add_tokens([AddedToken("[THINK]", special=True), AddedToken("[/THINK]", special=True)], True)
+    tokenizer.save_pretrained(tmp_path)
+    Renderer(tmp_path, thinking=True)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("[THINK], [/THINK] are special tokens")

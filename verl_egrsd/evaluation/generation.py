@@ -16,7 +16,7 @@ from typing import Any
 
 from verl_egrsd.evaluation.model import Servable
 from verl_egrsd.evaluation.settings import Settings
-from verl_egrsd.reward import opens_reasoning
+from verl_egrsd.reward import opens_reasoning, warn_of_hidden_marks
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Limits of the rank that vLLM has kernels for."""
@@ -73,6 +73,7 @@ class Renderer:
         from transformers import AutoTokenizer
 
         self._tokenizer = AutoTokenizer.from_pretrained(model)
+        warn_of_hidden_marks(self._tokenizer)
         self._thinking = thinking
 
     def __call__(self, messages: Sequence[dict[str, str]]) -> Prompt:

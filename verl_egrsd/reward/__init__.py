@@ -8,7 +8,7 @@ are equal), `verdict` (what is recorded), `pool` (processes and time limits), `s
 
 from verl_egrsd.reward.answer import final_answer, normalise
 from verl_egrsd.reward.pool import VerdictPool, verify_answer
-from verl_egrsd.reward.reasoning import PROMPT_OPENS_REASONING, opens_reasoning
+from verl_egrsd.reward.reasoning import PROMPT_OPENS_REASONING, opens_reasoning, warn_of_hidden_marks
 from verl_egrsd.reward.score import compute_score
 from verl_egrsd.reward.selftest import self_test
 from verl_egrsd.reward.verdict import REASONS, Reason, Verdict
@@ -25,4 +25,5 @@ __all__ = [
     "opens_reasoning",
     "self_test",
     "verify_answer",
+    "warn_of_hidden_marks",
 ]

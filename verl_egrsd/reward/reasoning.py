@@ -6,9 +6,12 @@ Who judges a response must therefore know how its prompt ended; :func:`opens_rea
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 PROMPT_OPENS_REASONING = "prompt_opens_reasoning"
 """Key of `extra_info` that tells a reward function whether the row's rendered prompt opens the reasoning."""
@@ -53,6 +56,23 @@ def after_reasoning(response: str, *, inside_reasoning: bool = False) -> str:
     if not marks:
         return "" if inside_reasoning else response
     return "" if marks[-1].group() in OPENING else response[marks[-1].end() :]
+
+
+def warn_of_hidden_marks(tokenizer: Any) -> None:
+    """Warn where the text that is judged lacks marks: verl and vLLM leave special tokens out of it."""
+    hidden = [mark for pair in PAIRS for mark in pair if _is_hidden(tokenizer, mark)]
+    if hidden:
+        logger.warning(
+            "%s are special tokens of this tokenizer, so the text that is judged lacks them: nobody can tell "
+            "where a response leaves its reasoning, and an answer inside of it counts like one after it. Set "
+            '"special": false for them in the tokenizer\'s files, or switch thinking off.',
+            ", ".join(hidden),
+        )
+
+
+def _is_hidden(tokenizer: Any, mark: str) -> bool:
+    ids = tokenizer(mark, add_special_tokens=False)["input_ids"]
+    return mark in tokenizer.decode(ids) and mark not in tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def starts_inside(extra_info: Any) -> bool:

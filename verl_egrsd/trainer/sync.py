@@ -32,7 +32,7 @@ from verl_egrsd.metrics import (
 )
 from verl_egrsd.outcome import Caps, OutcomeWarnings, end_token_ids, truncated_rows
 from verl_egrsd.preflight import TRAINER, check_files, lora_rank, plain, preflight
-from verl_egrsd.reward import self_test
+from verl_egrsd.reward import self_test, warn_of_hidden_marks
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.balance import balanced_order, ranks_of
@@ -88,6 +88,8 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         student, teacher = self.context.headers()
         if student != teacher:
             logger.warning("generation headers differ: student %r, teacher %r", student, teacher)
+        if self.config.reward.custom_reward_function.path == VERIFIER:
+            warn_of_hidden_marks(self.tokenizer)
         model = omega_conf_to_dataclass(self.config.actor_rollout_ref.model)
         self.end_token_ids = end_token_ids(self.tokenizer, model.generation_config)
         data, estimator = self.config.data, self.config.algorithm.adv_estimator
