@@ -11,10 +11,12 @@
 # What is finished is kept: the same command goes on where it was interrupted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-quick=${QUICK:-0}
+source recipes/common.sh
+known_environment mini_frontier
+quick=$(switch QUICK)
 bash requirements/install_cpu.sh
 export PATH="$PWD/.venv/bin:$PATH"
 unset PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 exec python -m verl_egrsd.miniature.run ${ARMS:+--arms $ARMS} ${SEEDS:+--seeds $SEEDS} ${OUT:+--out "$OUT"} \
-  $([[ $quick == 0 ]] || echo --quick)
+  $([[ $quick == false ]] || echo --quick)

@@ -10,6 +10,8 @@
 #   TIME_LIMIT  seconds for the training run (900); a failed weight sync would hang for ever
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source recipes/common.sh
+known_environment rehearse_cpu
 preset=${PRESET:-egrsd}
 vocabulary=${VOCABULARY:-small}
 run=outputs/${RUN_NAME:-$vocabulary-$preset-$(date +%Y%m%d-%H%M%S)}
@@ -33,13 +35,15 @@ python -m verl_egrsd.rehearsal.build --vocabulary "$vocabulary" --out ".cache/re
 built=$SECONDS
 
 mkdir -p "$run"
+overrides=("+preset=$preset" "+model=$model" +hardware=cpu)
+add_text trainer.default_local_dir "$PWD/$run/checkpoints"
+add_text report.folder "$PWD/$run"
 export VERL_PLATFORM=cpu VERL_FILE_LOGGER_PATH="$PWD/$run/metrics.jsonl" TENSORBOARD_DIR="$PWD/$run/tensorboard"
 export RAY_memory_monitor_refresh_ms=0 HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 TOKENIZERS_PARALLELISM=false
 echo "Training; the log is $run/train.log" >&2
 status=0
 timeout --signal=INT --kill-after=30 "${TIME_LIMIT:-900}" python -m verl_egrsd.main \
-  "+preset=$preset" "+model=$model" +hardware=cpu \
-  "trainer.default_local_dir=$PWD/$run/checkpoints" "report.folder=$PWD/$run" "$@" > "$run/train.log" 2>&1 || status=$?
+  "${overrides[@]}" "$@" > "$run/train.log" 2>&1 || status=$?
 if (( status != 0 )); then
   echo "Training failed with exit code $status (124: over TIME_LIMIT). The end of $run/train.log:" >&2
   grep -v "Warning\|warnings.warn" "$run/train.log" | tail -n 25 >&2

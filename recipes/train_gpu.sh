@@ -4,47 +4,52 @@
 #   MODEL_PATH, TRAIN_FILE, VAL_FILE   local paths or hub ids                     (the recipe's)
 #   OUTPUT      folder of checkpoints, logs and metrics                           (outputs/<recipe>)
 #   STEPS, BATCH, LR, SEED             training steps, prompts per step, ...      (100, 32, 5e-6, 0)
-#   THINKING    1: the student thinks too                                         (0, as in the paper)
+#   THINKING    1: the student thinks too, in answers of up to 16,384 tokens       (0, as in the paper)
 #   NNODES      more than 1: join the Ray cluster at RAY_ADDRESS                  (1)
 #   GPUS        per node                                                          (8)
 #   LOGGER      verl's loggers                                                    ([console,file,tensorboard])
 #   PYTHON      interpreter of the environment                                    (python3)
-#   DRY_RUN     1: compose, validate and print the whole configuration; needs no GPU and no hub
+#   DRY_RUN     1: print the whole configuration and check it, and the files it names; needs no GPU and no hub
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source recipes/common.sh
+known_environment train_gpu
 python=${PYTHON:-python3}
+dry_run=$(switch DRY_RUN)
+thinking=$(switch THINKING)
 recipe=$(basename "$0" .sh)
 output=$(realpath -m "${OUTPUT:-outputs/$recipe}")
 train_file=${TRAIN_FILE:-data/openthoughts/train.parquet}
 val_file=${VAL_FILE:-data/openthoughts/validation.parquet}
+[[ ${NNODES:-1} =~ ^[1-9][0-9]*$ ]] || { echo "NNODES=$NNODES is not a number of nodes." >&2; exit 2; }
 if (( ${NNODES:-1} > 1 )); then hardware=multinode; else hardware=gpu8; fi
-case ${THINKING:-0} in
-  0) thinking=false ;;
-  1) thinking=true ;;
-  *) echo "THINKING=$THINKING is neither 0 nor 1." >&2; exit 2 ;;
-esac
 
 overrides=(
   "+preset=$preset" "+model=$model" "+hardware=$hardware" "${method[@]}"
-  "data.train_files=$train_file" "data.val_files=$val_file"
   "data.apply_chat_template_kwargs.enable_thinking=$thinking"
-  "trainer.n_gpus_per_node=${GPUS:-8}"
-  "trainer.experiment_name=$recipe" "trainer.default_local_dir=$output/checkpoints"
-  "report.folder=$output"
-  # The task runner may be on another node, which does not see this shell's environment.
-  "+ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH=$output/metrics.jsonl"
-  "+ray_kwargs.ray_init.runtime_env.env_vars.TENSORBOARD_DIR=$output/tensorboard"
 )
-[[ -z ${MODEL_PATH:-} ]] || overrides+=("actor_rollout_ref.model.path=$MODEL_PATH")
-[[ -z ${STEPS:-} ]] || overrides+=("trainer.total_training_steps=$STEPS")
-[[ -z ${BATCH:-} ]] || overrides+=("data.train_batch_size=$BATCH")
-[[ -z ${LR:-} ]] || overrides+=("actor_rollout_ref.actor.optim.lr=$LR")
-[[ -z ${SEED:-} ]] || overrides+=(
-  "data.seed=$SEED" "algorithm.egrsd.seed=$SEED" "actor_rollout_ref.rollout.seed=$SEED"
-)
+# A thinking answer does not fit the paper's 1,024 tokens. With the prompt's 2,048 this stays below the 20,000
+# tokens of the paper's sequence cap; all other caps follow.
+[[ $thinking == false ]] || overrides+=("data.max_response_length=16384")
+add_text data.train_files "$train_file"
+add_text data.val_files "$val_file"
+add_text trainer.experiment_name "$recipe"
+add_text trainer.default_local_dir "$output/checkpoints"
+add_text report.folder "$output"
+# The task runner may be on another node, which does not see this shell's environment.
+add_text +ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH "$output/metrics.jsonl"
+add_text +ray_kwargs.ray_init.runtime_env.env_vars.TENSORBOARD_DIR "$output/tensorboard"
+add_number trainer.n_gpus_per_node "${GPUS:-8}"
+[[ -z ${MODEL_PATH:-} ]] || add_text actor_rollout_ref.model.path "$MODEL_PATH"
+[[ -z ${STEPS:-} ]] || add_number trainer.total_training_steps "$STEPS"
+[[ -z ${BATCH:-} ]] || add_number data.train_batch_size "$BATCH"
+[[ -z ${LR:-} ]] || add_number actor_rollout_ref.actor.optim.lr "$LR"
+if [[ -n ${SEED:-} ]]; then
+  for key in data.seed algorithm.egrsd.seed actor_rollout_ref.rollout.seed; do add_number "$key" "$SEED"; done
+fi
 [[ -z ${LOGGER:-} ]] || overrides+=("trainer.logger=$LOGGER")
 
-if [[ ${DRY_RUN:-0} == 1 ]]; then
+if [[ $dry_run == true ]]; then
   exec "$python" -m verl_egrsd.main "${overrides[@]}" dry_run=true "$@"
 fi
 for file in "$train_file" "$val_file"; do

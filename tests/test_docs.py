@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from importlib.util import find_spec
@@ -187,12 +188,16 @@ def test_every_relative_link_points_to_an_existing_file_and_heading(page):
 def test_every_environment_variable_of_the_recipes_is_documented_and_the_reverse():
     scripts = [*sorted((ROOT / "recipes").glob("*.sh")), ROOT / "requirements" / "install_cpu.sh"]
     used = {name for path in scripts for name in re.findall(r"\$\{([A-Z][A-Z_]*):[-+]", path.read_text())}
+    used |= {name for path in scripts for name in re.findall(r"\bswitch ([A-Z_]+)", path.read_text())}
     variables = section(CONFIGURATION, "## Environment variables")
     assert used <= {cells[0].strip("`") for cells in table(variables)}
     recipes = ("GPU recipes", "rehearsal", "miniature frontier")
     rows = table("".join(section(CONFIGURATION, f"### Of the {name}") for name in recipes))
+    documented = {cells[0].strip("`") for cells in rows}
     # Two are read by a yaml file and by pip.
-    assert {cells[0].strip("`") for cells in rows} == used | {"RAY_ADDRESS", "PIP_EXTRA_INDEX_URL"}
+    assert documented == used | {"RAY_ADDRESS", "PIP_EXTRA_INDEX_URL"}
+    known = runpy.run_path(str(ROOT / "recipes" / "environment.py"))["RECIPES"]
+    assert documented == {name for names in known.values() for name in names}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

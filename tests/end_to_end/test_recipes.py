@@ -137,12 +137,20 @@ def test_a_run_name_that_exists_is_refused():
     assert "choose another RUN_NAME" in done.stderr
 
 
+@pytest.fixture
+def rows(tmp_path) -> Path:
+    """An empty file where data is expected, in a folder whose name has all that Hydra reads as its own."""
+    folder = tmp_path / "a=b, c {d} 'e'"
+    folder.mkdir()
+    (folder / "rows.parquet").touch()
+    return folder / "rows.parquet"
+
+
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_dry_run_prints_the_resolved_configuration_of_the_paper_and_nothing_else(name):
-    done = recipe(
-        name, "trainer.total_training_steps=7", DRY_RUN="1", PYTHON="python", THINKING="1", LR="1e-6"
-    )
+def test_a_dry_run_prints_the_resolved_configuration_of_the_paper_and_nothing_else(name, rows):
+    files = {"TRAIN_FILE": str(rows), "VAL_FILE": str(rows), "OUTPUT": str(rows.parent)}
+    done = recipe(name, DRY_RUN="true", PYTHON="python", THINKING="1", LR="1e-6", STEPS="7", **files)
     assert done.returncode == 0, done.stderr[-3000:]
     config = yaml.safe_load(done.stdout)
     model, estimator, gamma, window = PRESETS[name]
@@ -154,6 +162,54 @@ def test_a_dry_run_prints_the_resolved_configuration_of_the_paper_and_nothing_el
     assert config["data"]["apply_chat_template_kwargs"]["enable_thinking"] is True
     assert config["actor_rollout_ref"]["actor"]["optim"]["lr"] == pytest.approx(1e-6)
     assert config["trainer"]["total_training_steps"] == 7
+    # A thinking answer has room, and what depends on it follows.
+    assert config["data"]["max_response_length"] == 16_384
+    assert config["algorithm"]["egrsd"]["max_response_length"] == 16_384
+    assert config["actor_rollout_ref"]["rollout"]["max_model_len"] == 2_048 + 16_384
+    # The path arrives as it is.
+    assert config["data"]["train_files"] == str(rows)
+    assert config["trainer"]["default_local_dir"] == f"{rows.parent}/checkpoints"
+    assert config["report"]["folder"] == str(rows.parent)
+
+
+@pytest.mark.timeout(200)
+def test_a_dry_run_prints_the_configuration_and_fails_with_all_that_is_missing(tmp_path):
+    missing = {"TRAIN_FILE": "gone.parquet", "VAL_FILE": "away.parquet", "MODEL_PATH": str(tmp_path / "no")}
+    done = recipe("egrsd_qwen3_4b", DRY_RUN="1", PYTHON="python", **missing)
+    assert done.returncode == 1
+    assert yaml.safe_load(done.stdout)["data"]["train_files"] == "gone.parquet"
+    lines = done.stderr.splitlines()[-3:]
+    assert lines[0].startswith("verl_egrsd: data.train_files=gone.parquet does not exist")
+    assert lines[1].startswith("data.val_files=away.parquet does not exist")
+    assert lines[2].startswith(f"actor_rollout_ref.model.path={tmp_path / 'no'} does not exist")
+
+
+WRONG = {
+    "DRY_RUN": ("yes", "DRY_RUN=yes is neither 0 nor 1"),
+    "THINKING": ("2", "THINKING=2 is neither 0 nor 1"),
+    "NNODES": ("two", "NNODES=two is not a number of nodes"),
+    "GPU": ("4", "GPU is not read by any recipe: did you mean GPUS?"),
+    "STEP": ("10", "STEP is not read by any recipe: did you mean STEPS?"),
+    "PRESET": ("rlsd", "PRESET is read by recipes/rehearse_cpu.sh, not by this recipe"),
+    "OUTPUT": ("back\\slash", "holds a backslash"),
+    "TRAIN_FILE": ("${HOME}/rows.parquet", "which Hydra reads in its own way"),
+}
+
+
+@pytest.mark.parametrize("variable", WRONG)
+def test_a_variable_that_a_recipe_cannot_read_stops_it_in_one_line(variable):
+    value, message = WRONG[variable]
+    done = recipe("egrsd_qwen3_4b", PYTHON="python", **{variable: value})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert message in line
+
+
+def test_a_number_of_steps_that_is_a_word_is_refused_by_its_key():
+    done = recipe("egrsd_qwen3_4b", STEPS="ten", DRY_RUN="1", PYTHON="python")
+    assert done.returncode == 1
+    assert "verl_egrsd: trainer.total_training_steps=ten is not allowed: it must be" in done.stderr
 
 
 def test_a_gpu_recipe_without_its_data_stops_with_the_command_that_makes_it(tmp_path):

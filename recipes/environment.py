@@ -1,0 +1,86 @@
+"""Environment variables that no recipe reads, answered with the nearest name that one does.
+
+python3 recipes/environment.py RECIPE        # of RECIPES; exit code 2 and one line each, if there are any
+
+A name counts as meant for us when it is a recipe's in lower case, one letter away from one, a common synonym,
+or another recipe's. Only the standard library: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+RECIPES = {
+    "train_gpu": (
+        *("MODEL_PATH", "TRAIN_FILE", "VAL_FILE", "OUTPUT", "STEPS", "BATCH", "LR", "SEED", "THINKING"),
+        *("NNODES", "RAY_ADDRESS", "GPUS", "LOGGER", "PYTHON", "DRY_RUN"),
+    ),
+    "rehearse_cpu": (
+        *("PRESET", "VOCABULARY", "DATA", "RUN_NAME", "TIME_LIMIT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
+        *("PYTHON", "PIP_EXTRA_INDEX_URL"),
+    ),
+    "mini_frontier": ("QUICK", "ARMS", "SEEDS", "OUT", "PYTHON", "PIP_EXTRA_INDEX_URL", "OMP_WAIT_POLICY"),
+}
+"""What each recipe reads; docs/configuration.md explains it."""
+
+SYNONYMS = {
+    "BATCH": ("BATCH_SIZE", "TRAIN_BATCH_SIZE"),
+    "DRY_RUN": ("DRY",),
+    "GPUS": ("NUM_GPUS", "N_GPUS", "NGPUS", "GPUS_PER_NODE", "NGPUS_PER_NODE"),
+    "LR": ("LEARNING_RATE", "ACTOR_LR"),
+    "MODEL_PATH": ("MODEL", "MODEL_NAME"),
+    "NNODES": ("NODES", "NUM_NODES", "N_NODES"),
+    "OUTPUT": ("OUTPUT_DIR", "OUT_DIR"),
+    "STEPS": ("MAX_STEPS", "NUM_STEPS", "TOTAL_STEPS", "TRAINING_STEPS"),
+    "TRAIN_FILE": ("TRAIN_DATA",),
+    "VAL_FILE": ("VAL_DATA",),
+}
+FOREIGN = {"CPUS", "DATE", "HOSTS", "PYTHON2", "PYTHON3", "PYTHONS", "SHELL"}
+"""Names one letter away that other programs set."""
+SHARED = {"DATA", "OUT", "RAY_ADDRESS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PIP_EXTRA_INDEX_URL"}
+"""Names of recipes that other programs read too."""
+
+
+def complaints(recipe: str, names: list[str]) -> list[str]:
+    """Return a sentence for each name that looks like one of ours and is not read by the recipe."""
+    found = []
+    for name in sorted(set(names) - set(RECIPES[recipe]) - FOREIGN - SHARED):
+        others = [other for other, known in RECIPES.items() if name in known]
+        nearest = next((known for known in RECIPES[recipe] if _meant(name, known)), None)
+        if nearest:
+            found.append(f"{name} is not read by any recipe: did you mean {nearest}? Otherwise unset {name}.")
+        elif others:
+            found.append(
+                f"{name} is read by recipes/{others[0]}.sh, not by this recipe: unset it. Any setting can be "
+                "a trailing key=value."
+            )
+    return found
+
+
+def _meant(name: str, known: str) -> bool:
+    upper = name.upper()
+    return upper == known or upper in SYNONYMS.get(known, ()) or (len(known) > 3 and one_edit(upper, known))
+
+
+def one_edit(first: str, second: str) -> bool:
+    """Return whether one letter more, less, other, or swapped with its neighbour makes one name the other."""
+    shorter, longer = sorted((first, second), key=len)
+    if shorter == longer or len(longer) - len(shorter) > 1:
+        return False
+    start = next((i for i, letter in enumerate(shorter) if letter != longer[i]), len(shorter))
+    if len(shorter) < len(longer):
+        return shorter[start:] == longer[start + 1 :]
+    swapped = shorter[start + 1 : start + 2] + shorter[start : start + 1] + shorter[start + 2 :]
+    return shorter[start + 1 :] == longer[start + 1 :] or swapped == longer[start:]
+
+
+def main() -> int:
+    """Print what the environment of this process holds that the recipe does not read."""
+    found = complaints(sys.argv[1], list(os.environ))
+    print("\n".join(found), end="\n" if found else "", file=sys.stderr)
+    return 2 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
