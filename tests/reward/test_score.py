@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 from verl.trainer.ppo.metric_utils import process_validation_metrics
 from verl.trainer.ppo.reward import get_custom_reward_fn
 
-from verl_egrsd.reward import REASONS, compute_score
+from verl_egrsd.reward import REASONS, compute_score, problem_text
 
 
 def test_the_score_carries_the_reason_as_one_flag():
@@ -52,3 +52,19 @@ def test_verl_averages_the_flags_and_votes_on_the_answer():
     assert metrics["acc"]["mean@3"] == pytest.approx(2 / 3)
     assert metrics["wrong"]["mean@3"] == pytest.approx(1 / 3)
     assert "maj@2/mean" in metrics["acc"]
+
+
+@pytest.mark.parametrize(
+    ("extra_info", "text"),
+    [
+        ({"problem": "What is 2+3?"}, "What is 2+3?"),
+        ({"question": "What is 2+3?"}, "What is 2+3?"),
+        ({"problem": "One.", "question": "Two."}, "One."),
+        ({"problem": None, "question": "Two."}, "Two."),
+        ({"index": 1}, None),
+        (None, None),
+        ("not a struct", None),
+    ],
+)
+def test_the_problem_is_taken_from_extra_info_where_it_is(extra_info, text):
+    assert problem_text(extra_info) == text

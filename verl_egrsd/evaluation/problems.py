@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from verl_egrsd.reward import problem_text
+
 COLUMNS = ("prompt", "reward_model", "extra_info")
 Benchmarks = dict[str, list["Problem"]]
 
@@ -24,12 +26,14 @@ class Problem:
         index: `extra_info.index`, or the number of the row.
         messages: the conversation to answer.
         ground_truth: the right answer.
+        text: `extra_info.problem` or `extra_info.question`, which the verifier may use; None without one.
     """
 
     id: str
     index: int
     messages: list[dict[str, str]]
     ground_truth: str
+    text: str | None = None
 
 
 def read_benchmarks(
@@ -102,4 +106,10 @@ def _of_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Problem]
             raise ValueError(f"row {number} of {file} has an empty {empty}: fill it, or drop the row.")
         digest = hashlib.sha256(json.dumps(messages, sort_keys=True).encode()).hexdigest()
         index = extra.get("index")
-        yield Problem(extra.get("hash") or digest, number if index is None else index, messages, str(truth))
+        yield Problem(
+            id=extra.get("hash") or digest,
+            index=number if index is None else index,
+            messages=messages,
+            ground_truth=str(truth),
+            text=problem_text(extra),
+        )

@@ -138,7 +138,11 @@ async def _draw(
             prompt = prompts[task.problem.id]
             seed = settings.seed_for(*task.key)
             answer = await engine.answer("/".join(map(str, task.key)), prompt.ids, seed)
-            judge = partial(pool.verify_one, inside_reasoning=prompt.inside_reasoning)
+            judge = partial(
+                pool.verify_one,
+                problem=task.problem.text,
+                inside_reasoning=prompt.inside_reasoning,
+            )
             loop = asyncio.get_running_loop()
             verdict = await loop.run_in_executor(threads, judge, answer.text, task.problem.ground_truth)
             log.append(

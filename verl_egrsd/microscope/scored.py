@@ -18,7 +18,7 @@ from verl_egrsd.microscope.scoring import require_plain_head, score
 from verl_egrsd.microscope.text import token_texts
 from verl_egrsd.microscope.weights import Weights, find_weights
 from verl_egrsd.outcome import end_token_ids
-from verl_egrsd.reward import Verdict, verify_answer
+from verl_egrsd.reward import Verdict, problem_text, verify_answer
 from verl_egrsd.teacher.context import PrivilegedContext
 
 
@@ -134,5 +134,6 @@ def _verdict(context: PrivilegedContext, response: Response, row: Row) -> Verdic
     return verify_answer(
         text,
         str(row["reward_model"]["ground_truth"]),
+        problem=problem_text(row.get("extra_info")),
         inside_reasoning=context.opens_reasoning(row["prompt"]),
     )

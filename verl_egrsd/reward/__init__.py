@@ -9,7 +9,7 @@ are equal), `verdict` (what is recorded), `pool` (processes and time limits), `s
 from verl_egrsd.reward.answer import final_answer, normalise
 from verl_egrsd.reward.pool import VerdictPool, verify_answer
 from verl_egrsd.reward.reasoning import PROMPT_OPENS_REASONING, opens_reasoning, warn_of_hidden_marks
-from verl_egrsd.reward.score import compute_score
+from verl_egrsd.reward.score import compute_score, problem_text
 from verl_egrsd.reward.selftest import self_test
 from verl_egrsd.reward.verdict import REASONS, Reason, Verdict
 
@@ -23,6 +23,7 @@ __all__ = [
     "final_answer",
     "normalise",
     "opens_reasoning",
+    "problem_text",
     "self_test",
     "verify_answer",
     "warn_of_hidden_marks",

@@ -7,7 +7,9 @@ import unicodedata
 
 from verl_egrsd.reward.reasoning import MARK, after_reasoning
 
-BOX = "\\boxed{"
+BOX = re.compile(r"\\boxed\s*(?:\{|(?=[-+\d\\.]|[A-H]\b))")
+"""TeX takes a space before the brace, and no brace at all: `\\boxed 5`. Words after `\\boxed` are prose."""
+UNBRACED = re.compile(r"[^\s$]*")
 MARKED = re.compile(r"(?<!#)####(?!#)\s*(\S.*)")
 """GSM8K's mark of the final answer, up to the end of its line."""
 BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -33,12 +35,14 @@ def normalise(answer: str) -> str:
     """Return an answer without what carries no meaning: the strict path compares the results.
 
     Dropped are dollar signs, spacing, `\\left` and `\\right`, the size of a fraction, a final full stop, and
-    the thousands separators of a number. A tuple keeps its commas, and `3 1/2` keeps its space.
+    the thousands separators of a number. A tuple keeps its commas, `3 1/2` keeps its space, and `1, 234` is a list.
     """
-    bare = re.sub(r"\\(?=[%$])|\\[,;:! ]|\\(?:left|right)(?![a-zA-Z])|[$~]", " ", plain_characters(answer))
-    bare = re.sub(r"\\[dt]frac(?![a-zA-Z])", r"\\frac", bare).replace("{,}", ",")
-    bare = re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", " ".join(bare.split())).rstrip(".")
-    return re.sub(r"[, ]", "", bare) if re.fullmatch(r"-?\d{1,3}([, ]\d{3})+(\.\d+)?", bare) else bare
+    grouped = re.sub(r"\s*(?:\{,\}|,\\!)\s*", ",", plain_characters(answer))
+    bare = re.sub(r"\\(?=[%$])|\\[,;:! ]|\\(?:left|right)(?![a-zA-Z])|[$~]", " ", grouped)
+    bare = " ".join(re.sub(r"\\[dt]frac(?![a-zA-Z])", r"\\frac", bare).split()).rstrip(".")
+    if re.fullmatch(r"-?\d{1,3}([, ]\d{3})+(\.\d+)?", bare):
+        return re.sub(r"[, ]", "", bare)
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", bare)
 
 
 def plain_characters(text: str) -> str:
@@ -57,11 +61,17 @@ def _plain_character(character: str) -> str:
 
 
 def _last_answer(text: str) -> str:
-    start = text.rfind(BOX)
-    if start >= 0:
-        return _balanced(text[start + len(BOX) :]).strip()
+    boxes = [match.end() for match in BOX.finditer(text)]
+    if boxes:
+        return _boxed(text, boxes[-1]).strip()
     marked = MARKED.findall(text)
-    return marked[-1].strip() if marked else ""
+    return marked[-1].strip("* ").strip() if marked else ""
+
+
+def _boxed(text: str, start: int) -> str:
+    if text[start - 1] == "{":
+        return _balanced(text[start:])
+    return UNBRACED.match(text, start)[0].rstrip(".,;")  # type: ignore[index]
 
 
 def _balanced(text: str) -> str:

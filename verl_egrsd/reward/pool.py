@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from multiprocessing import Pipe
 from threading import Lock, Semaphore
 
@@ -32,6 +33,11 @@ LONGEST_ANSWER = 2_000
 """Characters; a longer answer or ground truth is compared as a string only."""
 LOOKAHEAD = 256
 """Items per worker that a stream reads ahead, so that one stuck item does not let the others stand idle."""
+
+Item = tuple[str, str] | tuple[str, str, str | None]
+"""Response, ground truth, and the text of the problem where it is known."""
+Question = tuple[str, str, str | None]
+"""What a worker is asked: answer, ground truth, problem."""
 
 
 class VerdictPool:
@@ -66,17 +72,16 @@ class VerdictPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def verify(
-        self, pairs: Iterable[tuple[str, str]], *, reasoning_counts: bool = False
-    ) -> Iterator[Verdict]:
-        """Judge a stream of (response, ground truth), in order; reads ahead a bounded number of pairs."""
+    def verify(self, items: Iterable[Item], *, reasoning_counts: bool = False) -> Iterator[Verdict]:
+        """Judge a stream of items, in order; reads ahead a bounded number of them."""
         threads = ThreadPoolExecutor(self.processes, thread_name_prefix="verdict")
         pending: deque[Future[Verdict]] = deque()
         try:
-            for response, ground_truth in pairs:
-                pending.append(
-                    threads.submit(self.verify_one, response, ground_truth, reasoning_counts=reasoning_counts)
+            for response, ground_truth, *problem in items:
+                judge = partial(
+                    self.verify_one, problem=next(iter(problem), None), reasoning_counts=reasoning_counts
                 )
+                pending.append(threads.submit(judge, response, ground_truth))
                 if len(pending) >= LOOKAHEAD * self.processes:
                     yield pending.popleft().result()
             while pending:
@@ -90,6 +95,7 @@ class VerdictPool:
         ground_truth: str,
         *,
         inside_reasoning: bool = False,
+        problem: str | None = None,
         reasoning_counts: bool = False,
         time_limit: float | None = None,
     ) -> Verdict:
@@ -106,7 +112,7 @@ class VerdictPool:
         strict = bool(normalise(extracted)) and normalise(extracted) == normalise(ground_truth)
         if max(len(extracted), len(ground_truth)) > LONGEST_ANSWER:
             return Verdict.of(extracted, strict=strict, math="unparsed")
-        math = self._judge(extracted, ground_truth, time_limit or self.time_limit)
+        math = self._judge((extracted, ground_truth, problem), time_limit or self.time_limit)
         return Verdict.of(extracted, strict=strict, math=math)
 
     def close(self) -> None:
@@ -119,10 +125,10 @@ class VerdictPool:
         for worker in workers:
             worker.end()
 
-    def _judge(self, answer: str, ground_truth: str, time_limit: float) -> Reason:
+    def _judge(self, question: Question, time_limit: float) -> Reason:
         with self._free:
             worker = self._take()
-            reason = worker.judge(answer, ground_truth, time_limit)
+            reason = worker.judge(question, time_limit)
             if worker.usable:
                 self._idle.append(worker)
             else:
@@ -171,11 +177,11 @@ class _Worker:
         self.ready = False
         self.usable = True
 
-    def judge(self, answer: str, ground_truth: str, time_limit: float) -> Reason:
+    def judge(self, question: Question, time_limit: float) -> Reason:
         """Have one answer judged; one that was stuck, died or grew too large is not usable any more."""
         self._await_ready()
         try:
-            self.connection.send((answer, ground_truth, time_limit))
+            self.connection.send((question, time_limit))
             if self.connection.poll(time_limit):
                 reason, self.usable = self.connection.recv()
                 return reason
@@ -211,6 +217,7 @@ def verify_answer(
     ground_truth: str,
     *,
     inside_reasoning: bool = False,
+    problem: str | None = None,
     reasoning_counts: bool = False,
     time_limit: float = TIME_LIMIT,
 ) -> Verdict:
@@ -224,6 +231,8 @@ def verify_answer(
         ground_truth: the reference answer, LaTeX or plain.
         inside_reasoning: whether the prompt opened the reasoning, see
             :func:`verl_egrsd.reward.opens_reasoning`.
+        problem: text of the problem; it decides where answer and ground truth alone leave something open:
+            whether an equation is asked for, and what the letters of a multiple choice stand for.
         reasoning_counts: take an answer inside the reasoning where there is none after it.
         time_limit: seconds for parsing and comparison, from the moment that a worker gets the answer.
 
@@ -234,6 +243,7 @@ def verify_answer(
         response,
         ground_truth,
         inside_reasoning=inside_reasoning,
+        problem=problem,
         reasoning_counts=reasoning_counts,
         time_limit=time_limit,
     )

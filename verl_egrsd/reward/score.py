@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from verl_egrsd.reward.pool import TIME_LIMIT, verify_answer
@@ -28,8 +29,8 @@ def compute_score(
         data_source: name of the data set; every one is judged alike.
         solution_str: decoded response.
         ground_truth: the reference answer, text or a number.
-        extra_info: the row's; `prompt_opens_reasoning`, which this package's data set writes into it, says
-            that the response starts inside the reasoning.
+        extra_info: the row's column. Its `problem` (or `question`) helps to judge; `prompt_opens_reasoning`,
+            which this package's data set writes into it, says that the response starts inside the reasoning.
         reasoning_counts: as in :func:`verl_egrsd.reward.verify_answer`.
         time_limit: seconds for one answer.
 
@@ -48,6 +49,7 @@ def compute_score(
         solution_str,
         str(ground_truth),
         inside_reasoning=starts_inside(extra_info),
+        problem=problem_text(extra_info),
         reasoning_counts=reasoning_counts,
         time_limit=time_limit,
     )
@@ -59,3 +61,11 @@ def compute_score(
         "strict": float(verdict.strict),
         "disagreement": float(verdict.disagreement),
     }
+
+
+def problem_text(extra_info: Any) -> str | None:
+    """Return the text of a row's problem, under the name that we write or that verl's scripts write."""
+    if not isinstance(extra_info, Mapping):
+        return None
+    texts = (extra_info.get(name) for name in ("problem", "question"))
+    return next((text for text in texts if isinstance(text, str)), None)

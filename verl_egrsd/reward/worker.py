@@ -40,16 +40,16 @@ def main(descriptor: int) -> None:
         owner.send("ready")
         while True:
             try:
-                answer, ground_truth, time_limit = owner.recv()
+                question, time_limit = owner.recv()
             except EOFError:
                 return
             _limit_processor_time(time_limit)
-            owner.send((_judge(answer, ground_truth), _address_space() < RETIRE_AT))
+            owner.send((_judge(*question), _address_space() < RETIRE_AT))
 
 
-def _judge(answer: str, ground_truth: str) -> Reason:
+def _judge(answer: str, ground_truth: str, problem: str | None) -> Reason:
     try:
-        return equivalent(answer, ground_truth)
+        return equivalent(answer, ground_truth, problem)
     except Exception:  # whatever sympy raises on a strange input: recorded, and nobody else's verdict
         return "error"
 
