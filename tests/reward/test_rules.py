@@ -27,9 +27,7 @@ def functions() -> Iterator[Callable]:
 REWRITING = [
     (function, *line) for function in functions() for line in REWRITES.findall(function.__doc__ or "")
 ]
-JUDGING = [
-    (function, *line) for function in functions() for line in JUDGES.findall(function.__doc__ or "")
-]
+JUDGING = [(function, *line) for function in functions() for line in JUDGES.findall(function.__doc__ or "")]
 
 
 @pytest.mark.parametrize(("rule", "text", "expected"), REWRITING)

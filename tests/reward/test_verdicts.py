@@ -66,7 +66,7 @@ def test_an_integer_equals_itself_with_separators_and_no_other(number, step):
     [
         ("12", "12", True, "correct", False),
         ("0.5", "\\frac{1}{2}", False, "correct", True),
-        ("0.\\overline{3}", "0.\\overline{3}", True, "unparsed", True),
+        ("5\\unknown", "5\\unknown", True, "unparsed", True),
         ("12", "13", False, "wrong", False),
     ],
 )
@@ -98,8 +98,8 @@ def test_every_published_solution_is_correct(pool, name, problems):
     assert sum(verdict.correct for verdict in verdicts) == len(verdicts) == problems
 
 
-NAMED_VALUE = ("x=5", "5")
-"""The one accepted pair of neighbours in MATH-500 that is not written alike: a value, named."""
+NAMED_VALUE = {("x=5", "5"), ("5", "x=5")}
+"""The accepted pair of neighbours in MATH-500 that is not written alike, from both sides: a value, named."""
 
 
 @needs_data
@@ -115,6 +115,7 @@ def test_of_answers_rotated_by_one_problem_only_equal_ones_are_accepted(pool, na
     accepted = [
         (verdict.extracted, truth) for verdict, truth in zip(verdicts, truths, strict=True) if verdict.correct
     ]
-    expected_named = [NAMED_VALUE] if (name, shift) == ("math500.jsonl", -1) else []
-    assert [pair for pair in accepted if pair[0] != pair[1]] == expected_named
+    named = [pair for pair in accepted if pair[0] != pair[1]]
+    assert len(named) == (name == "math500.jsonl")
+    assert set(named) <= NAMED_VALUE
     assert len([pair for pair in accepted if pair[0] == pair[1]]) == equal_neighbours

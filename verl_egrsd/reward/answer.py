@@ -7,7 +7,8 @@ import unicodedata
 
 from verl_egrsd.reward.reasoning import MARK, after_reasoning
 
-BOX = re.compile(r"\\boxed\s*(?:\{|(?=[-+\d\\.]|[A-H]\b))")
+BOX = "\\boxed"
+BOXED = re.compile(r"\\boxed\s*(?:\{|(?=[-+\d\\.]|[A-H]\b))")
 """TeX takes a space before the brace, and no brace at all: `\\boxed 5`. Words after `\\boxed` are prose."""
 UNBRACED = re.compile(r"[^\s$]*")
 MARKED = re.compile(r"(?<!#)####(?!#)\s*(\S.*)")
@@ -35,7 +36,7 @@ def normalise(answer: str) -> str:
     """Return an answer without what carries no meaning: the strict path compares the results.
 
     Dropped are dollar signs, spacing, `\\left` and `\\right`, the size of a fraction, a final full stop, and
-    the thousands separators of a number. A tuple keeps its commas, `3 1/2` keeps its space, and `1, 234` is a list.
+    thousands separators. A tuple keeps its commas, `3 1/2` keeps its space, and `1, 234` is a list.
     """
     grouped = re.sub(r"\s*(?:\{,\}|,\\!)\s*", ",", plain_characters(answer))
     bare = re.sub(r"\\(?=[%$])|\\[,;:! ]|\\(?:left|right)(?![a-zA-Z])|[$~]", " ", grouped)
@@ -61,7 +62,7 @@ def _plain_character(character: str) -> str:
 
 
 def _last_answer(text: str) -> str:
-    boxes = [match.end() for match in BOX.finditer(text)]
+    boxes = [match.end() for match in BOXED.finditer(text)]
     if boxes:
         return _boxed(text, boxes[-1]).strip()
     marked = MARKED.findall(text)

@@ -1,8 +1,8 @@
 """When two answers are equal: rules that know what people write, around math-verify's judgement.
 
-Runs in the worker processes of the pool. There is no time limit in here, and sympy can compute for hours. Both
-texts are first brought into one spelling. Then each rule in turn may decide, or compare the parts of what it
-knows; what no rule claims is left to math-verify.
+Runs in the worker processes of the pool. There is no time limit in here, and sympy can compute for hours.
+Both texts are first brought into one spelling. Then each rule in turn may decide, or compare the parts of
+what it knows; what no rule claims is left to math-verify.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from verl_egrsd.reward.rules.labels import equations
 from verl_egrsd.reward.rules.lists import lists, tuples
 from verl_egrsd.reward.rules.percents import percents
 from verl_egrsd.reward.rules.piecewise import cases
-from verl_egrsd.reward.rules.quantities import quantities
+from verl_egrsd.reward.rules.quantities import compound_quantities, quantities
 from verl_egrsd.reward.rules.reading import is_decimal, same_value
 from verl_egrsd.reward.rules.sets import solution_sets
 from verl_egrsd.reward.rules.words import clock_times, dates, ratios, words
@@ -30,6 +30,7 @@ DECISIONS: tuple[Callable[[str, str, Context], Reason | None], ...] = (
     dates,
     cases,
     solution_sets,
+    compound_quantities,
     lists,
     equations,
     tuples,

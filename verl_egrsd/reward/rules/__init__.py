@@ -1,7 +1,7 @@
 """When two answers are equal: one module per idea, one function per rule, its examples beside it.
 
-A line `a -> b` in a docstring says what a rule makes of a text, `a == b` and `a != b` whether the verifier finds
-the answer `a` equal to the ground truth `b`. Tests execute these lines.
+A line `a -> b` in a docstring says what a rule makes of a text, `a == b` and `a != b` whether the verifier
+finds the answer `a` equal to the ground truth `b`. Tests execute these lines.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ RULES: tuple[Callable[[str], str], ...] = (
     clothing.delimiters,
     clothing.spaces,
     clothing.texts,
+    clothing.phrases,
     clothing.ordinals,
     clothing.punctuation,
     clothing.whole_group,

@@ -5,17 +5,11 @@ from __future__ import annotations
 import re
 
 from verl_egrsd.reward.rules.context import Context
+from verl_egrsd.reward.rules.words import plain
 from verl_egrsd.reward.verdict import Reason
 
-LETTER = r"(?:\\text\s*\{\s*)?\(?\s*([A-J])\s*\)?(?:\s*\})?"
-CHOICE = re.compile(
-    rf"(?:(?:option|choice|answer)\s+)?(?:\\text\s*\{{\s*(?:option|choice|answer)\s*\}}\s*)?{LETTER}",
-    re.IGNORECASE,
-)
-MARKED = re.compile(
-    r"(?:\\text\s*\{\s*\(?([A-J])\s*(?:\)\s*[.:]?\s*\}|[.:]\s*\}|\}\s*[.:)])|\(([A-J])\)[.:]?|([A-J])(?:[.)]|:(?!\s*[A-Z]\b)))\s*(\S.*)",
-    re.DOTALL,
-)
+CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+)?\(?\s*([A-J])\s*\)?")
+MARKED = re.compile(r"(?:\(([A-J])\)[.:]?|([A-J])(?:[.)]|:(?!\s*[A-Z]\b)))\s*(\S.*)", re.DOTALL)
 OPTION = re.compile(r"(?:\\(?:text|textbf|mathrm|mathbf)\s*\{\s*)?\(?\b([A-J])\s*[).:]\s*\)?\s*\}?")
 
 
@@ -48,25 +42,22 @@ def choices(answer: str, ground_truth: str, context: Context) -> Reason | None:
 
 
 def options(problem: str | None) -> dict[str, str]:
-    """Return the options of a multiple choice by letter; {} where the problem does not list A, B and C in order."""
+    """Return the options of a multiple choice by letter; {} where no A, B and C stand in order."""
     from verl_egrsd.reward.rules import readable
 
-    found = list(OPTION.finditer(problem or ""))
-    ends = [match.start() for match in found[1:]] + [len(problem or "")]
-    listed = {
-        match.group(1): (problem or "")[match.end() : end] for match, end in zip(found, ends, strict=True)
-    }
-    return (
-        {letter: readable(text) for letter, text in listed.items()}
-        if list(listed)[:3] == ["A", "B", "C"]
-        else {}
-    )
+    text = problem or ""
+    found = list(OPTION.finditer(text))
+    ends = [match.start() for match in found[1:]] + [len(text)]
+    listed = {match[1]: text[match.end() : end] for match, end in zip(found, ends, strict=False)}
+    in_order = list(listed)[:3] == ["A", "B", "C"]
+    return {letter: readable(option) for letter, option in listed.items()} if in_order else {}
 
 
 def _read(text: str) -> tuple[str, str]:
     """Return letter and value of a choice, "" for what is not there."""
+    text = plain(text)
     if match := CHOICE.fullmatch(text):
-        return match.group(1) if match.group(1).isupper() else "", ""
+        return match[1], ""
     if match := MARKED.fullmatch(text):
-        return next(filter(None, match.groups()[:3])), match.group(4)
+        return match[1] or match[2], match[3]
     return "", ""

@@ -1,4 +1,4 @@
-"""What is around an answer and says nothing about it: delimiters, fonts, colours, sizes, spaces, a full stop."""
+"""What is around an answer and says nothing about it: delimiters, fonts, colours, spaces, a full stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SWITCH = re.compile(
     r"|sf|tt|bfseries|itshape|mathstrut|strut|nonumber|notag|left|right|[bB]igg?[lrm]?|middle)(?![a-zA-Z])"
 )
 SPACE = re.compile(
-    r"(?<!\\)\\[,;:! >]|\\(?:quad|qquad|thinspace|space|enspace|hfill|allowbreak|nobreak|newline)(?![a-zA-Z])|~"
+    r"(?<!\\)\\[,;:! >]|\\(?:quad|qquad|thinspace|space|enspace|hfill|allowbreak|newline)(?![a-zA-Z])|~"
     r"|\\[hv](?:space|phantom)\*?\{[^{}]*\}|\\phantom\{[^{}]*\}|\\(?:tag|label)\*?\{[^{}]*\}"
 )
 DELIMITER = re.compile(r"(?<!\\)\\[()\[\]](?!\w*\{)|(?<!\\)\$")
@@ -31,6 +31,11 @@ ORDINAL = re.compile(
     r"(\d)\s*(?:\^?\s*\{?\s*\\(?:text|mathrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|\^\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)\b)"
 )
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+SPOKEN = re.compile(
+    r"^(?:\\text\s*\{\s*)?(?:the\s+)?(?:final\s+|correct\s+)?(?:answer|solution|result|value)s?(?:\s+(?:is|are)\s*:?|\s*[:=]|\s*\})\s*\}?\s*[:=]?\s*(?=[^\s}])",
+    re.IGNORECASE,
+)
+UNIT_FRACTION = re.compile(r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 EMPHASIS = re.compile(r"^(\*\*|__|\*|`)(.+)\1$", re.DOTALL)
 
 
@@ -106,9 +111,25 @@ def punctuation(text: str) -> str:
     x=2; -> x=2
     "yes" -> yes
     5! -> 5!
+    0.33... -> 0.33...
     """
-    text = re.sub(r"(?:\s*(?:[,;.]|\\\\))+$", "", text).strip()
-    return text.replace("``", "").replace("''", "'' ").strip('" ') if '"' in text or "`" in text else text
+    if not text.endswith("..."):
+        text = re.sub(r"(?:\s*(?:[,;.]|\\+))+$", "", text).strip()
+    return text.replace("``", "").strip('"` ') if '"' in text or "`" in text else text
+
+
+def phrases(text: str) -> str:
+    r"""Words that announce an answer are not part of it.
+
+    \text{The answer is } 5 -> 5
+    Answer: 5 -> 5
+    the value is 5 -> 5
+    \approx 5 -> 5
+    \text{value} -> \text{value}
+    """
+    text = re.sub(r"^\\(?:approx|therefore)(?![a-zA-Z])\s*", "", text)
+    is_announced = re.search("answer|solution|result|value", text, re.IGNORECASE)
+    return SPOKEN.sub("", text, count=1) if is_announced else text
 
 
 def ordinals(text: str) -> str:
@@ -130,19 +151,25 @@ def texts(text: str) -> str:
     \text{True} -> \text{True}
     \text{}5 -> 5
     \text{e}^2 -> e^2
+    \text{A, C} -> \text{A} , \text{C}
+    9 \text{ cats and } 2 -> 9 \text{ cats} \text{and} 2
+    \frac{\text{km}}{\text{h}} -> \text{km/h}
     """
-    return TEXT.sub(_unwrapped, text) if "\\text" in text else text
+    return TEXT.sub(_unwrapped, UNIT_FRACTION.sub(r"\\text{\1/\2}", text)) if "\\text" in text else text
 
 
 def _unwrapped(match: re.Match[str]) -> str:
-    content = match.group(1)
-    bare = (
-        re.search(r"\d|\\", content)
-        or not re.search(r"[^\W\d_]", content)
-        or re.fullmatch(r"\W*[a-zA-Z]\W*", content)
+    content = match[1]
+    if re.search(r"\d|\\", content) or not re.search(r"[^\W\d_]", content):
+        return content
+    if before_and := re.fullmatch(r"(.*[^\s,])\s*,?\s(and|or)\s*", content):
+        return f"\\text{{{before_and[1]}}} \\text{{{before_and[2]}}}"
+    if "," in content and (parts := [part.strip() for part in content.split(",")]):
+        return " , ".join(f"\\text{{{part}}}" if part else "" for part in parts)
+    is_letter = re.fullmatch(r"\W*[a-zA-Z]\W*", content) and not re.fullmatch(
+        r"\s*[b-df-hj-zA-Z]\s*", content
     )
-    keep = re.fullmatch(r"\s*([b-df-hj-zA-Z])\s*", content)
-    return content if bare and not keep else match.group()
+    return content if is_letter else match[0]
 
 
 def whole_group(text: str) -> str:

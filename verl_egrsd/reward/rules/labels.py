@@ -18,31 +18,34 @@ EQUALS = re.compile(r"(?<![<>!:\\])=(?!=)")
 MEMBER = re.compile(r"\\in(?![a-zA-Z])")
 COMMA = re.compile(r"[,;]|\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])")
 COLON = re.compile(r":")
-GREEK = r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Sigma|Phi|Psi|Omega|ell)(?![a-zA-Z])"
+GREEK = (
+    r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|kappa|lambda|mu|nu|xi|rho|sigma|tau"
+    r"|phi|varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Sigma|Phi|Psi|Omega|ell)(?![a-zA-Z])"
+)
+ACCENT = r"\\(?:vec|bar|hat|tilde|overline|overrightarrow|widehat|mathbb|mathcal)\s*\{?\s*\w+\s*\}?"
 INDEX = rf"(?:\s*_\s*(?:\{{{NESTED}\}}|\w|\\[a-zA-Z]+))"
-SYMBOL = rf"(?:[a-zA-Z]|{GREEK}|\\(?:vec|bar|hat|tilde|overline|overrightarrow|widehat|mathbb|mathcal)\s*\{{?\s*\w+\s*\}}?)'*{INDEX}?'*"
+SYMBOL = rf"(?:[a-zA-Z]|{GREEK}|{ACCENT})'*{INDEX}?'*"
+ARGUMENTS = r"\((?:[^()=]|\([^()=]*\))*\)"
+OPERATOR = r"\\(?:max|min|gcd|lcm|det|dim|deg|arg|sin|cos|tan|cot|sec|csc|ln|log)(?![a-zA-Z])"
+ANGLE = r"\\angle\s*_?\s*\{?\s*(?:[A-Z]{1,3}|\d)\s*\}?"
+WORDS = r"\\text\s*\{[^{}]*\}(?:\s*\([^()]*\))?|[A-Z]?[a-z]{3,}(?: [a-zA-Z]+)*|[Tt]he [a-z ]+"
 NAME = re.compile(
-    rf"{SYMBOL}"
-    r"|[A-Z]{2,4}'?"
-    r"|\|[A-Z]{2}\||\\overline\s*\{[A-Z]{2}\}"
-    r"|m?\s*\\angle\s*\{?\s*[A-Z]{1,3}\s*\}?|m?\s*\\angle\s*_?\s*\{?\s*\d\s*\}?"
-    rf"|{SYMBOL}\s*(?:\^\s*\{{?-1\}}?)?\s*\((?:[^()=]|\([^()=]*\))*\)"
-    rf"|\\(?:max|min|gcd|lcm|det|dim|deg|arg|sin|cos|tan|cot|sec|csc|ln|log)(?![a-zA-Z])\s*(?:\((?:[^()=])*\)|{SYMBOL}|\\angle\s*[A-Z]{{1,3}}|[A-Z]{{2,3}}|\{{{NESTED}\}})?"
-    r"|\\text\s*\{[^{}]*\}(?:\s*\([^()]*\))?|[A-Z]?[a-z]{3,}(?: [a-zA-Z]+)*|[Tt]he [a-z ]+",
+    rf"{SYMBOL}|[A-Z]{{2,4}}'?|\|[A-Z]{{2}}\||m?\s*{ANGLE}|{WORDS}"
+    rf"|{SYMBOL}\s*(?:\^\s*\{{?-1\}}?)?\s*{ARGUMENTS}"
+    rf"|{OPERATOR}\s*(?:{ARGUMENTS}|{SYMBOL}|{ANGLE}|[A-Z]{{2,3}}|\{{{NESTED}\}})?"
 )
-SPOKEN = re.compile(
-    r"^(?:\\text\s*\{\s*)?(?:the\s+)?(?:final\s+|correct\s+)?(?:answer|solution|result|value)s?(?:\s+(?:is|are)\s*:?|\s*[:=]|\s*\})\s*\}?\s*[:=]?\s*(?=[^\s}])",
-    re.IGNORECASE,
-)
+"""A label: symbol, segment, length, angle, words, value of a function."""
 COORDINATES = frozenset("xyzrt") | {"\\theta", "\\rho"}
 ASKED_EQUATION = re.compile(
-    r"(?:find|write|what\s+is|what\s+are|determine|give|state|enter|express|derive|compute)\s+(?:down\s+)?(?:an?|the|its|their|all)?\s*"
+    r"(?:find|write|what\s+is|what\s+are|determine|give|state|enter|express|derive|compute)\s+(?:down\s+)?"
+    r"(?:an?|the|its|their|all)?\s*"
     r"(?:(?!solution|root|value|sum|product|number|of|to|zero)[\w$\\{}^,-]+\s+){0,3}"
-    r"(?:equations?|asymptotes?|directrix|axis\s+of\s+symmetry|lines?\s+of\s+symmetry|tangent\s+lines?)(?![a-z])",
+    r"(?:equations?|asymptotes?|directrix|ax[ie]s\s+of\s+symmetry|lines?\s+of\s+symmetry|tangent\s+lines?)\b",
     re.IGNORECASE,
 )
 ASKED_VALUE = re.compile(
-    r"(?:solve\s+for|express|find|write|what\s+is|determine|compute)\s+\$?\\?\(?\s*([a-zA-Z](?:\([a-z]\))?)\s*\\?\)?\$?\s*(?:in\s+terms|as\s+a\s+function|[.?,]|$|if|when|such|where)",
+    r"(?:solve\s+for|express|find|write|what\s+is|determine|compute)\s+\$?\\?\(?\s*([a-zA-Z])\s*\\?\)?\$?\s*"
+    r"(?:in\s+terms|as\s+a\s+function|[.:?,]|$|if|when|such|where)",
     re.IGNORECASE,
 )
 
@@ -66,7 +69,6 @@ def equations(answer: str, ground_truth: str, context: Context) -> Reason | None
     x=5=6 != 6
     x=5=6 != 5
     """
-    answer, ground_truth = without_phrase(answer), without_phrase(ground_truth)
     given, wanted = sides(answer), sides(ground_truth)
     if len(given) < 2 and len(wanted) < 2:
         return None
@@ -83,21 +85,6 @@ def equations(answer: str, ground_truth: str, context: Context) -> Reason | None
     if label is not None and _compatible(label, wanted_label):
         return context.equal(value, wanted_value)
     return None
-
-
-def without_phrase(text: str) -> str:
-    r"""Words that announce an answer are not part of it.
-
-    \text{The answer is } 5 -> 5
-    Answer: 5 -> 5
-    the value is 5 -> 5
-    \text{value} -> \text{value}
-    """
-    return (
-        SPOKEN.sub("", text, count=1)
-        if re.search("answer|solution|result|value", text, re.IGNORECASE)
-        else text
-    )
 
 
 def sides(text: str) -> list[str]:
@@ -157,9 +144,9 @@ def _has_coordinate(value: str, label: str) -> bool:
 
 
 def _compatible(label: str, wanted: str) -> bool:
-    """Return whether two labels may name one thing: `S` and `S_{ABC}` may, `x` and `y`, `x_1` and `x_2` not."""
+    """Return whether two labels may name one thing: `S` and `S_{ABC}` may, `x` and `y` not."""
     one, other = (re.sub(r"[\s{}]|\\text|\\angle|m(?=\\angle)", "", name) for name in (label, wanted))
-    if one == other or one.casefold() == other.casefold():
+    if one.casefold() == other.casefold() or ("y" in (one, other) and "(" in one + other):
         return True
     if len(one) == 1 and len(other) == 1:
         return False

@@ -125,6 +125,8 @@ def _expanded(items: list[Named], others: list[Named]) -> list[Named]:
     values, labels = elements(value), elements(label)
     if THOUSANDS.fullmatch(value):
         values = value.split(",")
+    elif inner(value, "\\{\\}"):
+        values = _parts(value)
     if len(values) < 2:
         return items
     return list(zip(labels if len(labels) == len(values) else [""] * len(values), values, strict=True))

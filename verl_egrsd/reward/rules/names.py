@@ -6,7 +6,10 @@ import re
 
 from verl_egrsd.reward.rules.parts import tokens
 
-FUNCTIONS = "arcsin|arccos|arctan|arccot|arcsec|arccsc|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|lcm|max|min|det"
+FUNCTIONS = (
+    "arcsin|arccos|arctan|arccot|arcsec|arccsc|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc"
+    "|ln|log|exp|gcd|lcm|max|min|det"
+)
 GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|pi|rho|sigma|tau|phi|omega"
 NOT_A_COMMAND = r"(?<![\\a-zA-Z])"
 FUNCTION = re.compile(

@@ -13,7 +13,7 @@ CLOSE = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert"}
 def tokens(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield each LaTeX command or character with its position and the number of brackets around it.
 
-    A bracket is as deep as what surrounds it. Which bracket closes which does not matter: `[1,2)` is one pair.
+    A bracket is as deep as what surrounds it. Any bracket closes any other: `[1,2)` is one pair.
     """
     depth = 0
     for match in TOKEN.finditer(text):

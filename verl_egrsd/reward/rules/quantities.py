@@ -1,7 +1,7 @@
 """Numbers with units or nouns: `5 km/h`, `2 hours 30 minutes`, `9 chickens`, `\\$5`.
 
-A unit may be missing on one side. Two different ones are never equal, unless they measure the same thing: then
-the amounts are compared. Text is never skipped: what follows it counts.
+A unit may be missing on one side. Two different ones are never equal, unless they measure the same thing:
+then the amounts are compared. Text is never skipped: what follows it counts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from verl_egrsd.reward.rules.reading import TRIGONOMETRIC, same_value
 from verl_egrsd.reward.rules.units import (
     IRREGULAR,
     MULTIPLES,
+    NO_UNIT,
     RAISING,
     SPEEDS,
     TABLE,
     Unit,
+    is_measure,
     singular,
     unit_of,
 )
@@ -39,6 +41,7 @@ CURRENCY_BEFORE = re.compile(
 SYMBOLS = {"\\pounds": "£", "\\euro": "€", "\\yen": "¥"}
 UNMISTAKABLE = frozenset(("cm", "km", "mm", "kg", "ft", "lb", "oz", "hr"))
 """Units of two letters that nobody takes for a product of variables."""
+AND = re.compile(r"\\text\s*\{\s*,?\s*and\s*\}|(?<![a-zA-Z\\])and(?![a-zA-Z])")
 CJK = re.compile("[\u3400-\u9fff]")
 MAY_HOLD_A_UNIT = re.compile(rf"\\text|\^\\circ|[^\W\d_]{{2}}|\s[a-zA-Z]|{CURRENCY}|{CJK.pattern}")
 BEGINS_WITH_WORDS = re.compile(r"\\text|[^\W\d_]{2}")
@@ -58,7 +61,7 @@ class Amount:
 
     value: str
     words: str = ""
-    unit: Unit | None = unit_of("")
+    unit: Unit | None = NO_UNIT
     is_guess: bool = False
 
     @property
@@ -98,6 +101,22 @@ def quantities(answer: str, ground_truth: str, context: Context) -> Reason | Non
     return next((reason for reason in reasons if reason != "correct"), "correct")
 
 
+def compound_quantities(answer: str, ground_truth: str, context: Context) -> Reason | None:
+    r"""Amounts of one kind joined by "and" are one amount.
+
+    2 \text{ hours and } 30 \text{ minutes} == 150 \text{ minutes}
+    5 \text{ feet and } 6 \text{ inches} != 5 \text{ feet and } 4 \text{ inches}
+    """
+    if not (AND.search(answer) or AND.search(ground_truth)):
+        return None
+    given, wanted = (total(amounts(AND.sub(" ", text))) for text in (answer, ground_truth))
+    if not (
+        len(given) == len(wanted) == 1 and all(one.unit and one.unit.is_measured for one in given + wanted)
+    ):
+        return None
+    return _same_amount(given[0], wanted[0], context)
+
+
 def amounts(text: str) -> list[Amount]:
     r"""Return the numbers of a text with their units; [] where it holds no unit, or begins with words."""
     if not MAY_HOLD_A_UNIT.search(text) or TRIGONOMETRIC.search(text):
@@ -116,9 +135,9 @@ def amounts(text: str) -> list[Amount]:
 
 def total(amounts: list[Amount]) -> list[Amount]:
     """Add amounts that measure the same thing: hours and minutes, feet and inches."""
-    first = amounts[0].unit
+    first = amounts[0].unit if len(amounts) > 1 else None
     units = [one.unit for one in amounts if one.unit and first and one.unit.powers == first.powers]
-    if first is None or not first.is_measured or len(amounts) == 1 or len(units) < len(amounts):
+    if first is None or not first.is_measured or len(units) < len(amounts):
         return amounts
     terms = (_times(one.value, unit.factor / first.factor) for one, unit in zip(amounts, units, strict=True))
     return [Amount("+".join(terms), amounts[0].words, first)]
@@ -142,12 +161,12 @@ def _one_is_bare(given: Amount, wanted: Amount, value: str, truth: str, context:
     if reason == "wrong" and _multiple_is_asked(given, wanted, context):
         return context.equal(given.value, wanted.value)
     if reason == "wrong" and DEGREE in given.words + wanted.words and "\\pi" in value + truth:
-        in_radians = (
-            "%s\\cdot \\frac{\\pi}{180}" % text if DEGREE in one.words else text
-            for text, one in ((f"({value})", given), (f"({truth})", wanted))
-        )
-        return context.equal(*in_radians)
+        return context.equal(_in_radians(value, given), _in_radians(truth, wanted))
     return reason
+
+
+def _in_radians(value: str, amount: Amount) -> str:
+    return f"({value})\\cdot \\frac{{\\pi}}{{180}}" if DEGREE in amount.words else value
 
 
 def _multiple_is_asked(given: Amount, wanted: Amount, context: Context) -> bool:
@@ -159,8 +178,9 @@ def _multiple_is_asked(given: Amount, wanted: Amount, context: Context) -> bool:
 
 
 def _says_more(one: Unit, other: Unit) -> bool:
-    """Return whether one unit is a part of the other: cookies, and chocolate cookies."""
-    return one.factor == other.factor and (one.powers <= other.powers or other.powers <= one.powers)
+    """Return whether one unit only says more about the other: cookies, and chocolate cookies."""
+    is_part = one.powers <= other.powers or other.powers <= one.powers
+    return is_part and not any(is_measure(name) for name, _ in one.powers ^ other.powers)
 
 
 def _runs(text: str) -> Iterator[tuple[int, int]]:
@@ -183,6 +203,8 @@ def _names_a_unit(piece: str, before: str) -> bool:
     if not piece[0].isalpha():
         return True
     name = singular(piece)
+    if len(piece) == 2 and piece.isascii() and piece not in UNMISTAKABLE and before[-1:] not in (" ", "/"):
+        return False
     if len(name) == 1 and not CJK.match(name):
         return name in TABLE and before[-1:] in (" ", "/")
     known = (

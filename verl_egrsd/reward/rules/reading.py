@@ -25,7 +25,7 @@ DECIMAL_TOLERANCE = 1e-12
 """Two numbers closer than this share are equal when one of them is a decimal fraction."""
 REMEMBERED = 512
 """Readings that are kept: the ground truth of a prompt is read once for all its rollouts."""
-AS_IT_IS = NormalizationConfig(boxed="none")
+WITHOUT_UNITS = NormalizationConfig(boxed="none", units=False, malformed_operators=True, nits=True)
 NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
 IMAGINARY = re.compile(r"(?<![a-zA-Z\\_])(?<!_\{)i(?![a-zA-Z])")
 COMMA = re.compile(",")
@@ -76,7 +76,7 @@ def read(text: str, is_real: bool = True) -> Any:
     has_degrees = "\\circ" in text and TRIGONOMETRIC.search(text) is not None
     try:
         value = latex2sympy(
-            normalize_latex(text, AS_IT_IS),
+            normalize_latex(text, WITHOUT_UNITS),
             is_real=is_real,
             convert_degrees=has_degrees,
             normalization_config=None,

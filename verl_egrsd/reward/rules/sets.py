@@ -24,9 +24,9 @@ COMMA = re.compile("[,;]")
 SUCH_THAT = re.compile(r"\\mid(?![a-zA-Z])|\||:|\\text\s*\{\s*such that\s*\}")
 VARIABLE = re.compile(SYMBOL)
 SPECIAL = {
-    "\\mathbb{R}": sympy.S.Reals, "\\mathbb{Z}": sympy.S.Integers, "\\mathbb{N}": sympy.S.Naturals, "\\mathbb{Q}": sympy.S.Rationals,
-    "\\emptyset": sympy.S.EmptySet, "\\text{all real numbers}": sympy.S.Reals, "all real numbers": sympy.S.Reals,
-    "\\text{all reals}": sympy.S.Reals, "all reals": sympy.S.Reals,
+    "\\mathbb{R}": sympy.S.Reals, "\\mathbb{Z}": sympy.S.Integers, "\\mathbb{N}": sympy.S.Naturals,
+    "\\text{all real numbers}": sympy.S.Reals, "all real numbers": sympy.S.Reals,
+    "\\text{all reals}": sympy.S.Reals, "all reals": sympy.S.Reals, "\\emptyset": sympy.S.EmptySet,
 }  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def solution_sets(answer: str, ground_truth: str, context: Context) -> Reason | 
 
 
 def as_set(text: str) -> tuple[set[str], sympy.Set | None]:
-    """Return the variables that a text speaks of, and the set of real numbers; None where it is no such set."""
+    """Return the variables that a text speaks of, and its set of real numbers; None where it has none."""
     text = text.strip()
     if text in SPECIAL:
         return set(), SPECIAL[text]

@@ -5,87 +5,63 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from fractions import Fraction as F
 
-_NAMES: dict[str, dict[str, str | int | float | F]] = {
+INCH, POUND, PINT = 0.0254, 0.45359237, 0.000473176473
+_NAMES: dict[str, dict[str, float]] = {
     "length": {
-        "m meter metre 米": 1, "km kilometer kilometre 千米 公里": 1000, "dm decimeter decimetre 分米": F(1, 10),
-        "cm centimeter centimetre 厘米": F(1, 100), "mm millimeter millimetre 毫米": F(1, 1000),
-        "µm um micrometer micron": F(1, 10**6), "nm nanometer": F(1, 10**9),
-        "in inch inche": F(254, 10000), "ft foot feet": F(3048, 10000), "yd yard": F(9144, 10000), "mi mile": F(1609344, 1000),
+        "m meter metre 米": 1, "km kilometer kilometre 千米 公里": 1e3, "dm decimeter decimetre 分米": 1e-1,
+        "cm centimeter centimetre 厘米": 1e-2, "mm millimeter millimetre 毫米": 1e-3,
+        "µm um micrometer micron": 1e-6, "nm nanometer": 1e-9,
+        "in inch inche": INCH, "ft foot feet": 12 * INCH, "yd yard": 36 * INCH, "mi mile": 63360 * INCH,
     },
     "mass": {
-        "kg kilogram kilo 千克 公斤": 1, "g gram gm 克": F(1, 1000), "mg milligram": F(1, 10**6), "tonne 吨": 1000,
-        "lb pound": F(45359237, 10**8), "oz ounce": F(45359237, 16 * 10**8), "ton": F(45359237 * 2000, 10**8),
+        "kg kilogram kilo 千克 公斤": 1, "g gram gm 克": 1e-3, "mg milligram": 1e-6, "tonne 吨": 1e3,
+        "lb pound": POUND, "oz ounce": POUND / 16, "ton": 2000 * POUND,
     },
     "time": {
-        "s sec second 秒": 1, "ms millisecond": F(1, 1000), "min minute 分钟 分": 60, "h hr hour 小时": 3600,
+        "s sec second 秒": 1, "ms millisecond": 1e-3, "min minute 分钟 分": 60, "h hr hour 小时": 3600,
         "day 天": 86400, "week 周": 604800,
     },
-    "calendar": {"month 月 个月": 1, "yr year 年": 12, "decade": 120, "century centurie": 1200},
+    "calendar": {"month 月 个月": 1, "yr year 年": 12, "decade": 120, "century": 1200},
     "volume": {
-        "l liter litre 升": F(1, 1000), "ml milliliter millilitre 毫升 cc": F(1, 10**6),
-        "gal gallon": F(473176473 * 8, 10**12), "qt quart": F(473176473 * 2, 10**12), "pt pint": F(473176473, 10**12), "cup": F(473176473, 2 * 10**12),
+        "l liter litre 升": 1e-3, "ml milliliter millilitre 毫升 cc": 1e-6,
+        "gal gallon": 8 * PINT, "qt quart": 2 * PINT, "pt pint": PINT, "cup": PINT / 2,
     },
-    "area": {"acre": 1, "hectare ha": F(1000000000, 404685642)},
-    "dollars": {"$ dollar usd buck": 1, "¢ cent": F(1, 100)},
-    "euros": {"€ euro eur": 1}, "pounds sterling": {"£ gbp": 1}, "yen": {"¥ yen": 1}, "yuan": {"yuan rmb cny 元": 1},
+    "area": {"acre": 1, "hectare ha": 2.4710538146717},
+    "dollars": {"$ dollar usd buck": 1, "¢ cent": 1e-2},
+    "euros": {"€ euro eur": 1},
+    "pounds sterling": {"£ gbp": 1},
+    "yen": {"¥ yen": 1},
+    "yuan": {"yuan rmb cny 元": 1},
     "rupees": {"₹ rupee rs inr": 1},
     "angle": {"radian rad": 1, "degree deg ^\\circ 度": math.pi / 180},
-    "celsius": {"^\\circc celsius": 1}, "fahrenheit": {"^\\circf fahrenheit": 1}, "kelvin": {"kelvin": 1},
-    "joule": {"j joule": 1, "kj kilojoule": 1000}, "watt": {"w watt": 1, "kw kilowatt": 1000},
-    "newton": {"n newton": 1}, "volt": {"v volt": 1}, "ampere": {"amp ampere": 1}, "ohm": {"ohm": 1},
-    "hertz": {"hz hertz": 1}, "pascal": {"pa pascal": 1}, "mole": {"mol mole": 1}, "ev": {"ev": 1},
-    "bit": {"bit": 1, "byte": 8},
-    "am": {"am": 1}, "pm": {"pm": 1},
+    "celsius": {"^\\circc celsius": 1},
+    "fahrenheit": {"^\\circf fahrenheit": 1},
+    "energy": {"j joule": 1, "kj kilojoule": 1e3},
+    "power": {"w watt": 1, "kw kilowatt": 1e3},
+    "force": {"n newton": 1},
+    "voltage": {"v volt": 1},
+    "current": {"amp ampere": 1},
+    "frequency": {"hz hertz": 1},
+    "pressure": {"pa pascal": 1},
+    "substance": {"mol mole": 1},
+    "data": {"bit": 1, "byte": 8},
+    "am": {"am": 1},
+    "pm": {"pm": 1},
 }  # fmt: skip
+"""For each quantity its units, by all their names, and how much of the first unit each is."""
 MULTIPLES = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
     "万": 10**4, "亿": 10**8,
 }  # fmt: skip
-SPEEDS = {name: ("km", "h") for name in ("kph", "kmh", "kmph")} | {
-    "mph": ("mile", "h"),
-    "rpm": ("revolution", "min"),
-}
-ANY = {"unit", "units", "unit^2", "个", "only", "each", "total", "altogether", "approximately", "about"}
+SPEEDS = dict.fromkeys(("kph", "kmh", "kmph"), ("km", "h")) | {"mph": ("mile", "h")}
+ANY = frozenset(["unit", "个", "only", "each", "total", "altogether", "approximately", "about"])
 """Words that name no unit in particular."""
-MEANINGFUL = frozenset(
-    [
-        "or",
-        "and",
-        "more",
-        "less",
-        "least",
-        "most",
-        "fewer",
-        "not",
-        "no",
-        "if",
-        "when",
-        "where",
-        "for",
-        "remainder",
-        "than",
-        "above",
-        "below",
-        "half",
-        "third",
-        "fourth",
-        "quarter",
-        "mod",
-        "modulo",
-        "except",
-        "minus",
-        "plus",
-        "but",
-        "with",
-        "all",
-        "every",
-        "any",
-        "undefined",
-        "times",
-    ]
-)
+MEANINGFUL = {
+    "or", "and", "but", "with", "if", "when", "where", "for", "not", "no", "all", "every", "any", "undefined",
+    "more", "less", "least", "most", "fewer", "than", "above", "below", "half", "third", "fourth",
+    "remainder", "mod", "modulo", "except", "minus", "plus", "times",
+}  # fmt: skip
 """Words that change what a number says: they are never left out."""
 TABLE = {
     name: (quantity, factor)
@@ -95,19 +71,15 @@ TABLE = {
 }
 """Name in lower case and singular: what is measured, and how much of its first unit."""
 IRREGULAR = {
-    "people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot", "dice": "die", "mice": "mouse",
-    "geese": "goose", "teeth": "tooth", "vertices": "vertex", "pennies": "penny", "persons": "person",
+    "people": "person", "men": "man", "women": "woman", "children": "child", "dice": "die", "mice": "mouse",
+    "geese": "goose", "teeth": "tooth", "vertices": "vertex", "pennies": "penny", "centuries": "century",
 }  # fmt: skip
-SHORT = frozenset(name for name in TABLE if len(name) == 1 and name.isascii() and name.isalpha())
-"""Units of one letter, which outside of text may as well be variables."""
-
-
 WORD = re.compile(
     r"\^\\circ\s*[CF]\b|\^\\circ|\^\s*\{?\s*-?\d\s*\}?|[^\W\d_]+(?:\.[^\W\d_]+)*|\\[$]|[$€£¥₹¢/]"
 )
 RAISING = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 RAISED = {"squared": 2, "cubed": 3}
-SILENT = frozenset(("of", "the", "in", "a", "an"))
+SILENT = frozenset(("of", "the", "a", "an"))
 
 
 @dataclass(frozen=True)
@@ -127,7 +99,15 @@ class Unit:
     @property
     def is_measured(self) -> bool:
         """Whether every part is a unit of measurement, so that amounts can be added."""
-        return bool(self.powers) and all(name in _NAMES for name, _ in self.powers)
+        return bool(self.powers) and all(is_measure(name) for name, _ in self.powers)
+
+
+NO_UNIT = Unit(frozenset(), 1.0)
+
+
+def is_measure(name: str) -> bool:
+    """Return whether a name is that of a quantity such as "length", not a noun."""
+    return name in _NAMES
 
 
 def unit_of(text: str) -> Unit | None:
@@ -141,8 +121,11 @@ def unit_of(text: str) -> Unit | None:
     """
     factors: list[tuple[str, int]] = []
     multiple, sign, raising = 1, 1, 1
-    for word in WORD.findall(text):
+    words = WORD.findall(text)
+    for position, word in enumerate(words):
         name = singular(word)
+        if name in SILENT or (name == "in" and position < len(words) - 1):
+            continue
         if name in MEANINGFUL:
             return None
         if name in SPEEDS:
@@ -156,7 +139,7 @@ def unit_of(text: str) -> Unit | None:
             raising = RAISING[name]
         elif power := _power(name):
             factors[-1:] = [(unit, before * power) for unit, before in factors[-1:]]
-        elif name not in SILENT and name not in ANY:
+        elif name not in ANY:
             factors.append((name, sign * raising))
             raising = 1
     return _product(factors, multiple)
@@ -194,5 +177,5 @@ def _product(factors: list[tuple[str, int]], multiple: int) -> Unit:
     for name, power in factors:
         quantity, amount = TABLE.get(name, (name, 1.0))
         powers[quantity] = powers.get(quantity, 0) + power
-        factor *= float(amount) ** power
+        factor *= amount**power
     return Unit(frozenset(item for item in powers.items() if item[1]), factor, multiple)

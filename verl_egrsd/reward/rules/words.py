@@ -100,7 +100,9 @@ def ratios(answer: str, ground_truth: str, context: Context) -> Reason | None:
         return next((reason for reason in reasons if reason != "correct"), "correct")
     if max(len(given), len(wanted)) > 2:
         return "wrong"
-    values = ("\\frac{%s}{%s}" % tuple(parts) if len(parts) == 2 else parts[0] for parts in (given, wanted))
+    values = (
+        f"\\frac{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 else parts[0] for parts in (given, wanted)
+    )
     return context.equal(*values)
 
 
