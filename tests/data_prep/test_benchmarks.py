@@ -247,7 +247,7 @@ def test_a_real_file_keeps_every_problem_and_its_answers_can_be_compared(real, n
     unread, rows, published = real[name]
     problems = [each.get("problem") or each["question"] for each in published]
     assert [row["extra_info"]["problem"] for row in rows] == [problem.strip() for problem in problems]
-    # Minerva has answers such as `np.arcsin(10/13)`, and some that take math-verify seconds.
+    # Minerva has answers such as `E_{1},E_{2}`, and some that take math-verify seconds.
     assert (unread > 0) == (name == "minerva")
 
 

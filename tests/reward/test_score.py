@@ -54,6 +54,12 @@ def test_verl_averages_the_flags_and_votes_on_the_answer():
     assert "maj@2/mean" in metrics["acc"]
 
 
+def test_the_problem_reaches_the_verifier():
+    line = {"problem": "Find the equation of the line through (5, 0) and (5, 1)."}
+    assert compute_score("any", "\\boxed{5}", "x=5", line)["score"] == 0.0
+    assert compute_score("any", "\\boxed{5}", "x=5", {"problem": "Solve $x+2=7$."})["score"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("extra_info", "text"),
     [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.reward import kind_cases
 from tests.reward.poison_cases import TABLE
 from verl_egrsd.reward import VerdictPool, final_answer, verify_answer
 
@@ -73,6 +74,34 @@ def test_an_integer_equals_itself_with_separators_and_no_other(number, step):
 def test_what_each_path_said_is_recorded(answer, truth, strict, math, disagreement):
     verdict = verify_answer(f"\\boxed{{{answer}}}", truth)
     assert (verdict.strict, verdict.math, verdict.disagreement) == (strict, math, disagreement)
+
+
+def test_the_public_pairs_get_the_verdict_of_a_person(pool):
+    lines = (Path(__file__).parent / "pairs.jsonl").read_text().splitlines()
+    pairs = [json.loads(line) for line in lines]
+    verdicts = pool.verify((pair["response"], pair["gold"]) for pair in pairs)
+    judged = [(pair["id"], verdict.correct) for pair, verdict in zip(pairs, verdicts, strict=True)]
+    assert len(pairs) == 95
+    assert judged == [(pair["id"], pair["expected"]) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("table", "correct"),
+    [(kind_cases.EQUAL, True), (kind_cases.DIFFERENT, False)],
+    ids=["equal", "different"],
+)
+def test_pairs_of_each_kind_are_told_apart(pool, table, correct):
+    pairs = [(f"\\boxed{{{answer}}}", truth) for cases in table.values() for answer, truth in cases]
+    verdicts = pool.verify(pairs)
+    assert [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.correct != correct] == []
+
+
+def test_the_problem_decides_what_answer_and_truth_leave_open(pool):
+    items = [
+        (f"\\boxed{{{answer}}}", truth, problem) for problem, answer, truth, _ in kind_cases.WITH_PROBLEM
+    ]
+    found = [(*item, verdict.correct) for item, verdict in zip(items, pool.verify(items), strict=True)]
+    assert found == [(*item, case[-1]) for item, case in zip(items, kind_cases.WITH_PROBLEM, strict=True)]
 
 
 def test_reasoning_counts_when_asked_for():
