@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.verifier_pairs --before CHECKOUT > tests/benchmarks/results/verifier_pairs.md
 
-`tests/reward/pairs.jsonl` holds public pairs that an earlier verifier of ours judged wrongly, so its row there
-says nothing about its share of errors. `tests/reward/kind_cases.py` holds pairs of the same kinds. Run it from
-the checkout. `--before` names a checkout of an older commit (`git worktree add`), whose verifier is asked too.
+`tests/reward/pairs.jsonl` holds public pairs that an earlier verifier of ours judged wrongly, so its row
+there says nothing about its share of errors. `tests/reward/kind_cases.py` holds pairs of the same kinds.
+Run it from the checkout. `--before` names a checkout of an older commit (`git worktree add`).
 """
 
 from __future__ import annotations
