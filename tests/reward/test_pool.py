@@ -110,13 +110,16 @@ def test_the_time_to_start_a_worker_does_not_count():
 
 
 OWNER = """
-import sys, threading
+import sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
 from verl_egrsd.reward import VerdictPool
 pool = VerdictPool(2, time_limit=3)
-pool.verify_one("\\\\boxed{1}", "2")
+with ThreadPoolExecutor(2) as threads:
+    while len(pool._all) < 2:
+        list(threads.map(lambda truth: pool.verify_one("\\\\boxed{1}", truth), "23"))
 threading.Thread(target=pool.verify_one, args=("\\\\boxed{9^{9^{9^{9}}}}", "5"), daemon=True).start()
-while len(pool._all) < 2:
-    pool.verify_one("\\\\boxed{1}", "2")
+while len(pool._idle) > 1:
+    time.sleep(0.01)
 print("READY", flush=True)
 sys.stdin.read()
 """
