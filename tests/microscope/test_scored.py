@@ -80,6 +80,17 @@ def test_a_given_solution_is_correct_and_its_reward_follows_its_length(run):
         assert set(rollout.regime.tolist()) <= {int(regime) for regime in Regime} - {int(Regime.NONE)}
 
 
+def test_correct_is_what_it_is_in_training(model_path, given, tmp_path):
+    strict = run_model(str(model_path), replace(given, rows=1), replace(SETTINGS, correct_above=1.0))
+    assert [(rollout.verdict, rollout.reward) for rollout in strict.rollouts] == [("correct", 0.0)]
+    opening = shutil.copytree(model_path, tmp_path / "model")
+    (opening / "chat_template.jinja").write_text(
+        "{{ messages[-1].content }}{% if add_generation_prompt %}<think>\n{% endif %}"
+    )
+    inside = run_model(str(opening), replace(given, rows=1, base=str(model_path)), SETTINGS)
+    assert [(rollout.verdict, rollout.reward) for rollout in inside.rollouts] == [("no_answer", 0.0)]
+
+
 def test_a_model_that_caps_its_logits_behind_the_head_is_refused(model_path):
     sizes = dict.fromkeys(("hidden_size", "intermediate_size", "head_dim", "vocab_size"), 16)
     heads = {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import AutoTokenizer
 
 from verl_egrsd.config import EgrsdConfig
-from verl_egrsd.credit import length_shaped_reward
+from verl_egrsd.credit import is_correct, length_shaped_reward
 from verl_egrsd.microscope.question import Question, Response, Row, encoded, generated, rows_and_responses
 from verl_egrsd.microscope.rollout import Measured, Run, credited
 from verl_egrsd.microscope.scoring import require_plain_head, score
@@ -43,7 +43,7 @@ def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
     scored = _both_sides(weights, context, rows, answers, question, settings.max_response_length)
     verdicts = [_verdict(context, one.response, row) for one, row in zip(scored, rows, strict=True)]
     rewards = length_shaped_reward(
-        torch.tensor([verdict.correct for verdict in verdicts]),
+        is_correct(torch.tensor([float(verdict.correct) for verdict in verdicts]), settings.correct_above),
         torch.tensor([len(one.response.ids) for one in scored]),
         settings.max_response_length,
         settings.length_beta,
