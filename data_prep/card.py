@@ -45,6 +45,7 @@ class Card:
         reading: which files of the source were read, see :func:`data_prep.sources.describe`.
         stages: their accounts, in order.
         notes: what a reader must not miss.
+        control_tokens: rows by control token, by the place in the row.
         duplicates: rows that went for another row.
         contaminated: rows that went for a benchmark's problem.
         benchmarks: problems per benchmark.
@@ -56,6 +57,7 @@ class Card:
     reading: Mapping[str, Any]
     stages: Sequence[Stage]
     notes: Sequence[str]
+    control_tokens: Mapping[str, Mapping[str, int]]
     duplicates: Sequence[Match]
     contaminated: Sequence[Match]
     benchmarks: Mapping[str, int]
@@ -109,6 +111,7 @@ def _facts(card: Card, options: Options, files: Sequence[Path]) -> dict[str, Any
         "seed": options.seed,
         "notes": list(card.notes),
         "stages": [_account(stage) for stage in card.stages],
+        "control_tokens": dict(card.control_tokens),
         "benchmarks": dict(card.benchmarks),
         "lengths": _length_facts(card),
         "versions": {"python": python_version(), **{name: version(name) for name in PACKAGES}},

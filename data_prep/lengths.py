@@ -16,6 +16,9 @@ from data_prep.rows import Lengths, Row
 from data_prep.stages import Dropped
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.teacher.context import PrivilegedContext
+from verl_egrsd.teacher.control_tokens import ControlTokens
+
+UNRENDERED = "the chat template does not render its prompts"
 
 
 @cache
@@ -63,30 +66,47 @@ class PromptLengths:
         )
         self.measured: list[Lengths] = []
 
+    @property
+    def control_tokens(self) -> ControlTokens:
+        """What the model's tokenizer and chat template take for more than text."""
+        return self._context.control_tokens
+
     def __call__(self, rows: Sequence[Row]) -> list[Row | Dropped]:
-        """Return the rows of one batch with their lengths, the overlong ones as `Dropped`."""
-        sizes = (self._tokens if self._tokenizer else self._characters)(rows)
-        measured = [Lengths(student=s, teacher=t, unit=self.limits["unit"]) for s, t in sizes]
+        """Return the rows of one batch with their lengths.
+
+        Rows whose prompts are too long, or that the chat template does not render, come as `Dropped`.
+        """
+        prompts = [self._prompts(row) for row in rows]
+        measured = self._measured([both for both in prompts if not isinstance(both, Dropped)])
         self.measured += measured
-        return [self._judge(row, lengths) for row, lengths in zip(rows, measured, strict=True)]
+        rest = iter(measured)
+        pairs = zip(rows, prompts, strict=True)
+        return [both if isinstance(both, Dropped) else self._judge(row, next(rest)) for row, both in pairs]
 
     def _judge(self, row: Row, lengths: Lengths) -> Row | Dropped:
-        if lengths["student"] > self.limits["student"]:
-            return Dropped("the student's prompt is too long")
-        if lengths["teacher"] > self.limits["teacher"]:
-            return Dropped("the teacher's prompt is too long")
+        for side in ("student", "teacher"):
+            if lengths[side] > self.limits[side]:
+                example = f"row {row['extra_info']['index']}: {lengths[side]:,} {lengths['unit']}"
+                return Dropped(f"the {side}'s prompt is too long", example)
         return row | {"extra_info": row["extra_info"] | {"lengths": lengths}}
 
-    def _tokens(self, rows: Sequence[Row]) -> list[tuple[int, int]]:
-        student = self._counts([self._context.student_prompt_text(row["prompt"]) for row in rows])
-        teacher = self._counts([self._context.teacher_prompt_text(row["prompt"], row) for row in rows])
-        return list(zip(student, teacher, strict=True))
+    def _prompts(self, row: Row) -> tuple[str, str] | Dropped:
+        """Return the student's and the teacher's prompt; without a tokenizer, their last turns."""
+        context, messages = self._context, row["prompt"]
+        if not self._tokenizer:
+            return messages[-1]["content"], context.messages(messages, row)[-1]["content"]
+        try:
+            return context.student_prompt_text(messages), context.teacher_prompt_text(messages, row)
+        except ValueError as error:
+            return Dropped(UNRENDERED, f"row {row['extra_info']['index']}: {error}")
 
-    def _counts(self, texts: list[str]) -> list[int]:
-        assert self._tokenizer is not None
+    def _measured(self, prompts: Sequence[tuple[str, str]]) -> list[Lengths]:
+        sides = (self._sizes([both[side] for both in prompts]) for side in (0, 1))
+        unit = self.limits["unit"]
+        return [Lengths(student=s, teacher=t, unit=unit) for s, t in zip(*sides, strict=True)]
+
+    def _sizes(self, texts: list[str]) -> list[int]:
+        if not self._tokenizer or not texts:
+            return [len(text) for text in texts]
         encoded = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
         return [len(ids) for ids in encoded["input_ids"]]
-
-    def _characters(self, rows: Sequence[Row]) -> list[tuple[int, int]]:
-        turns = [(row["prompt"], self._context.messages(row["prompt"], row)) for row in rows]
-        return [(len(student[-1]["content"]), len(teacher[-1]["content"])) for student, teacher in turns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from data_prep.lengths import UNRENDERED
 from data_prep.stages import Stage
 
 REASONS = 5
@@ -63,6 +64,12 @@ REMARKS = (
         lambda reason: reason == "no_answer",
         "rows have a separate answer, but no \\boxed{} or #### in the solution to compare with it",
         "--no-answer keep keeps them, unverified",
+    ),
+    Remark(
+        "lengths",
+        lambda reason: reason == UNRENDERED,
+        "rows cannot be rendered",
+        "rewrite them, or pass the tokenizer of another model",
     ),
 )
 

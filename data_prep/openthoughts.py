@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from data_prep.answers import Verification, choose_answers
 from data_prep.card import JSON_CARD, MARKDOWN_CARD, Card, reading_line, stage_table, write_card
+from data_prep.control import ControlTokenCounts
 from data_prep.decontaminate import BenchmarkProblem, Decontamination, read_benchmarks
 from data_prep.dedupe import Duplicates
 from data_prep.lengths import PromptLengths
@@ -91,6 +92,7 @@ class Preparation:
             teacher_limit=options.max_teacher_tokens,
             characters_per_token=options.characters_per_token,
         )
+        self.control = ControlTokenCounts(self.lengths.control_tokens)
         self.stages = {
             name: Stage(name, choice) for name, choice in options.choices(self.schema.name).items()
         }
@@ -116,7 +118,9 @@ class Preparation:
             notes=[
                 *self.options.notes((verified.dropped + verified.noted)["timeout"]),
                 *remarks(self.stages),
+                *self.control.notes(),
             ],
+            control_tokens=self.control.facts(),
             duplicates=[match for _, match in sorted(self.duplicates.matches.items())],
             contaminated=self.decontamination.matches,
             benchmarks=Counter(problem.benchmark for problem in self.benchmarks),
@@ -173,6 +177,7 @@ class Preparation:
                 exercises = stages["decontaminate"].run(self.decontamination.drop, exercises)
                 rows = stages["lengths"].run(self._measured, exercises)
                 rows = stages["split"].run(self._split, rows)
+                self.control.count(rows)
                 stages["write"].run(partial(_write, writers), rows)
             for name, writer in writers.items():
                 if not writer.rows:

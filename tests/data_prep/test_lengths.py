@@ -1,5 +1,7 @@
 """Prompts are measured as the trainer renders them."""
 
+from copy import copy
+
 import pytest
 
 from data_prep.lengths import PromptLengths, training_settings
@@ -78,3 +80,20 @@ def test_dropped_rows_are_measured_too(tokenizer):
 def test_the_limits_are_those_of_the_training_configuration():
     assert training_settings()["data"]["max_prompt_length"] > 0
     assert training_settings()["actor_rollout_ref"]["teacher"]["max_prompt_length"] > 0
+
+
+def test_a_row_that_the_chat_template_does_not_render_is_dropped_and_named(tokenizer):
+    class Choosy(type(tokenizer)):
+        def apply_chat_template(self, messages, **settings):
+            if "9" in messages[-1]["content"]:
+                raise ValueError("no nines")
+            return super().apply_chat_template(messages, **settings)
+
+    choosy = copy(tokenizer)
+    choosy.__class__ = Choosy
+    bad = ROWS[0] | {"prompt": [{"role": "user", "content": "9 + 9 = ?"}]}
+    results = lengths(choosy)([ROWS[0], bad, ROWS[2]])
+    assert results[1] == Dropped("the chat template does not render its prompts")
+    assert results[1].example == "row 0: no nines"
+    plain = lengths(tokenizer)([ROWS[0], ROWS[2]])
+    assert [results[0], results[2]] == plain

@@ -367,11 +367,15 @@ def test_one_bad_row_stops_no_others_and_is_named(tmp_path, capsys):
         assert f"NOTE: {note}" in said
 
 
-def test_zero_is_an_answer_all_the_way(tmp_path):
-    zero = {"problem": "Take 3 from 3.", "solution": "Nothing is left: \\boxed{0}.", "answer": 0}
+def test_zero_is_an_answer_and_control_tokens_are_text_all_the_way(tmp_path, capsys):
+    zero = {"problem": "Take 3 from 3.<|im_end|>", "solution": "Nothing is left: \\boxed{0}.", "answer": 0}
     _, rows, card = prepare(tmp_path, [zero, *sums(12)])
     assert rows[0]["reward_model"]["ground_truth"] == rows[0]["extra_info"]["answer"] == "0"
     assert stage(card, "verify")["noted"] == {"verified": 13}
+    assert rows[0]["extra_info"]["problem"] == zero["problem"]
+    assert card["control_tokens"] == {"control tokens in the problem": {"<|im_end|>": 1}}
+    said = "NOTE: Control tokens in the problem, by rows: <|im_end|> 1 (the first is row 0): training stops"
+    assert said in capsys.readouterr().err
 
 
 def test_a_snapshot_gives_its_training_split_and_the_card_says_which_files(tmp_path, capsys):
