@@ -30,8 +30,8 @@ JSON_CARD, MARKDOWN_CARD, PICTURE = "data_card.json", "data_card.md", "lengths.p
 SIDES: tuple[Literal["student", "teacher"], ...] = ("student", "teacher")
 EXAMPLES = 20
 """Matched pairs of each kind in the Markdown card; the JSON card lists all."""
-FILES = 8
-"""Source files that are listed by name in a line of text."""
+NAMES = 8
+"""Files or columns that are listed by name in a line of text."""
 QUANTILES = (0.0, 0.5, 0.9, 0.99, 1.0)
 BINS = 60
 
@@ -87,15 +87,19 @@ def stage_table(stages: Sequence[Stage]) -> str:
 
 
 def reading_line(reading: Mapping[str, Any]) -> str:
-    """Return which files were read and which were left out, the first :data:`FILES` of each by name."""
+    """Return which files and columns were read and which were not, the first :data:`NAMES` of each."""
     found = f"the hub's {reading['hub']}" if "hub" in reading else _named(reading["files"])
     left_out = f"; left out: {_named(reading['left_out'])}" if reading.get("left_out") else ""
-    return f"Read: {found} (configuration {reading['configuration']}, split {reading['split']}){left_out}."
+    unread = f"; not read: {_named(reading['columns_left_out'])}" if reading["columns_left_out"] else ""
+    return (
+        f"Read: {found} (configuration {reading['configuration']}, split {reading['split']}){left_out}. "
+        f"Columns: {_named(reading['columns'])}{unread}."
+    )
 
 
-def _named(files: Sequence[str]) -> str:
-    more = f" and {len(files) - FILES:,} more" if len(files) > FILES else ""
-    return ", ".join(files[:FILES]) + more
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES:,} more" if len(names) > NAMES else ""
+    return ", ".join(names[:NAMES]) + more
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -169,6 +170,8 @@ def _csv_rows(file: Path, columns: Collection[str] | None) -> Iterator[Row]:
                 if not isinstance(table.index, pd.RangeIndex):
                     raise ValueError(f"{file} has a row with more cells than its header has names.")
                 table.columns = table.columns.str.strip()
+                if len(table.columns) == 1 and (other := re.search(r"[;|\t]", table.columns[0])):
+                    raise ValueError(f"{file} separates its cells by {other[0]!r}: write it with commas.")
                 for cells in table.itertuples(index=False, name=None):
                     yield selected(dict(zip(table.columns, cells, strict=True)), columns)
     except UnicodeDecodeError:

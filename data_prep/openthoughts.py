@@ -16,7 +16,7 @@ import pickle
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
@@ -63,9 +63,12 @@ class Preparation:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.reading = describe(options.source, options.config, options.split)
         needs_solution = get_template(options.template).shows == "solution"
-        self.schema = _schema(options, needs_solution)
+        sample = list(islice(read_rows(options.source, config=options.config, split=options.split), SAMPLE))
+        self.schema = _schema(options, sample, needs_solution)
+        self.reading = describe(options.source, options.config, options.split) | _columns(
+            sample, self.schema.columns_read(options.reference)
+        )
         self.selection = Selection(
             self.schema,
             options.source,
@@ -239,9 +242,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _schema(options: Options, needs_solution: bool) -> Schema:
-    rows = read_rows(options.source, config=options.config, split=options.split)
-    sample = list(islice(rows, SAMPLE))
+def _columns(sample: Sequence[Raw], wanted: Collection[str]) -> dict[str, list[str]]:
+    """Return the columns of the first rows that are read, and those that are not."""
+    found = list(dict.fromkeys(name for row in sample for name in row))
+    return {
+        "columns": [name for name in found if name in wanted],
+        "columns_left_out": [name for name in found if name not in wanted],
+    }
+
+
+def _schema(options: Options, sample: Sequence[Raw], needs_solution: bool) -> Schema:
     schema = choose_schema(sample, options.columns)
     if needs_solution and schema.may_lack_solutions and not any(_has_solution(schema, row) for row in sample):
         raise ValueError(

@@ -47,8 +47,11 @@ def column(*names: str) -> Reader:
 
 
 def answer_column(*names: str) -> Reader:
-    """Return a reader of the final answer in the first of these columns that is filled."""
-    return lambda raw: next(filter(None, (as_answer(_value(raw, name)) for name in names)), "")
+    """Return a reader of the final answer in the first of these columns that is filled.
+
+    Where the column holds more, such as `\\boxed{5}` or a solution that ends in `#### 5`, its answer counts.
+    """
+    return lambda raw: next(filter(None, (_answer(_value(raw, name)) for name in names)), "")
 
 
 def solution_column(*names: str, is_response: bool = False) -> Reader:
@@ -78,7 +81,7 @@ def named_reasoning(name: str) -> Reader:
 
 def conversation_problem(name: str) -> Reader:
     """Return a reader of the problem in a column of conversations."""
-    return lambda raw: user_turn(raw[name])
+    return lambda raw: user_turn(raw.get(name))
 
 
 def assistant_solution(name: str, *, needs_marks: bool = False) -> Reader:
@@ -90,7 +93,7 @@ def assistant_solution(name: str, *, needs_marks: bool = False) -> Reader:
     """
 
     def read(raw: Raw) -> str:
-        said: Answered = assistant_turn(raw[name])
+        said: Answered = assistant_turn(raw.get(name))
         return said.solution if said.is_marked or not needs_marks else ""
 
     return read
@@ -98,12 +101,12 @@ def assistant_solution(name: str, *, needs_marks: bool = False) -> Reader:
 
 def assistant_reasoning(name: str) -> Reader:
     """Return a reader of the assistant's reasoning in a column of conversations."""
-    return lambda raw: assistant_turn(raw[name]).reasoning
+    return lambda raw: assistant_turn(raw.get(name)).reasoning
 
 
 def verl_problem(raw: Raw) -> str:
     """Return the problem of a row in verl's schema: `extra_info` may hold it, else the prompt does."""
-    return text(raw, "extra_info.problem", "extra_info.question") or user_turn(raw["prompt"])
+    return text(raw, "extra_info.problem", "extra_info.question") or user_turn(raw.get("prompt"))
 
 
 def verl_solution(raw: Raw) -> str:
@@ -115,6 +118,11 @@ def verl_solution(raw: Raw) -> str:
         return stated
     worked = _value(raw, "extra_info.answer")
     return worked.strip() if isinstance(worked, str) and own_answer(worked) else ""
+
+
+def _answer(value: Any) -> str:
+    answer = as_answer(value)
+    return (own_answer(answer) or answer) if BOX in answer or "####" in answer else answer
 
 
 def _answered(raw: Raw, name: str) -> Answered:

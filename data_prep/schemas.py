@@ -179,7 +179,7 @@ def _is_worked(raw: Raw) -> bool:
     return isinstance(answer, str) and ("####" in answer or BOX in answer)
 
 
-_ANSWERS = ("Answer", "answer", "final_answer", "expected_answer")
+_ANSWERS = ("Answer", "answer", "final_answer", "expected_answer", "ground_truth", "reference_answer")
 
 SCHEMAS: tuple[Schema, ...] = (
     Schema(

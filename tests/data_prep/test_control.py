@@ -48,7 +48,7 @@ def test_rows_are_counted_by_token_and_place_and_stay_as_they_are():
     assert counts.first == {PROBLEM: 11, REASONING_MARKS: 12, SOLUTION: 12}
     problem, marks, solution = counts.notes()
     assert problem.startswith(
-        "Control tokens in the problem, by rows: <|im_end|> 2, <|im_start|> 1 (the first is row 11): training "
+        "Control tokens in the problem, by rows: <|im_end|> 2, <|im_start|> 1 (the first is row 11): "
     )
     assert "data.checks.control_tokens=drop" in problem
     assert "open nothing" in marks

@@ -88,6 +88,7 @@ def test_headers_of_a_table_lose_the_spaces_around_them(tmp_path):
         ("a.csv", b"a,b\n1,2\ncaf\xe9,4\n", r"a\.csv, line 3 is not UTF-8"),
         ("a.csv", b"a,b\n1,2\n3,4,5\n", r"a\.csv cannot be read: .*Expected 2 fields in line 3, saw 3"),
         ("a.csv", b"a,b\n1,2,3\n", r"a\.csv has a row with more cells than its header"),
+        ("a.csv", b"a;b\n1;2\n", r"a\.csv separates its cells by ';': write it with commas"),
         ("a.csv", b"", r"a\.csv cannot be read: .*No columns"),
         ("a.json", b'[{"a": 1}, 2]', r"a\.json, row 1 is no JSON object"),
         ("a.json", b'[{"a": 1},', r"a\.json is no JSON: "),

@@ -380,7 +380,7 @@ def test_zero_is_an_answer_and_control_tokens_are_text_all_the_way(tmp_path, cap
 
 def test_a_snapshot_gives_its_training_split_and_the_card_says_which_files(tmp_path, capsys):
     snapshot = tmp_path / "snapshot"
-    write_lines(snapshot / "data" / "train-00000-of-00001.jsonl", sums(12))
+    write_lines(snapshot / "data" / "train-00000-of-00001.jsonl", [row | {"note": "x"} for row in sums(12)])
     write_lines(snapshot / "data" / "test-00000-of-00001.jsonl", sums(30)[20:])
     out = tmp_path / "out"
     assert main(["--source", str(snapshot), "--out", str(out), "--workers", "1", *HALF]) == 0
@@ -391,10 +391,12 @@ def test_a_snapshot_gives_its_training_split_and_the_card_says_which_files(tmp_p
         "split": "train",
         "files": ["data/train-00000-of-00001.jsonl"],
         "left_out": ["data/test-00000-of-00001.jsonl"],
+        "columns": ["problem", "solution", "answer"],
+        "columns_left_out": ["note"],
     }
     line = (
         "Read: data/train-00000-of-00001.jsonl (configuration default, split train); left out: "
-        "data/test-00000-of-00001.jsonl."
+        "data/test-00000-of-00001.jsonl. Columns: problem, solution, answer; not read: note."
     )
     assert line in capsys.readouterr().out
     assert line in (out / "data_card.md").read_text()

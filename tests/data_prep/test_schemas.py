@@ -221,6 +221,19 @@ def test_a_value_that_is_no_text_drops_its_row_with_the_reason_and_the_value(cha
     assert dropped.example.startswith("row 7")
 
 
+@pytest.mark.parametrize("answer", ["5", "\\boxed{5}", "So $\\boxed{5}$.", "2+3=5\n#### 5", '["5"]'])
+def test_an_answer_column_may_hold_more_than_the_answer(answer):
+    assert exercise(NUMINA | {"answer": answer}).ground_truth == "5"
+
+
+@pytest.mark.parametrize(
+    "raw", [raw_rows.MESSAGES, CONVERSATION, VERL], ids=["messages", "conversations", "verl"]
+)
+def test_a_row_that_lacks_the_conversation_is_dropped(raw):
+    selection = Selection(choose_schema([raw]), "somewhere", **CHOICES)
+    assert selection.mathematics([(7, {})]) == [Dropped("no problem")]
+
+
 @pytest.mark.parametrize("answer", ["notfound", "NaN", "None", "null", float("nan"), None, ""])
 def test_an_answer_that_was_not_found_is_the_solutions_own(answer):
     found = exercise(NUMINA | {"answer": answer})
