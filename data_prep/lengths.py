@@ -68,8 +68,8 @@ class PromptLengths:
 
     @property
     def control_tokens(self) -> ControlTokens:
-        """What the model's tokenizer and chat template take for more than text."""
-        return self._context.control_tokens
+        """What the model's tokenizer takes for more than text; well-known ones where there is no tokenizer."""
+        return ControlTokens.of(self._tokenizer) if self._tokenizer else ControlTokens()
 
     def __call__(self, rows: Sequence[Row]) -> list[Row | Dropped]:
         """Return the rows of one batch with their lengths.

@@ -85,15 +85,15 @@ def test_the_limits_are_those_of_the_training_configuration():
 def test_a_row_that_the_chat_template_does_not_render_is_dropped_and_named(tokenizer):
     class Choosy(type(tokenizer)):
         def apply_chat_template(self, messages, **settings):
-            if "9" in messages[-1]["content"]:
-                raise ValueError("no nines")
+            if "☃" in messages[-1]["content"]:
+                raise ValueError("no snowmen")
             return super().apply_chat_template(messages, **settings)
 
     choosy = copy(tokenizer)
     choosy.__class__ = Choosy
-    bad = ROWS[0] | {"prompt": [{"role": "user", "content": "9 + 9 = ?"}]}
+    bad = ROWS[0] | {"prompt": [{"role": "user", "content": "How cold is ☃?"}]}
     results = lengths(choosy)([ROWS[0], bad, ROWS[2]])
     assert results[1] == Dropped("the chat template does not render its prompts")
-    assert results[1].example == "row 0: no nines"
+    assert results[1].example == "row 0: no snowmen"
     plain = lengths(tokenizer)([ROWS[0], ROWS[2]])
     assert [results[0], results[2]] == plain
