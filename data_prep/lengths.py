@@ -68,7 +68,7 @@ class PromptLengths:
 
     @property
     def control_tokens(self) -> ControlTokens:
-        """What the model's tokenizer takes for more than text; well-known ones where there is no tokenizer."""
+        """What the model's tokenizer takes for more than text; the well-known ones without a tokenizer."""
         return ControlTokens.of(self._tokenizer) if self._tokenizer else ControlTokens()
 
     def __call__(self, rows: Sequence[Row]) -> list[Row | Dropped]:
