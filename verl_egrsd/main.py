@@ -12,9 +12,13 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TypeVar
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
+
+Found = TypeVar("Found")
 
 
 def check(config: DictConfig) -> None:
@@ -42,12 +46,12 @@ def check(config: DictConfig) -> None:
     )
 
 
-def _or_exit(checks: Callable[[DictConfig], None], config: DictConfig) -> None:
+def _or_exit(checks: Callable[[DictConfig], Found], config: DictConfig) -> Found:
     """Run checks; end the process with their message alone, which Hydra's traceback would bury."""
     # verl prints while it checks; standard output is for the resolved configuration alone.
     with redirect_stdout(sys.stderr):
         try:
-            checks(config)
+            return checks(config)
         except (ValueError, ImportError, AssertionError) as error:
             # verl's own checks are assertions.
             sys.exit(f"verl_egrsd: {error}")
@@ -57,6 +61,7 @@ def _or_exit(checks: Callable[[DictConfig], None], config: DictConfig) -> None:
 def main(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
     from verl_egrsd.preflight import check_files
+    from verl_egrsd.resume import nothing_to_do, settle_start
 
     if not isinstance(config.dry_run, bool):
         sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")
@@ -64,13 +69,35 @@ def main(config: DictConfig) -> None:
     if config.dry_run:
         print(OmegaConf.to_yaml(config, resolve=True), end="", flush=True)
     _or_exit(check_files, config)
+    start = _or_exit(settle_start, config)
     if config.dry_run:
         return
+    done = nothing_to_do(start, config.trainer.total_training_steps)
+    if done and not config.trainer.val_only:
+        print(f"verl_egrsd: {done}")
+        return
+    train(config)
+
+
+def train(config: DictConfig) -> None:
+    """Train with verl; an end that the trainer's process cannot report is noted here."""
+    import ray
     from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
     from verl.utils.device import auto_set_device
 
+    from verl_egrsd.preflight import report_settings
+    from verl_egrsd.report.ending import ending_by, now
+    from verl_egrsd.report.run import note_ending
+
     auto_set_device(config)
-    run_ppo(config, task_runner_class=TaskRunnerV1)
+    folder, since = Path(report_settings(config).folder), now()
+    try:
+        run_ppo(config, task_runner_class=TaskRunnerV1)
+    except BaseException as error:
+        # Ray ends the trainer's process without a word; until then it may write another step.
+        ray.shutdown()
+        note_ending(folder, ending_by(error), since=since)
+        raise
 
 
 if __name__ == "__main__":

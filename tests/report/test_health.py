@@ -11,6 +11,9 @@ from verl_egrsd.report.settings import Thresholds
 
 GOOD = {
     "training/global_step": 1.0,
+    "egrsd/correct": 0.6,
+    "egrsd/verdict/timeout": 0.004,
+    "egrsd/verdict/error": 0.001,
     "egrsd/response_length/mean": 800.0,
     "egrsd/truncated": 0.02,
     "egrsd/repetition/mean": 0.05,
@@ -33,6 +36,11 @@ def run(**late):
 
 
 TRIPS = {
+    "accuracy": [(run(egrsd__correct=0.45), "look", -0.25), (run(egrsd__correct=0.3), "act", -0.5)],
+    "verifier failures": [
+        (run(egrsd__verdict__error=0.05), "look", 0.054),
+        (run(egrsd__verdict__timeout=0.3), "act", 0.301),
+    ],
     "length drift": [
         (run(egrsd__response_length__mean=1100.0), "look", 0.375),
         (run(egrsd__response_length__mean=200.0), "act", -0.75),
@@ -86,6 +94,45 @@ def test_readings_are_one_line_and_sentences(name):
         for text in (found.reading, found.advice):
             assert text.endswith(".")
             assert "\n" not in text
+
+
+def test_a_run_that_falls_from_60_to_5_percent_while_its_verifier_times_out_calls_for_action():
+    found = examine(run(egrsd__correct=0.05, egrsd__verdict__timeout=0.3))
+    assert found["accuracy"].level == found["verifier failures"].level == "act"
+    assert found["accuracy"].reading == (
+        "Accuracy in training is 5.0 %, against 60.0 % at the start of the run."
+    )
+    assert "30.1 % of the answers in the last 10 steps: 30.0 % by its time limit" in (
+        found["verifier failures"].reading
+    )
+
+
+VALIDATION = "val-core/sums/acc/mean@1"
+
+
+@pytest.mark.parametrize(
+    ("validations", "level", "value"),
+    [
+        ((0.5,), "ok", 0),
+        ((0.5, 0.2, 0.5), "ok", 0),
+        ((0.5, 0.7, 0.4), "look", -0.2),
+        ((0.5, 0.1), "act", -0.8),
+        ((0.02, 0.01), "ok", -0.1),
+        ((0.08, 0.01), "act", -0.7),
+    ],
+)
+def test_a_validation_that_falls_is_seen_though_the_training_holds(validations, level, value):
+    before, *later = validations
+    steps = [{VALIDATION: before}, *run()]
+    steps += [GOOD | {VALIDATION: share, "val-core/sums/acc/best@4/mean": 0.0} for share in later]
+    found = examine(steps)["accuracy"]
+    assert (found.level, found.value) == (level, pytest.approx(value))
+    if level != "ok":
+        assert "Accuracy in validation sums/acc/mean@1 is" in found.reading
+
+
+def test_an_accuracy_that_is_not_finite_calls_for_action():
+    assert examine([{VALIDATION: 0.5}, GOOD | {VALIDATION: math.nan}])["accuracy"].level == "act"
 
 
 def test_the_direction_of_a_drift_decides_the_advice():

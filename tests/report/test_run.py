@@ -3,16 +3,22 @@
 import json
 import math
 import re
+from contextlib import nullcontext
 from hashlib import sha256
 
 import numpy as np
 import pytest
+from ray.exceptions import RayTaskError
 
 from tests.report.test_health import GOOD
+from verl_egrsd.report import ending as run_ending
+from verl_egrsd.report.curves import draw
+from verl_egrsd.report.ending import ending, noting
 from verl_egrsd.report.history import read_steps, training_steps
-from verl_egrsd.report.run import RunReport, describe
+from verl_egrsd.report.run import RunReport, describe, note_ending
 from verl_egrsd.report.settings import ReportConfig
 
+NOW = "2026-11-21T10:00:00+00:00"
 VALIDATION = {"val-core/rehearsal/sums/acc/mean@1": 0.625, "val-aux/rehearsal/sums/score/mean@1": 0.625}
 
 
@@ -27,10 +33,15 @@ def described(tmp_path):
     return describe(settings, 4, {"training": [parquet], "validation": []}) | {"date": "2026-11-21"}
 
 
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch):
+    monkeypatch.setattr(run_ending, "now", lambda: NOW)
+
+
 @pytest.fixture
 def start(tmp_path, described):
-    def started(resumed_at=0, folder="run"):
-        return RunReport(ReportConfig(str(tmp_path / folder)), described, resumed_at)
+    def started(resumed_at=0, folder="run", **more):
+        return RunReport(ReportConfig(str(tmp_path / folder)), described, resumed_at, **more)
 
     return started
 
@@ -44,24 +55,101 @@ def written(report):
     return json.loads((report.folder / "report.json").read_text())
 
 
-def test_a_validation_writes_the_report_and_a_plain_step_does_not(start):
+def test_a_report_exists_from_the_start_and_is_written_at_every_step(start):
+    report = start()
+    assert (written(report)["steps"], written(report)["ending"]["how"]) == (0, "running")
+    for number in (1, 2, 3):
+        report.record(number, step(number) | (VALIDATION if number == 2 else {}))
+        facts = written(report)
+        assert facts["steps"] == number
+        assert facts["curves"]["egrsd/correct"][-1] == [number, number / 10]
+        assert f"step {number} of 4" in (report.folder / "report.html").read_text()
+    assert facts["curves"]["val-core/rehearsal/sums/acc/mean@1"] == [[2, 0.625]]
+
+
+def test_curves_that_are_costly_to_draw_wait_for_a_validation_or_the_end(start):
+    report = start()
+    report.drawing_takes = math.inf
+    report.record(1, step(1))
+    assert report.drawn_to == 0
+    assert "Up to step 0." in (report.folder / "report.html").read_text()
+    report.record(2, step(2) | VALIDATION)
+    assert report.drawn_to == 2
+    assert "Up to step" not in (report.folder / "report.html").read_text()
+    report.drawing_takes = math.inf
+    report.record(3, step(3))
+    report.end(ending("finished"))
+    assert report.drawn_to == 3
+    report.drawing_takes = 0
+    report.record(4, step(4))
+    assert report.drawn_to == 4
+
+
+def test_how_a_run_ended_is_in_the_report_and_on_the_page(start):
     report = start()
     report.record(1, step(1))
-    assert not (report.folder / "report.html").exists()
-    report.record(2, step(2) | VALIDATION)
-    facts = written(report)
-    assert facts["steps"] == 2
-    assert facts["curves"]["egrsd/correct"] == [[1, 0.1], [2, 0.2]]
-    assert facts["curves"]["val-core/rehearsal/sums/acc/mean@1"] == [[2, 0.625]]
-    report.record(3, step(3))
-    assert written(report)["steps"] == 2
+    assert "was killed and could not say so" in (report.folder / "report.html").read_text()
+    report.end(ending("stopped", "KeyboardInterrupt"))
+    assert written(report)["ending"] == {"how": "stopped", "why": "KeyboardInterrupt", "at": NOW}
+    assert (
+        "Stopped</span> at 2026-11-21T10:00:00+00:00: KeyboardInterrupt"
+        in (report.folder / "report.html").read_text()
+    )
 
 
-def test_the_last_step_writes_the_report_without_a_validation_too(start):
+@pytest.mark.parametrize(
+    ("error", "how", "why"),
+    [
+        (None, "finished", None),
+        (KeyboardInterrupt(), "stopped", "KeyboardInterrupt"),
+        (SystemExit(1), "stopped", "SystemExit: 1"),
+        (ValueError("the loss is gone"), "failed", "ValueError: the loss is gone"),
+        (RayTaskError("train", "a remote traceback", OSError("no space")), "failed", "OSError: no space"),
+        (ValueError("x" * 5000), "failed", "ValueError: " + "x" * 988),
+    ],
+)
+def test_an_exception_says_how_a_run_ended_and_goes_on(error, how, why):
+    endings = []
+    with pytest.raises(type(error)) if error else nullcontext(), noting(endings.append):
+        if error:
+            raise error
+    assert [(e["how"], e["why"]) for e in endings] == [(how, why)]
+
+
+def test_the_process_that_started_a_run_notes_an_end_that_the_trainer_could_not_write(start):
     report = start()
-    for number in range(1, 5):
-        report.record(number, step(number))
-    assert written(report)["steps"] == 4
+    report.record(1, step(1))
+    stopped = ending("stopped", "KeyboardInterrupt")
+    note_ending(report.folder, stopped, since="2026-11-21T10:00:01+00:00")
+    assert written(report)["ending"]["how"] == "running", "the report of an earlier run"
+    note_ending(report.folder, stopped, since=NOW)
+    assert written(report)["ending"] == stopped
+    assert "Stopped" in (report.folder / "report.html").read_text()
+    note_ending(report.folder, ending("failed"), since=NOW)
+    assert written(report)["ending"] == stopped, "what the trainer or somebody else wrote stays"
+    note_ending(report.folder / "nowhere", stopped, since=NOW)
+
+
+def test_a_break_is_in_the_report_on_the_page_and_in_every_panel(start):
+    changed = {"step": 2, "changed": {"actor_rollout_ref.actor.optim.lr": [5e-6, 1e-6]}}
+    report = start(resumed_at=2, breaks=[changed, {"step": 3, "changed": {}}])
+    assert written(report)["breaks"] == [changed, {"step": 3, "changed": {}}]
+    page = (report.folder / "report.html").read_text()
+    assert "<code>actor_rollout_ref.actor.optim.lr</code>" in page
+    assert "<code>5e-06</code></td><td><code>1e-06</code>" in page
+    assert "the earlier settings are not known" in page
+    figure = draw({1: step(1), 4: step(4)}, report.run["breaks"])
+    panels = [axes for axes in figure.axes if axes.lines]
+    assert len(panels) == 2
+    for axes in panels:
+        assert [line.get_xdata()[0] for line in axes.lines[-2:]] == [2.5, 3.5]
+
+
+def test_a_folder_with_the_steps_of_another_run_gives_none_to_one_that_resumes(start):
+    first = start()
+    for number in (1, 2):
+        first.record(number, step(number))
+    assert start(resumed_at=2, goes_on=False).history.steps == {}
 
 
 def test_the_validation_before_the_training_is_step_0_and_no_training_step(start):
@@ -107,6 +195,7 @@ def test_equal_runs_leave_equal_reports(start):
     reports = [start(folder=name) for name in ("one", "other")]
     for report in reports:
         report.record(1, step(1) | VALIDATION)
+        report.end(ending("finished"))
     one, other = (
         [(report.folder / name).read_bytes() for name in ("report.json", "report.html", "curves.png")]
         for report in reports

@@ -58,18 +58,29 @@ def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one
 
 @pytest.fixture(scope="module")
 def padded(start):
-    """Two steps of six rollouts on two mini-batches of four: verl adds two padding rows. They are dumped."""
+    """Three steps of six rollouts on two mini-batches of four: verl adds two padding rows. They are dumped.
+
+    The 16 rows of the data give two steps: the third one begins the data anew.
+    """
     run = start(
         "data.train_batch_size=6",
         "actor_rollout_ref.actor.ppo_mini_batch_size=4",
         "actor_rollout_ref.actor.policy_loss.loss_mode=egrsd_ppo_clip",
-        "trainer.total_training_steps=2",
+        "trainer.total_training_steps=3",
+        "trainer.total_epochs=1",
         "trainer.save_freq=1",
         "trainer.rollout_data_dir=${trainer.default_local_dir}/rollouts",
     )
     assert run.returncode == 0, run.log[-3000:]
-    assert len(run.steps) == 2
+    assert len(run.steps) == 3
     return run
+
+
+def test_a_run_reaches_its_steps_where_the_data_gives_fewer(padded):
+    assert "16 training rows in batches of 6 give 2 steps per epoch; the 3 steps" in padded.log
+    assert (padded.folder / "latest_checkpointed_iteration.txt").read_text() == "3"
+    report = json.loads((padded.folder / "report.json").read_text())
+    assert (report["steps"], report["ending"]["how"]) == (3, "finished")
 
 
 def test_padding_rows_count_nowhere(padded):
@@ -111,10 +122,10 @@ def test_dumped_rollouts_are_those_that_the_metrics_summarise(padded):
 def test_dumped_rollouts_hold_both_prompts_and_the_text_that_verl_dumped(padded):
     run = read_run(padded.folder / "rollouts")
     assert [rollout.name for rollout in run.rollouts[5:7]] == ["step 1, rollout 5", "step 2, rollout 0"]
-    assert dict(run.facts)["rollouts from"] == "training, step 1 to 2"
+    assert dict(run.facts)["rollouts from"] == "training, step 1 to 3"
     stock = [
         json.loads(line)
-        for number in (1, 2)
+        for number in (1, 2, 3)
         for line in (padded.folder / "rollouts" / f"{number}.jsonl").read_text().splitlines()
     ]
     outputs = {(row["gts"], row["output"]) for row in stock}
@@ -154,10 +165,12 @@ def test_a_missing_rollout_stops_the_run_with_the_count(refused):
     assert len(refused.steps) == 1
 
 
-def test_a_crash_leaves_the_report_of_the_last_validation(refused, data_path):
+def test_a_crash_leaves_the_report_of_the_steps_before_it_and_its_reason(refused, data_path):
     report = json.loads((refused.folder / "report.json").read_text())
     (step,) = refused.steps
     assert (report["steps"], report["total_steps"]) == (1, 2)
+    assert report["ending"]["how"] == "failed"
+    assert "1 of 8 rollouts are missing" in report["ending"]["why"]
     assert [name for name in report["curves"] if name.startswith("val-core/")]
     for name in ("egrsd/repetition/mean", "egrsd/hesitation_words", "actor/grad_norm"):
         assert report["curves"][name] == [[1, pytest.approx(step[name])]], name

@@ -35,6 +35,7 @@ def compose_run(run: Run, out: Path, overrides: Sequence[str] = ()) -> DictConfi
         *(f"data.seed={run.seed}", f"algorithm.egrsd.seed={run.seed}"),
         *(f"trainer.default_local_dir={folder}", f"trainer.experiment_name={run.name}"),
         "trainer.save_freq=${trainer.total_training_steps}",
+        "trainer.resume_mode=disable",
     ]
     if run.arm.wrong_solutions:
         keys.append("data.train_files=.cache/rehearsal/miniature/data/train_wrong.parquet")

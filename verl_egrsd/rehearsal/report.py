@@ -29,7 +29,7 @@ def summarise(steps: Steps, seconds: dict[str, float]) -> str:
     lines += [
         f"{name:34}{first[name]:12.3f}{last[name]:12.3f}" for name in SHOWN if name in first and name in last
     ]
-    findings = examine(trained)
+    findings = examine([*steps.values()])
     loud = {name: found for name, found in findings.items() if found and found.level != "ok"}
     lines += [f"{found.level}: {name}: {found.reading} {found.advice}" for name, found in loud.items()]
     measured = sum(found is not None for found in findings.values())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from verl_egrsd.report.history import Steps
-from verl_egrsd.visuals import COLOURS, style
+from verl_egrsd.visuals import COLOURS, GREY, style
 
 VALIDATION = "val-core/"
 """Prefix of verl's main validation metrics; the rest of the name is data source and variable."""
@@ -52,8 +53,8 @@ def curves(steps: Steps) -> dict[str, Curve]:
     }
 
 
-def draw(steps: Steps) -> Figure:
-    """Draw the panels for which the run has metrics."""
+def draw(steps: Steps, breaks: Sequence[Mapping[str, Any]] = ()) -> Figure:
+    """Draw the panels for which the run has metrics, with a line after each step where settings changed."""
     found = curves(steps)
     panels = [(title, _members(names, list(found))) for title, names in PANELS]
     panels = [(title, names) for title, names in panels if names]
@@ -63,6 +64,8 @@ def draw(steps: Steps) -> Figure:
         grid = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
         for axes, (title, names) in zip(grid, panels, strict=False):
             _draw_panel(axes, title, {name: found[name] for name in names})
+            for item in breaks:
+                axes.axvline(item["step"] + 0.5, color=GREY, linestyle=":", linewidth=1)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
         return figure

@@ -7,6 +7,7 @@ does not have (no teacher is scored, say) returns None.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -17,6 +18,9 @@ from verl_egrsd.report.settings import Limits, Thresholds
 Level = Literal["ok", "look", "act"]
 Metrics = Mapping[str, float]
 NOTHING = "Nothing to do."
+CORRECT = "egrsd/correct"
+VALIDATED = re.compile(r"val-core/.+/acc/mean@\d+")
+"""verl's name of a validation's accuracy."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,33 @@ def examine(steps: Sequence[Metrics], thresholds: Thresholds | None = None) -> d
     """Return the finding of every check by name; None where the run lacks the metrics.
 
     Args:
-        steps: metrics of the training steps, in order.
+        steps: metrics of every step, in order, those of a validation before the training too.
         thresholds: None takes the defaults.
     """
     return {name: check(steps, thresholds or Thresholds()) for name, check in CHECKS.items()}
+
+
+def accuracy(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Has the accuracy fallen since the start of the run, in training or in a validation?"""
+    ends = {"training": _ends(training, thresholds.window)} if (training := _series(steps, CORRECT)) else {}
+    for name in sorted({name for metrics in steps for name in metrics if VALIDATED.fullmatch(name)}):
+        validations = _series(steps, name)
+        ends[f"validation {name.removeprefix('val-core/')}"] = validations[0], validations[-1], 1
+    if not ends:
+        return None
+    fallen = {
+        name: (now - start) / max(start, thresholds.accuracy_least) for name, (start, now, _) in ends.items()
+    }
+    # What is not finite comes before every number.
+    worst = min(fallen, key=lambda name: (math.isfinite(fallen[name]), fallen[name]))
+    start, now, _ = ends[worst]
+    reading = f"Accuracy in {worst} is {_percent(now)}, against {_percent(start)} at the start of the run."
+    advice = (
+        "Training makes the model worse. Look at verifier failures, truncation and length first; then return "
+        "to an earlier checkpoint with a lower learning rate."
+    )
+    limits = thresholds.accuracy_fall
+    return _finding(fallen[worst], -fallen[worst], limits, "relative change", reading, advice)
 
 
 def length_drift(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
@@ -220,7 +247,29 @@ def all_wrong_steps(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding
     return _rising(fmean(flags), thresholds.all_wrong, "share of steps", reading, advice)
 
 
+def verifier_failures(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Does the verifier itself fail, by its time limit or an error? Such answers count as wrong."""
+    timeouts, errors = (
+        _series(steps, f"egrsd/verdict/{reason}")[-thresholds.window :] for reason in ("timeout", "error")
+    )
+    if not timeouts or not errors:
+        return None
+    share = fmean(timeouts) + fmean(errors)
+    reading = (
+        f"The verifier failed on {_percent(share)} of the answers in {_last(timeouts)}: "
+        f"{_percent(fmean(timeouts))} by its time limit, {_percent(fmean(errors))} by an error."
+    )
+    advice = (
+        "Right answers are punished. Raise the time limit "
+        "(+reward.custom_reward_function.reward_kwargs.time_limit), give the reward workers more processor "
+        "time, or look for what all failing answers share."
+    )
+    return _rising(share, thresholds.verifier_failures, "share of answers", reading, advice)
+
+
 CHECKS: dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]] = {
+    "accuracy": accuracy,
+    "verifier failures": verifier_failures,
     "length drift": length_drift,
     "truncation": truncation,
     "repetition": repetition,

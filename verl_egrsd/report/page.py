@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from verl_egrsd.report.curves import VALIDATION, curves
 from verl_egrsd.report.health import examine
-from verl_egrsd.report.history import Steps, json_number, training_steps
+from verl_egrsd.report.history import Steps, json_number
 from verl_egrsd.report.settings import Thresholds
-from verl_egrsd.visuals import fill, inline, render
+from verl_egrsd.visuals import fill
 
 SCHEMA = "verl_egrsd.report/1"
 MARKS = {"ok": "●", "look": "▲", "act": "■"}
@@ -21,14 +19,14 @@ MARKS = {"ok": "●", "look": "▲", "act": "■"}
 
 
 def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[str, Any]:
-    """Return the content of report.json.
+    """Return the content of report.json, but for how the run ended.
 
     Args:
-        run: what is known at the start: name, date, settings, versions, data.
+        run: what is known at the start: name, date, settings, versions, data, breaks.
         steps: metrics by step.
         thresholds: of the health checks.
     """
-    found = examine(training_steps(steps), thresholds)
+    found = examine([*steps.values()], thresholds)
     return {
         "schema": SCHEMA,
         **run,
@@ -47,8 +45,14 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
     }
 
 
-def page(report: Mapping[str, Any], picture: Figure) -> str:
-    """Return the page of :func:`facts` with the picture of its curves."""
+def page(report: Mapping[str, Any], curves: str, drawn_to: int) -> str:
+    """Return the page of a report.
+
+    Args:
+        report: :func:`facts`, and the `ending`.
+        curves: picture of the curves, as an SVG element.
+        drawn_to: last step in the picture.
+    """
     validation = {name: curve for name, curve in report["curves"].items() if name.startswith(VALIDATION)}
     validated = sorted({step for curve in validation.values() for step, _ in curve})
     return fill(
@@ -59,5 +63,6 @@ def page(report: Mapping[str, Any], picture: Figure) -> str:
         validated=validated,
         validation={name.removeprefix(VALIDATION): dict(curve) for name, curve in validation.items()},
         settings=json.dumps(report["settings"], indent=1, ensure_ascii=False),
-        picture=inline(render(picture, "svg")),
+        picture=curves,
+        drawn_to=drawn_to,
     )

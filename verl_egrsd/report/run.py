@@ -1,9 +1,9 @@
-"""The trainer's hook: collects the metrics of each step and writes the report after every validation."""
+"""The trainer's hook: collects the metrics of each step and keeps the report of the run up to date."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
@@ -11,44 +11,97 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from verl_egrsd.fingerprint import file_digest
 from verl_egrsd.report.curves import draw
-from verl_egrsd.report.history import History
+from verl_egrsd.report.ending import Ending, ending
+from verl_egrsd.report.history import History, read_steps
 from verl_egrsd.report.page import facts, page
 from verl_egrsd.report.settings import ReportConfig
-from verl_egrsd.visuals import render
+from verl_egrsd.visuals import inline, render
 
 STEPS_FILE, JSON_FILE, HTML_FILE, PNG_FILE = "report.jsonl", "report.json", "report.html", "curves.png"
 PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueue", "tensordict", "numpy")
 """What a run depends on; the rollout engine is added under its own name."""
+DRAWING_SHARE = 0.05
+"""Share of a run's time that may go into drawing: steps of a few seconds do not get new curves each."""
 
 
 class RunReport:
-    """The report of a run in a folder: `report.jsonl` grows with every step, the rest follows validations.
+    """The report of a run in a folder, from its start to its end, whatever that is.
+
+    Every step is written. The curves are drawn anew at the start, after a validation, at the end, and after
+    every step that leaves the time for it.
 
     Args:
         config: folder and thresholds.
         run: what is known at the start, see :func:`describe`.
         resumed_at: step that the run resumes from; 0 starts a new report.
+        breaks: settings that changed on the way, see :class:`verl_egrsd.resume.Start`.
+        goes_on: whether the steps that the folder holds belong to this run.
     """
 
-    def __init__(self, config: ReportConfig, run: Mapping[str, Any], resumed_at: int) -> None:
-        self.config, self.run, self.resumed_at = config, run, resumed_at
+    def __init__(
+        self,
+        config: ReportConfig,
+        run: Mapping[str, Any],
+        resumed_at: int,
+        breaks: Sequence[Mapping[str, Any]] = (),
+        *,
+        goes_on: bool = True,
+    ) -> None:
+        self.config, self.resumed_at = config, resumed_at
+        self.run = {**run, "breaks": [*breaks]}
         self.folder = Path(config.folder)
-        self.history = History(self.folder / STEPS_FILE, resumed_at)
+        self.history = History(self.folder / STEPS_FILE, resumed_at if goes_on else 0)
+        self.draw()
+        self.write(ending("running"))
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Take in the metrics of a step; after a validation, and at the last step, write the report."""
+        """Take in the metrics of a step, and write the report."""
         self.history.record(step, metrics)
-        if step >= self.run["total_steps"] or any(name.startswith("val-") for name in metrics):
-            self.write()
+        validated = any(name.startswith("val-") for name in metrics)
+        if validated or self.drawing_takes < DRAWING_SHARE * (time.monotonic() - self.drawn_at):
+            self.draw()
+        self.write(ending("running"))
 
-    def write(self) -> None:
-        """Write report.json, report.html and curves.png; each replaces the one before in one go."""
-        report = facts(self.run, self.history.steps, self.config.thresholds)
-        picture = draw(self.history.steps)
-        _replace(self.folder / JSON_FILE, json.dumps(report, indent=1, ensure_ascii=False).encode())
-        _replace(self.folder / HTML_FILE, page(report, picture).encode())
-        _replace(self.folder / PNG_FILE, render(picture, "png"))
+    def end(self, ended: Ending) -> None:
+        """Write how the run ended, with curves up to its last step."""
+        if self.drawn_to < max(self.history.steps, default=0):
+            self.draw()
+        self.write(ended)
+
+    def draw(self) -> None:
+        """Draw the curves, and write them as a picture."""
+        started = time.monotonic()
+        figure = draw(self.history.steps, self.run["breaks"])
+        self.curves, self.drawn_to = render(figure, "svg"), max(self.history.steps, default=0)
+        _replace(self.folder / PNG_FILE, render(figure, "png"))
+        self.drawn_at = time.monotonic()
+        self.drawing_takes = self.drawn_at - started
+
+    def write(self, ended: Ending) -> None:
+        """Write report.json and report.html; each replaces the one before in one go."""
+        report = facts(self.run, self.history.steps, self.config.thresholds) | {"ending": ended}
+        _write(self.folder, report, self.curves, self.drawn_to)
+
+
+def note_ending(folder: Path, ended: Ending, *, since: str) -> None:
+    """Write into the report of a run how its trainer's process ended, which could not say so itself.
+
+    Args:
+        folder: of the report.
+        ended: how.
+        since: when the run was started, in UTC; a report that was written before belongs to another run.
+    """
+    path = folder / JSON_FILE
+    if not path.exists():
+        return
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if report["ending"]["how"] != "running" or report["ending"]["at"] < since:
+        return
+    steps = read_steps(folder / STEPS_FILE)
+    curves = render(draw(steps, report["breaks"]), "svg")
+    _write(folder, report | {"ending": ended}, curves, max(steps, default=0))
 
 
 def describe(
@@ -74,9 +127,12 @@ def describe(
 
 
 def _file(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": str(path), "bytes": path.stat().st_size, "sha256": digest}
+    return {"file": str(path), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+
+
+def _write(folder: Path, report: Mapping[str, Any], curves: bytes, drawn_to: int) -> None:
+    _replace(folder / JSON_FILE, json.dumps(report, indent=1, ensure_ascii=False).encode())
+    _replace(folder / HTML_FILE, page(report, inline(curves), drawn_to).encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -20,6 +20,9 @@ class Thresholds:
     Attributes:
         window: steps at the end of the run that are judged, and at its start that a drift is measured from;
             half the run where it is shorter than two windows.
+        accuracy_fall: relative loss of accuracy since the start, in training or in a validation.
+        accuracy_least: accuracy that a lower start counts as, so that chance is no fall.
+        verifier_failures: share of answers on which the verifier timed out or failed.
         length_drift: relative change of the mean response length, in either direction.
         truncation: share of rollouts that were cut before they ended.
         repetition: share of repeated n-grams.
@@ -35,6 +38,9 @@ class Thresholds:
     """
 
     window: int = 10
+    accuracy_fall: Limits = (0.15, 0.4)
+    accuracy_least: float = 0.1
+    verifier_failures: Limits = (0.02, 0.1)
     length_drift: Limits = (0.25, 0.5)
     truncation: Limits = (0.1, 0.5)
     repetition: Limits = (0.2, 0.5)

@@ -32,6 +32,7 @@ from verl_egrsd.metrics import (
 )
 from verl_egrsd.outcome import Caps, OutcomeWarnings, end_token_ids, truncated_rows
 from verl_egrsd.preflight import TRAINER, check_files, lora_rank, plain, preflight
+from verl_egrsd.resume import STATE_FILE, read_state, settle_start
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
@@ -46,7 +47,6 @@ from verl_egrsd.wording import wording_metrics
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "egrsd.json"
 VERIFIER = "pkg://verl_egrsd.reward"
 CPU_POLL_SECONDS = 0.1
 """verl looks for finished rollouts every 2 s; those of a small model take less."""
@@ -66,11 +66,15 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
         assert_registered()
         self.egrsd, self.teacher_config = preflight(config)
         check_files(config)
+        self.start = settle_start(config)
         if config.reward.custom_reward_function.path == VERIFIER:
             self_test()
         with open_dict(config):
             # verl treats every mode other than "sync" as asynchronous.
             config.trainer.v1.trainer_mode = "sync"
+            if config.trainer.resume_mode == "resume_path":
+                # verl reads the step from the end of the name, where a slash may stand.
+                config.trainer.resume_from_path = str(self.start.checkpoint)
             config.data.egrsd_teacher = (
                 plain(config.actor_rollout_ref.teacher) if self.egrsd.uses_teacher else None
             )
@@ -112,11 +116,26 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
                 f"{len(self.train_dataset)} training rows are left, less than one batch "
                 f"(data.train_batch_size={batch}): add data or lower the batch size."
             )
+        self._let_steps_decide()
         if self.train_dataset.dropped:
             path = Path(self.config.trainer.default_local_dir) / "dropped_prompts.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(json.dumps(row._asdict()) + "\n" for row in self.train_dataset.dropped))
             logger.warning("%d training rows left out, listed in %s", len(self.train_dataset.dropped), path)
+
+    def _let_steps_decide(self) -> None:
+        """Set the epochs that the steps need, where verl would stop at the end of the data, and say so."""
+        trainer, batch = self.config.trainer, self.config.data.train_batch_size
+        trainer.total_epochs = -(-self.total_training_steps // self.steps_per_epoch)
+        saved = (
+            f"every {trainer.save_freq} steps and after the last one" if trainer.save_freq > 0 else "never"
+        )
+        print(
+            f"verl_egrsd: {len(self.train_dataset)} training rows in batches of {batch} give "
+            f"{self.steps_per_epoch} steps per epoch; the {self.total_training_steps} steps of this run go "
+            f"through the data {self.total_training_steps / self.steps_per_epoch:.3g} times; checkpoints are "
+            f"written {saved} (trainer.save_freq={trainer.save_freq})."
+        )
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
@@ -314,22 +333,20 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
             "base_model": str(Path(model).resolve()) if Path(model).is_dir() else model,
             "advantage": self.running_advantage.state_dict(),
             "quantiles": self.quantiles.state_dict(),
+            "fingerprint": self.start.fingerprint,
+            "breaks": self.start.breaks,
         }
         path.write_text(json.dumps(state))
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
+        # A position among other rows means nothing.
+        beginning = self.train_dataloader.state_dict() if self.start.data_starts_anew else None
         super()._load_checkpoint()
-        if self.global_steps == 0:
+        if self.start.checkpoint is None:
             return
-        trainer = self.config.trainer
-        given = trainer.resume_from_path if trainer.resume_mode == "resume_path" else None
-        folder = Path(given or Path(trainer.default_local_dir) / f"global_step_{self.global_steps}")
-        if not (folder / STATE_FILE).exists():
-            raise FileNotFoundError(
-                f"{folder} has no {STATE_FILE}: it was not written by {TRAINER}, so the running baseline is "
-                "lost. Start a new run (trainer.resume_mode=disable, or another trainer.default_local_dir)."
-            )
-        state = json.loads((folder / STATE_FILE).read_text())
+        if beginning is not None:
+            self.train_dataloader.load_state_dict(beginning)
+        state = read_state(self.start.checkpoint)
         self.running_advantage.load_state_dict(state["advantage"])
         self.quantiles.load_state_dict(state["quantiles"])

@@ -1,0 +1,170 @@
+"""Where a run starts: anew, or from a checkpoint of the same run. A resume of something else is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from verl_egrsd.config import build
+from verl_egrsd.fingerprint import Changes, Fingerprint, changes, fingerprint
+from verl_egrsd.preflight.reading import plain
+
+STATE_FILE = "egrsd.json"
+"""In every checkpoint: what the trainer knows beside weights, optimiser and data."""
+RUN_FILE = "fingerprint.json"
+"""In the folder of the checkpoints: the fingerprint of the run that wrote there last."""
+TRACKER = "latest_checkpointed_iteration.txt"
+SHOWN = 8
+"""Changes that a refusal lists before it counts the rest."""
+
+
+@dataclass(frozen=True)
+class ResumeConfig:
+    """The block `resume` of a configuration.
+
+    Attributes:
+        accept_changes: whether a run goes on from a checkpoint that was trained with other settings or data.
+    """
+
+    accept_changes: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither true nor false."""
+        if not isinstance(self.accept_changes, bool):
+            raise ValueError(f"resume.accept_changes={self.accept_changes!r}: it must be true or false.")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts.
+
+    Attributes:
+        fingerprint: of the run that starts now.
+        checkpoint: folder `global_step_N` that it goes on from; None starts anew.
+        step: N, 0 without a checkpoint.
+        changed: settings that differ from those of the checkpoint, accepted by the user.
+        breaks: every accepted change so far, `{"step": N, "changed": {key: [before, now]}}`; nothing is named
+            where the checkpoint does not say what it was trained with.
+        report_is_ours: whether the run that wrote last in this folder is the one that goes on.
+    """
+
+    fingerprint: Fingerprint
+    checkpoint: Path | None = None
+    step: int = 0
+    changed: Changes = field(default_factory=dict)
+    breaks: tuple[dict[str, Any], ...] = ()
+    report_is_ours: bool = True
+
+    @property
+    def data_starts_anew(self) -> bool:
+        """Whether the position in the data means nothing, since the rows are others."""
+        return any(key.startswith(("data.", "actor_rollout_ref.teacher.")) for key in self.changed)
+
+
+def settle_start(config: DictConfig) -> Start:
+    """Find the checkpoint that verl would resume from, and compare the run that wrote it with this one.
+
+    Args:
+        config: the whole configuration after :func:`verl_egrsd.preflight.preflight`.
+
+    Raises:
+        ValueError: when the checkpoint cannot be found, was not written by this package, or belongs to a run
+            with other settings or data; names the keys, both values and the remedy.
+    """
+    accept = build(ResumeConfig, plain(config.get("resume")), "resume").accept_changes
+    now = json.loads(json.dumps(fingerprint(plain(config))))
+    folder = checkpoint_to_resume(config)
+    if folder is None:
+        return Start(now)
+    state = read_state(folder)
+    before, breaks = state.get("fingerprint"), state.get("breaks", [])
+    changed = {} if before is None else changes(before, now)
+    if before is None or changed:
+        if not accept:
+            raise ValueError(_refusal(folder, changed))
+        breaks = [
+            *breaks,
+            {"step": step_of(folder), "changed": {key: [*pair] for key, pair in changed.items()}},
+        ]
+    return Start(now, folder, step_of(folder), changed, tuple(breaks), _wrote_last(config, before))
+
+
+def checkpoint_to_resume(config: DictConfig) -> Path | None:
+    """Return the folder `global_step_N` that `trainer.resume_mode` stands for, None to start anew.
+
+    Raises:
+        ValueError: when the folder that is named does not exist.
+    """
+    trainer = config.trainer
+    if trainer.resume_mode == "resume_path":
+        folder = Path(trainer.resume_from_path or "")
+        if not re.fullmatch(r"global_step_\d+", folder.name) or not folder.is_dir():
+            raise ValueError(
+                f"trainer.resume_from_path={trainer.resume_from_path}: it must be an existing folder "
+                "global_step_N of a run. Correct it, or leave trainer.resume_mode at auto."
+            )
+        return folder
+    tracker = Path(trainer.default_local_dir) / TRACKER
+    if trainer.resume_mode != "auto" or not tracker.exists():
+        return None
+    step = tracker.read_text().strip()
+    folder = tracker.with_name(f"global_step_{step}")
+    if not step.isdigit() or not folder.is_dir():
+        raise ValueError(
+            f"{tracker} names step {step!r}, which is not there: the run would start anew over the earlier "
+            f"one. Put it back, name another with trainer.resume_mode=resume_path, or remove {tracker}."
+        )
+    return folder
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return N of a folder `global_step_N`."""
+    return int(checkpoint.name.removeprefix("global_step_"))
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Return what the trainer wrote beside a checkpoint.
+
+    Raises:
+        ValueError: when another trainer wrote the checkpoint.
+    """
+    path = checkpoint / STATE_FILE
+    if not path.exists():
+        raise ValueError(
+            f"{checkpoint} has no {STATE_FILE}: another trainer than egrsd_sync wrote it, so the running "
+            "baseline is lost. Start a new run (trainer.resume_mode=disable, or another "
+            "trainer.default_local_dir)."
+        )
+    return json.loads(path.read_text())
+
+
+def nothing_to_do(start: Start, total_steps: int | None) -> str | None:
+    """Say that all steps are done already, None when there are steps to train."""
+    if start.checkpoint is None or total_steps is None or start.step < total_steps:
+        return None
+    return (
+        f"nothing to do: {start.checkpoint} has all {total_steps} steps of this run. Raise "
+        "trainer.total_training_steps to train on, or name another trainer.default_local_dir for a new run."
+    )
+
+
+def _wrote_last(config: DictConfig, before: Fingerprint | None) -> bool:
+    path = Path(config.trainer.default_local_dir) / RUN_FILE
+    return not path.exists() or json.loads(path.read_text()) == before
+
+
+def _refusal(folder: Path, changed: Changes) -> str:
+    lines = [f"{key} was {before!r} and is {now!r}" for key, (before, now) in changed.items()]
+    if len(lines) > SHOWN:
+        lines = [*lines[:SHOWN], f"{len(lines) - SHOWN} more"]
+    said = "; ".join(lines) or "it does not say which, so they cannot be compared"
+    return (
+        f"{folder} was trained with other settings: {said}. Start a new run in another folder "
+        "(trainer.default_local_dir; OUTPUT of a recipe), or go on from there on purpose with "
+        "resume.accept_changes=true (stock main_ppo: +resume.accept_changes=true)."
+    )
