@@ -256,5 +256,5 @@ def test_a_run_without_a_teacher_says_what_it_does_not_measure(start):
     report = start()
     report.record(1, {"training/global_step": 1, "egrsd/truncated": 0.0} | VALIDATION)
     page = (report.folder / "report.html").read_text()
-    assert "Not measured in this run: length drift, repetition" in page
+    assert "Not measured in this run: verifier failures, length drift, repetition" in page
     assert "gate saturation" in written(report)["not_measured"]
