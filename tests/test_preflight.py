@@ -134,6 +134,18 @@ REFUSED = {
     ),
     "veomni": ({f"{ACTOR}.strategy": "veomni"}, r"strategy=veomni is not supported: .*Set it to fsdp2"),
     "no_rollout_engine": ({f"{ROLLOUT}.name": "???"}, r"rollout\.name is not set: set it to vllm"),
+    "misspelt_estimator": (
+        {"algorithm.adv_estimator": "cl_egrds"},
+        r"adv_estimator=cl_egrds is unknown to verl: did you mean cl_egrsd\? Known: cl_egrsd, egrsd, gae",
+    ),
+    "engine_of_an_older_verl": (
+        {f"{ROLLOUT}.name": "hf"},
+        r"rollout\.name=hf is unknown to verl: Known: .*vllm",
+    ),
+    "misspelt_logger": (
+        {"trainer.logger": ["console", "wandbb"]},
+        r"trainer\.logger=wandbb is unknown to verl: did you mean wandb\?",
+    ),
     "unknown_template": (
         {"actor_rollout_ref.teacher.template": "oracle"},
         r"template='oracle' is unknown; known templates: reference_solution",

@@ -13,6 +13,7 @@ from verl_egrsd.preflight.keys import check_keys
 from verl_egrsd.preflight.other_keys import HARMLESS, READ, kind_of
 from verl_egrsd.preflight.reading import VERIFIER, plain
 from verl_egrsd.preflight.rules import RULES
+from verl_egrsd.trainer.sync import EgrsdTrainer
 
 VERLS = str(Path(verl.__file__).parent / "trainer" / "config")
 THREE_KEYS = (
@@ -192,6 +193,26 @@ def test_an_unknown_key_of_a_section_where_verl_raises_later_is_refused_now():
 )
 def test_a_key_that_verl_or_this_package_reads_needs_no_entry_in_verls_files(key, value):
     assert sentences(method_on_stock(), key, value) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("actor_rollout_ref.actor.use_kl_loss=True", r"use_kl_loss=True adds a KL term"),
+        ("actor_rollout_ref.rollout.n=0", r"rollout\.n=0 is not allowed"),
+        ("trainer.nnodes=1", r"data\.train_files=.*gsm8k/train\.parquet does not exist"),
+    ],
+)
+def test_the_trainer_refuses_under_stock_verl_what_the_command_refuses(override, message):
+    config = stock(
+        *THREE_KEYS,
+        "actor_rollout_ref.rollout.name=vllm",
+        "actor_rollout_ref.actor.use_dynamic_bsz=True",
+        "data.train_batch_size=256",
+        override,
+    )
+    with pytest.raises(ValueError, match=message):
+        EgrsdTrainer(config)
 
 
 def test_no_key_has_two_rules():

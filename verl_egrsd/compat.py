@@ -52,6 +52,7 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "compute_policy_loss_vanilla",
         ("old_log_prob", "log_prob", "advantages"),
     ),
+    ("verl.utils.import_utils", "load_extern_object", ("module_path", "object_name")),
     ("verl.utils.dataset.rl_dataset", "RLHFDataset.maybe_filter_out_long_prompts", ("self", "dataframe")),
     ("verl.workers.utils.padding", "response_from_nested", ("tensor", "response_mask")),
     ("verl.workers.utils.padding", "response_to_nested", ("tensor", "response_mask")),

@@ -2,9 +2,9 @@
 
 `preflight` asks the configuration alone, `check_files` what it names. `verl_egrsd.main` calls both before
 Ray, and the trainer calls both itself for those who start stock `main_ppo`, so both ways refuse and warn
-alike. Read in this order: `values` (one key out of range), `rules` and `keys` (settings of verl that change
-what the method means), `refusals` (settings that contradict each other), `lengths` (caps of tokens),
-`precision` (of entropies), `existing` (files and functions).
+alike. Read in this order: `values` (one key out of range), `names` (that verl looks up late), `rules` and
+`keys` (settings of verl that change what the method means), `refusals` (settings that contradict each
+other), `lengths` (caps of tokens), `precision` (of entropies), `existing` (files and functions).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from verl_egrsd.config import EgrsdConfig, TeacherConfig, build, resolve_egrsd
 from verl_egrsd.preflight.existing import check_files
 from verl_egrsd.preflight.keys import check_keys
 from verl_egrsd.preflight.lengths import check_lengths, settle_lengths
+from verl_egrsd.preflight.names import check_names
 from verl_egrsd.preflight.precision import settle_precision
 from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, lora_rank, plain, report_settings
 from verl_egrsd.preflight.refusals import REFUSALS, REMARKS
@@ -56,6 +57,7 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
     """
     check_engine(config)
     check_values(config)
+    check_names(config)
     named = check_keys(config)
     for refuses, message in REFUSALS:
         if refuses(config):
