@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from tests.support.chat_templates import FAMILIES, UNUSABLE
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.teacher import TEMPLATES, PrivilegedContext, Template, get_template
@@ -173,3 +174,118 @@ def test_the_two_prompts_differ_in_the_privileged_text_alone(tokenizer):
     privileged = TEMPLATES["answer_only"].fill("What is 7+5?", "12")
     student, teacher = built.student_prompt_text(user()), built.teacher_prompt_text(user(), row())
     assert teacher == student.replace("What is 7+5?", privileged)
+
+
+@pytest.fixture
+def speaks(tokenizer):
+    """Gives the tokenizer another family's chat template for one test."""
+    before = tokenizer.chat_template, tokenizer.bos_token
+
+    def speak(template):
+        tokenizer.chat_template, tokenizer.bos_token = template, "<|endoftext|>"
+        return tokenizer
+
+    yield speak
+    tokenizer.chat_template, tokenizer.bos_token = before
+
+
+EARLIER = [*user("Hello"), {"role": "assistant", "content": "<think>so</think>Hi"}]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("earlier", [[], EARLIER])
+@pytest.mark.parametrize(("student", "teacher"), [(False, True), (True, False), (None, True), (False, None)])
+def test_in_every_family_each_side_ends_as_its_flag_says(speaks, name, earlier, student, teacher):
+    family = FAMILIES[name]
+    built = context(speaks(family.template), student=student, enable_thinking=teacher)
+    conversation = [*earlier, *user()]
+    teacher = student if teacher is None else teacher
+    privileged = built.messages(conversation, row())[-1]["content"]
+    assert built.student_prompt_text(conversation).endswith("What is 7+5?" + family.last[student])
+    assert built.teacher_prompt_text(conversation, row()).endswith(privileged + family.last[teacher])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("earlier", [[], EARLIER])
+@pytest.mark.parametrize(("student", "teacher"), [(False, True), (True, False), (None, True)])
+def test_under_the_students_header_only_the_text_differs_in_every_family(
+    speaks, name, earlier, student, teacher
+):
+    built = context(
+        speaks(FAMILIES[name].template), student=student, enable_thinking=teacher, header="student"
+    )
+    conversation = [*earlier, *user()]
+    privileged = built.messages(conversation, row())[-1]["content"]
+    expected = built.student_prompt_text(conversation).replace("What is 7+5?", privileged)
+    assert built.teacher_prompt_text(conversation, row()) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("qwen3", (HEADER + PLAIN, HEADER)),
+        ("glm-4.5", ("/nothink<|assistant|>\n<think></think>", "<|assistant|>")),
+        ("phi", ("<|assistant|>\n", "<|assistant|>\n")),
+        ("mistral", (" [/INST]", " [/INST]")),
+        ("reads-twice", (HEADER, HEADER)),
+        ("chatml-open", ("<|im_end|>\n" + HEADER, "<|im_end|>\n" + HEADER)),
+    ],
+)
+def test_headers_show_what_differs_between_the_sides_and_no_text_of_a_user(speaks, name, expected):
+    built = context(speaks(FAMILIES[name].template), student=False, enable_thinking=True)
+    assert built.headers() == expected
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_template_whose_prompts_have_no_common_end_is_refused(speaks, name):
+    built = context(speaks(UNUSABLE[name]))
+    for render in (built.headers, lambda: built.student_prompt_text(user())):
+        with pytest.raises(ValueError, match=r"the chat template .* use another chat template"):
+            render()
+
+
+def test_a_role_that_the_template_refuses_is_named_with_the_remedy(speaks):
+    conversation = [{"role": "system", "content": "Be brief."}, *user()]
+    with pytest.raises(
+        ValueError, match=r"does not render a conversation of system, user: System role not supported\. Move"
+    ):
+        context(speaks(FAMILIES["gemma"].template)).student_prompt_text(conversation)
+
+
+@pytest.mark.parametrize("text", ["What is 7+5?/nothink", "What is 7+5?/nothink \n"])
+def test_text_that_the_template_takes_for_an_instruction_is_refused(speaks, text):
+    built = context(speaks(FAMILIES["glm-4.5"].template), student=False)
+    with pytest.raises(ValueError, match=r"takes a part of the text for an instruction"):
+        built.student_prompt_text(user(text.strip()))
+
+
+def test_yesterdays_prompt_is_told_by_its_date(speaks):
+    built = context(speaks(FAMILIES["harmony"].template))
+    yesterday = built.as_of_yesterday()
+    dated = [one.student_prompt_text(user()) for one in (built, yesterday)]
+    dates = [re.search(r"\d{4}-\d\d-\d\d", text)[0] for text in dated]
+    assert dates[0] > dates[1]
+    assert dated[0].replace(dates[0], dates[1]) == dated[1]
+    assert dates[1] in yesterday.teacher_prompt_text(user(), row())
+
+
+REFERENCE = "<think>7+5</think><|im_end|>\n<|im_start|>assistant\n\\boxed{12}<|im_end|>"
+
+
+def test_control_tokens_of_a_reference_are_shown_as_text(tokenizer):
+    built = context(tokenizer, student=True)
+    text = built.teacher_prompt_text(user(), row(solution=REFERENCE))
+    assert "< think>7+5< /think>< |im_end|>\n< |im_start|>assistant\n\\boxed{12}< |im_end|>" in text
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_reference_opens_no_turn_in_any_family(speaks, name):
+    tokenizer = speaks(FAMILIES[name].template)
+    built = context(tokenizer, student=False, enable_thinking=True)
+    turn = tokenizer.apply_chat_template(user("x"), tokenize=False, add_generation_prompt=True)
+    marks = set(re.findall(r"<[^<>\s]+>|\[/?[A-Za-z]+\]", turn))
+    text = built.teacher_prompt_text(
+        user(), row(solution=" ".join(["opening", *sorted(marks), turn, "closing"]))
+    )
+    shown = text[text.rindex("opening") : text.rindex("closing")]
+    assert not [mark for mark in marks if mark in shown]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from verl_egrsd.config import EgrsdConfig, TeacherConfig
+from verl_egrsd.config import DataChecks, EgrsdConfig, TeacherConfig
 from verl_egrsd.credit import token_credit
 from verl_egrsd.metrics import RunningQuantiles, credit_metrics, rollout_metrics, verdict_metrics
 from verl_egrsd.preflight import REFUSALS, preflight
@@ -80,8 +80,9 @@ def shipped() -> dict[str, Any]:
     [
         (EgrsdConfig, "## The method: `algorithm.egrsd`"),
         (TeacherConfig, "## The teacher: `actor_rollout_ref.teacher`"),
+        (DataChecks, "## Checks of the data: `data.checks`"),
     ],
-    ids=["egrsd", "teacher"],
+    ids=["egrsd", "teacher", "data"],
 )
 def test_every_key_is_documented_with_its_actual_default(settings, heading):
     documented = {cells[0].strip("`"): value(cells[1]) for cells in table(section(CONFIGURATION, heading))}
@@ -98,6 +99,10 @@ def test_the_teachers_values_in_the_yaml_are_documented(shipped):
     assert documented == shipped["actor_rollout_ref"]["teacher"]
 
 
+def test_the_yaml_checks_the_data_as_is_the_default(shipped):
+    assert shipped["data"]["checks"] == asdict(DataChecks())
+
+
 def test_the_yaml_leaves_the_methods_defaults_as_documented(shipped):
     defaults = {field.name: field.default for field in fields(EgrsdConfig)}
     set_by_yaml = {key: given for key, given in shipped["algorithm"]["egrsd"].items() if given is not None}
@@ -112,7 +117,7 @@ def test_every_key_of_verl_that_the_yaml_sets_is_documented_with_its_value(shipp
     paths = [
         path
         for path in leaves({key: node for key, node in shipped.items() if key not in ("defaults", "hydra")})
-        if not path.startswith(("algorithm.egrsd.", "actor_rollout_ref.teacher.", "report."))
+        if not path.startswith(("algorithm.egrsd.", "actor_rollout_ref.teacher.", "data.checks.", "report."))
     ]
     assert sorted(documented) == sorted(paths)
     for path, cell in documented.items():

@@ -42,6 +42,9 @@ class CountingContext:
     def student_prompt_ids(self, messages: list[dict]) -> list[int]:
         return self.context.student_prompt_ids(messages)
 
+    def as_of_yesterday(self) -> PrivilegedContext:
+        return self.context.as_of_yesterday()
+
     def teacher_prompt_ids(self, messages: list[dict], row: dict[str, Any]) -> list[int]:
         self.built[row["extra_info"]["index"]] += 1
         return self.context.teacher_prompt_ids(messages, row)

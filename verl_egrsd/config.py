@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GateControl = Literal["none", "mean_preserving", "shuffled"]
 Header = Literal["own", "student"]
 Overlong = Literal["error", "drop"]
+OnControlTokens = Literal["error", "drop", "keep"]
 
 ESTIMATORS = ("egrsd", "cl_egrsd", "rlsd")
 """Advantage estimators of this package; the other estimators of verl can serve as the direction too."""
@@ -136,6 +137,29 @@ class TeacherConfig:
             check.number("temperature", lambda x: x > 0, "positive")
         if self.max_token_len_per_gpu is not None:
             check.integer("max_token_len_per_gpu", minimum=1)
+
+
+@dataclass(frozen=True)
+class DataChecks:
+    """What becomes of doubtful rows of the data before the first rollout (`data.checks`).
+
+    Attributes:
+        control_tokens: what happens to a row whose prompt holds control tokens, such as `<|im_end|>`:
+            "error", "drop" (listed), or "keep" where they are meant.
+        solution_rows: training rows whose solution's answer is compared with the ground truth; 0 for none.
+        solution_seconds: time after which no further row is compared.
+    """
+
+    control_tokens: OnControlTokens = "error"
+    solution_rows: int = 256
+    solution_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range, naming key, value and remedy."""
+        check = _Checker("data.checks", self)
+        check.one_of("control_tokens", get_args(OnControlTokens))
+        check.integer("solution_rows", minimum=0)
+        check.number("solution_seconds", lambda x: x > 0, "positive, in seconds")
 
 
 def resolve_egrsd(

@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.parquet import parquet_writer
 from data_prep.rows import to_row
-from verl_egrsd.evaluation.problems import problems_digest, read_benchmarks
+from verl_egrsd.evaluation.problems import problem_id, problems_digest, read_benchmarks
 from verl_egrsd.rehearsal.task import generate_rows
 
 
@@ -20,6 +20,11 @@ def prepared(index, answer="4"):
     return to_row(data_source="sums", problem=problem, answer=answer, index=index, **facts)
 
 
+def asked(row, instruction):
+    turn = {"role": "user", "content": f"{row['extra_info']['problem']} {instruction}"}
+    return row | {"prompt": [turn]}
+
+
 @pytest.fixture
 def folder(tmp_path):
     with parquet_writer(tmp_path / "sums.parquet") as writer:
@@ -29,18 +34,28 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_folder_gives_its_files_by_name_with_the_prepared_hash_as_id(folder):
+def test_a_folder_gives_its_files_by_name(folder):
     benchmarks = read_benchmarks([folder])
     assert {name: len(problems) for name, problems in benchmarks.items()} == {"more": 4, "sums": 3}
     first = benchmarks["sums"][0]
-    assert (first.id, first.index) == (prepared(2)["extra_info"]["hash"], 2)
+    assert (first.id, first.index) == (problem_id(prepared(2)["prompt"]), 2)
     assert (first.messages, first.ground_truth) == (prepared(2)["prompt"], "4")
 
 
-def test_a_row_without_a_hash_is_identified_by_its_messages(folder):
-    ids = {problem.id for problem in read_benchmarks([folder])["more"]}
-    assert len(ids) == 4
-    assert ids == {problem.id for problem in read_benchmarks([folder / "more.parquet"])["more"]}
+def test_a_problem_is_its_whole_conversation(folder):
+    """The same problems with another instruction are other problems: each file asks with its own prompts."""
+    other = write(
+        folder / "other.parquet", [asked(prepared(index), "Answer at once.") for index in (2, 3, 5)]
+    )
+    benchmarks = read_benchmarks([folder / "sums.parquet", other])
+    ids = [[problem.id for problem in problems] for problems in benchmarks.values()]
+    assert len({id for problems in ids for id in problems}) == 6
+    assert ids[0] == [problem.id for problem in read_benchmarks([folder / "sums.parquet"])["sums"]]
+
+
+def test_one_file_may_ask_a_problem_in_two_ways(tmp_path):
+    path = write(tmp_path / "ways.parquet", [prepared(2), asked(prepared(2), "Answer at once.")])
+    assert len({problem.id for problem in read_benchmarks([path])["ways"]}) == 2
 
 
 def test_benchmarks_and_problems_can_be_chosen(folder):
@@ -67,6 +82,12 @@ def test_the_digest_depends_on_what_is_asked_and_expected_and_not_on_the_order(f
             r"row 0 of .* has an empty reward_model\.ground_truth",
         ),
         (lambda rows: [{"prompt": rows[0]["prompt"]}], r"has no column extra_info"),
+        (lambda rows: [rows[0] | {"prompt": "What is 2+2?"}], r"prompt of row 0 of .*not a list of messages"),
+        (lambda rows: [rows[0] | {"extra_info": "{}"}], r"extra_info of row 0 of .*json\.loads"),
+        (
+            lambda rows: [rows[0] | {"reward_model": {"ground_truth": ["4"]}}],
+            r"reward_model\.ground_truth of row 0 of .* is the list \['4'\]",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path, change, message):
@@ -84,3 +105,8 @@ def test_names_that_are_missing_or_given_twice_are_refused(folder):
         read_benchmarks([folder], limit=0)
     with pytest.raises(FileNotFoundError, match=r"nothing is no parquet file and no folder of them"):
         read_benchmarks([folder / "nothing"])
+
+
+def test_a_ground_truth_of_zero_is_an_answer(tmp_path):
+    path = write(tmp_path / "zero.parquet", [prepared(2) | {"reward_model": {"ground_truth": 0}}])
+    assert read_benchmarks([path])["zero"][0].ground_truth == "0"

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from verl_egrsd.config import EgrsdConfig
 from verl_egrsd.credit import Regime
+from verl_egrsd.evaluation.problems import read_benchmarks
 from verl_egrsd.microscope.question import Question
 from verl_egrsd.microscope.scored import run_model
 from verl_egrsd.microscope.scoring import require_plain_head
@@ -124,6 +125,15 @@ def test_the_first_sample_of_each_problem_is_looked_at_and_a_cut_one_gets_no_end
     run = run_model(str(model_path), Question(data_path, responses=str(path)), SETTINGS)
     found = [(rollout.name, "".join(rollout.tokens), rollout.truncated) for rollout in run.rollouts]
     assert found == [("row 1", "then 1+1", True), ("row 3", "\\boxed{1}<|im_end|>", False)]
+
+
+def test_the_samples_of_an_evaluation_are_found_by_the_conversation(model_path, data_path, tmp_path):
+    problem = read_benchmarks([data_path])["train"][2]
+    line = {"problem": problem.id, "text": "\\boxed{1}", "finish_reason": "stop"}
+    (tmp_path / "samples.jsonl").write_text(json.dumps(line))
+    question = Question(data_path, responses=str(tmp_path / "samples.jsonl"))
+    (rollout,) = run_model(str(model_path), question, SETTINGS).rollouts
+    assert rollout.name == f"row {problem.index}"
 
 
 def test_samples_of_other_problems_are_refused(model_path, data_path, tmp_path):

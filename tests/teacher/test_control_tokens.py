@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.teacher import PrivilegedContext
 from verl_egrsd.teacher.control_tokens import WELL_KNOWN, ControlTokens
 
 TEXTS = st.lists(st.sampled_from([*WELL_KNOWN, "x", " ", "\n", "<", ">", "|", "im_end", "think"])).map(
@@ -55,3 +57,17 @@ def test_marks_that_a_template_writes_in_plain_text_count(small):
     rendered = "<|user|>\nx<|im_end|>\n<|assistant|>\n [INST] y [/INST]"
     tokens = ControlTokens.of(small, rendered)
     assert tokens.found("[/INST] <|assistant|> <|other|>") == ["[/INST]", "<|assistant|>"]
+
+
+@settings(deadline=None)
+@given(solution=TEXTS.map("a{}".format))
+def test_the_privileged_prompt_has_the_control_tokens_of_its_template_alone(qwen3, solution):
+    """With the real vocabulary: whatever a solution holds, it adds no token that the tokenizer marks."""
+    context = PrivilegedContext.from_config(qwen3, TeacherConfig(), {"enable_thinking": False})
+    marks = set(qwen3.get_added_vocab().values())
+    question = [{"role": "user", "content": "What is 7+5?"}]
+    prompts = [
+        context.teacher_prompt_ids(question, {"extra_info": {"solution": text}}) for text in ("12", solution)
+    ]
+    plain, marked = ([token for token in prompt if token in marks] for prompt in prompts)
+    assert plain == marked

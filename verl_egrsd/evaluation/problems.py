@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from verl_egrsd.reward import problem_text
+from verl_egrsd.rows import GROUND_TRUTH, conversation, structure, text_of
 
 COLUMNS = ("prompt", "reward_model", "extra_info")
 Benchmarks = dict[str, list["Problem"]]
@@ -22,7 +23,7 @@ class Problem:
     """One problem.
 
     Attributes:
-        id: `extra_info.hash`; in rows without one, the SHA-256 of the messages.
+        id: SHA-256 of the messages (:func:`problem_id`): what is asked, and how.
         index: `extra_info.index`, or the number of the row.
         messages: the conversation to answer.
         ground_truth: the right answer.
@@ -65,6 +66,12 @@ def read_benchmarks(
     return {name: _problems(file)[:limit] for name, file in files.items() if not only or name in only}
 
 
+def problem_id(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the SHA-256 of a conversation: one problem asked with two instructions is two problems."""
+    turns = [{"role": message["role"], "content": message["content"]} for message in messages]
+    return hashlib.sha256(json.dumps(turns, sort_keys=True).encode()).hexdigest()
+
+
 def problems_digest(problems: Sequence[Problem]) -> str:
     """Return the SHA-256 of all that is asked and expected; the order of the problems does not count."""
     lines = sorted(json.dumps(asdict(problem), sort_keys=True) for problem in problems)
@@ -99,17 +106,17 @@ def _problems(file: Path) -> list[Problem]:
 
 def _of_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
     for number, row in enumerate(rows):
-        messages, extra = row["prompt"], row["extra_info"] or {}
-        truth = (row["reward_model"] or {}).get("ground_truth")
+        name = f"row {number} of {file}"
+        messages, truth = row["prompt"], structure(row, "reward_model", name).get("ground_truth")
         if not messages or truth is None or not str(truth).strip():
             empty = "reward_model.ground_truth" if messages else "prompt"
-            raise ValueError(f"row {number} of {file} has an empty {empty}: fill it, or drop the row.")
-        digest = hashlib.sha256(json.dumps(messages, sort_keys=True).encode()).hexdigest()
+            raise ValueError(f"{name} has an empty {empty}: fill it, or drop the row.")
+        extra = structure(row, "extra_info", name)
         index = extra.get("index")
         yield Problem(
-            id=extra.get("hash") or digest,
+            id=problem_id(conversation(row, "prompt", name)),
             index=number if index is None else index,
             messages=messages,
-            ground_truth=str(truth),
+            ground_truth=text_of(row, GROUND_TRUTH, name),
             text=problem_text(extra),
         )

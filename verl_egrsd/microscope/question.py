@@ -15,9 +15,8 @@ from tqdm import tqdm
 
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.credit.checks import require
-
-Row = Mapping[str, Any]
-"""A row of the data, in the schema of training rows."""
+from verl_egrsd.evaluation.problems import problem_id
+from verl_egrsd.rows import GROUND_TRUTH, Row, conversation, row_name, structure, text_of
 
 
 @dataclass(frozen=True)
@@ -75,23 +74,36 @@ def rows_and_responses(question: Question) -> tuple[list[Row], list[tuple[str, b
         given = None
     elif question.responses.endswith(".jsonl"):
         samples = _samples(Path(question.responses))
-        answered = (row for row in _stream(question.data) if row["extra_info"].get("hash") in samples)
-        rows = list(islice(answered, question.rows))
-        given = [samples[row["extra_info"]["hash"]] for row in rows]
+        answered = ((row, _sample_of(row, samples)) for row in _stream(question.data))
+        found = list(islice(((row, sample) for row, sample in answered if sample), question.rows))
+        rows = [row for row, _ in found]
+        given = [sample for _, sample in found]
     else:
         rows = list(islice(_stream(question.data), question.rows))
         given = [(_cell(row, question.responses), False) for row in rows]
     if not rows:
         raise ValueError(
-            f"{question.data} has no row to look at: with a samples.jsonl the rows need the extra_info.hash "
-            "that its lines name as problem."
+            f"{question.data} has no row to look at: with a samples.jsonl the rows need the prompts that it "
+            "answers, or the extra_info.hash that its lines name as problem."
         )
     return rows, given
 
 
 def _stream(data: Path) -> Iterator[Row]:
-    for group in pq.ParquetFile(data).iter_batches():
-        yield from group.to_pylist()
+    rows = (row for group in pq.ParquetFile(data).iter_batches() for row in group.to_pylist())
+    for position, row in enumerate(rows):
+        name = row_name(row, position)
+        text_of(row, GROUND_TRUTH, name)
+        yield {
+            **row,
+            "prompt": conversation(row, "prompt", name),
+            "extra_info": structure(row, "extra_info", name),
+        }
+
+
+def _sample_of(row: Row, samples: Mapping[str, tuple[str, bool]]) -> tuple[str, bool] | None:
+    """Return the sample of a row's problem, named by its conversation or, in older files, by its hash."""
+    return samples.get(problem_id(row["prompt"])) or samples.get(row["extra_info"].get("hash"))
 
 
 def _samples(path: Path) -> dict[str, tuple[str, bool]]:

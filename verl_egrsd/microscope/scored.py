@@ -12,13 +12,14 @@ from transformers import AutoTokenizer
 
 from verl_egrsd.config import EgrsdConfig
 from verl_egrsd.credit import is_correct, length_shaped_reward
-from verl_egrsd.microscope.question import Question, Response, Row, encoded, generated, rows_and_responses
+from verl_egrsd.microscope.question import Question, Response, encoded, generated, rows_and_responses
 from verl_egrsd.microscope.rollout import Measured, Run, credited
 from verl_egrsd.microscope.scoring import require_plain_head, score
 from verl_egrsd.microscope.text import token_texts
 from verl_egrsd.microscope.weights import Weights, find_weights
 from verl_egrsd.outcome import end_token_ids
 from verl_egrsd.reward import Verdict, problem_text, verify_answer
+from verl_egrsd.rows import GROUND_TRUTH, Row, row_name, text_of
 from verl_egrsd.teacher.context import PrivilegedContext
 
 
@@ -56,7 +57,7 @@ def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
             problem=row["prompt"][-1]["content"],
             student_prompt=context.student_prompt_text(row["prompt"]),
             teacher_prompt=context.teacher_prompt_text(row["prompt"], row),
-            ground_truth=str(row["reward_model"]["ground_truth"]),
+            ground_truth=text_of(row, GROUND_TRUTH, row_name(row)),
             verdict=verdicts[i].reason,
             reward=rewards[i].item(),
             truncated=one.response.truncated,
@@ -133,7 +134,7 @@ def _verdict(context: PrivilegedContext, response: Response, row: Row) -> Verdic
     text = context.tokenizer.decode(response.ids, skip_special_tokens=True)
     return verify_answer(
         text,
-        str(row["reward_model"]["ground_truth"]),
+        text_of(row, GROUND_TRUTH, row_name(row)),
         problem=problem_text(row.get("extra_info")),
         inside_reasoning=context.opens_reasoning(row["prompt"]),
     )

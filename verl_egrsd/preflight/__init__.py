@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from omegaconf import DictConfig, open_dict
 
-from verl_egrsd.config import EgrsdConfig, TeacherConfig, build, resolve_egrsd
+from verl_egrsd.config import DataChecks, EgrsdConfig, TeacherConfig, build, resolve_egrsd
 from verl_egrsd.preflight.existing import check_files
 from verl_egrsd.preflight.keys import check_keys
 from verl_egrsd.preflight.lengths import check_lengths, settle_lengths
@@ -87,6 +87,7 @@ def _settings(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
     )
     teacher = build(TeacherConfig, given, "actor_rollout_ref.teacher")
     get_template(teacher.template)
+    build(DataChecks, plain(config.data.get("checks")), "data.checks")
     return egrsd, teacher
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,11 +12,13 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 from verl.utils.dataset.rl_dataset import RLHFDataset, get_dataset_class
 
-from verl_egrsd.config import TeacherConfig, build
+from verl_egrsd.config import DataChecks, TeacherConfig, build
 from verl_egrsd.preflight import plain
 from verl_egrsd.reward import PROMPT_OPENS_REASONING
-from verl_egrsd.teacher.context import REFERENCE_COLUMNS, PrivilegedContext
-from verl_egrsd.teacher.templates import get_template
+from verl_egrsd.reward.reasoning import MARK
+from verl_egrsd.rows import GROUND_TRUTH, Field, Row, conversation, row_name, structure, text_of
+from verl_egrsd.teacher.context import REFERENCE_FIELDS, PrivilegedContext
+from verl_egrsd.trainer.contradictions import warn_of_contradictions
 
 logger = logging.getLogger(__name__)
 
@@ -31,39 +34,65 @@ class Overlong(NamedTuple):
     limit: int
 
 
+class Marked(NamedTuple):
+    """A row that was left out: which control tokens its prompt holds as text."""
+
+    index: Any
+    prompt: str
+    control_tokens: str
+
+
+class Prompts(NamedTuple):
+    """Both prompts of a row as text ("" for a teacher that is not asked), and what its messages hold."""
+
+    index: Any
+    name: str
+    student: str
+    teacher: str
+    control_tokens: list[str]
+
+
 class PrivilegedDataset(RLHFDataset):
     """verl's data set, plus the checks that cannot wait until a row is sampled.
 
-    The student's prompt must fit `data.max_prompt_length` (verl would cut it on the left; with
-    `data.filter_overlong_prompts` such rows are left out). In the training files, the privileged prompt must
-    exist, be filled, and fit `actor_rollout_ref.teacher.max_prompt_length`. `dropped` lists what is left out.
+    The student's prompt must be a conversation in plain text, fit `data.max_prompt_length` (verl would cut it
+    on the left; with `data.filter_overlong_prompts` such rows are left out), and hold no control tokens that
+    open or close a turn (`data.checks.control_tokens`); marks of reasoning open nothing, and are counted.
+    The ground truth must be a text. In the training files, the privileged prompt must exist, be filled, and
+    fit `actor_rollout_ref.teacher.max_prompt_length`, and some of the solutions are compared with the ground
+    truth. `dropped` lists what is left out.
 
-    The trainer hands the teacher's settings over as `data.egrsd_teacher` (null: no teacher is scored).
+    The trainer hands over the teacher's settings as `data.egrsd_teacher` (null: no teacher is scored), and as
+    `data.egrsd_verifier` whether our verifier reads the ground truths.
     """
 
     def maybe_filter_out_long_prompts(self, dataframe: datasets.Dataset = None) -> datasets.Dataset:
         """Check every row; return those that are kept.
 
         Raises:
-            ValueError: for a missing column, an image, an empty reference or an overlong prompt, unless
-                dropping overlong prompts is the user's stated choice.
+            ValueError: for a missing column, an image, a field that is not a text, control tokens or an
+                overlong prompt, unless dropping such rows is the user's stated choice.
         """
-        self.dropped: list[Overlong] = []
+        self.dropped: list[Overlong | Marked] = []
+        self._spelled, self._kept_tokens = Counter[str](), Counter[str]()
+        self.checks = build(DataChecks, plain(self.config.get("checks")), "data.checks")
         _refuse_media(dataframe, (self.image_key, self.video_key, self.audio_key))
         is_training = list(self.original_data_files) == _as_list(self.config.train_files)
         settings = self.config.get("egrsd_teacher") if is_training else None
         teacher = None if settings is None else build(TeacherConfig, settings, "actor_rollout_ref.teacher")
-        if teacher is not None:
-            _require_reference_column(dataframe, teacher)
         context = PrivilegedContext.from_config(
             self.tokenizer,
             teacher or TeacherConfig(template="none"),
             plain(self.apply_chat_template_kwargs),
         )
-        self.context = context
-        kept = [index for index, overlong in self._measured(dataframe, context, teacher) if overlong is None]
+        self.context, fields = context, self._fields(context)
+        _require_columns(dataframe, ("data_source", self.prompt_key), fields)
+        keeps = self._keeps(dataframe, context, teacher, fields)
+        kept = dataframe.select([index for index, keep in enumerate(keeps) if keep])
         self._report(len(dataframe))
-        return dataframe.select(kept)
+        if context.template.shows == "solution" and GROUND_TRUTH in fields:
+            warn_of_contradictions(kept, self.checks)
+        return kept
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         """Return verl's row, whose `extra_info` now says whether the prompt opens the reasoning."""
@@ -71,58 +100,105 @@ class PrivilegedDataset(RLHFDataset):
         row["extra_info"][PROMPT_OPENS_REASONING] = self.context.opens_reasoning(row["raw_prompt"])
         return row
 
-    def _measured(
-        self, dataframe: datasets.Dataset, context: PrivilegedContext, teacher: TeacherConfig | None
-    ) -> Iterator[tuple[int, Overlong | None]]:
-        """Yield each row's position and, where a prompt is too long, the excess."""
+    def _fields(self, context: PrivilegedContext) -> list[Field]:
+        """Return the fields that must be texts in every row."""
+        shows = context.template.shows
+        shown = [] if shows == "nothing" else [REFERENCE_FIELDS[shows]]
+        return [*shown, *([GROUND_TRUTH] if self.config.get("egrsd_verifier", True) else [])]
+
+    def _keeps(
+        self,
+        dataframe: datasets.Dataset,
+        context: PrivilegedContext,
+        teacher: TeacherConfig | None,
+        fields: list[Field],
+    ) -> Iterator[bool]:
+        """Yield for each row whether it is kept."""
         progress = tqdm(total=len(dataframe), desc="Checking prompts", unit="row")
         for start in range(0, len(dataframe), ROWS_PER_CALL):
-            rows = [dataframe[i] for i in range(start, min(start + ROWS_PER_CALL, len(dataframe)))]
-            student = self._lengths([context.student_prompt_text(row[self.prompt_key]) for row in rows])
-            privileged = (
-                [0] * len(rows)
-                if teacher is None
-                else self._lengths([context.teacher_prompt_text(row[self.prompt_key], row) for row in rows])
-            )
-            for offset, row in enumerate(rows):
-                overlong = self._judge(row, student[offset], privileged[offset], teacher)
-                yield start + offset, overlong
-            progress.update(len(rows))
+            positions = range(start, min(start + ROWS_PER_CALL, len(dataframe)))
+            read = [self._read(dataframe[position], position, context, fields) for position in positions]
+            students = self._lengths([prompts.student for prompts in read])
+            teachers = self._lengths([prompts.teacher for prompts in read])
+            for prompts, student, privileged in zip(read, students, teachers, strict=True):
+                left_out = self._marked(prompts) or self._overlong(prompts, student, privileged, teacher)
+                if left_out:
+                    self.dropped.append(left_out)
+                yield left_out is None
+            progress.update(len(read))
         progress.close()
 
-    def _judge(
-        self, row: dict[str, Any], student: int, privileged: int, teacher: TeacherConfig | None
+    def _read(self, row: Row, position: int, context: PrivilegedContext, fields: list[Field]) -> Prompts:
+        """Return both prompts of a row, or name what keeps them from being rendered."""
+        name = row_name(row, position)
+        index = structure(row, "extra_info", name).get("index")
+        messages = conversation(row, self.prompt_key, name)
+        texts = {field: text_of(row, field, name) for field in fields}
+        shown = REFERENCE_FIELDS.get(context.template.shows)
+        try:
+            student = context.student_prompt_text(messages)
+            teacher = context.teacher_prompt_text(messages, row) if shown else ""
+        except ValueError as error:
+            raise ValueError(f"{self.prompt_key} of {name}: {error}") from error
+        find = context.control_tokens.found
+        self._spelled.update(find(texts[shown]) if shown else ())
+        found = find("\n".join(message["content"] for message in messages))
+        return Prompts(position if index is None else index, name, student, teacher, found)
+
+    def _marked(self, prompts: Prompts) -> Marked | None:
+        turns = self.checks.control_tokens != "keep"
+        tokens = " ".join(token for token in prompts.control_tokens if turns and not MARK.fullmatch(token))
+        if not tokens:
+            self._kept_tokens.update(prompts.control_tokens)
+            return None
+        if self.checks.control_tokens == "error":
+            raise ValueError(
+                f"{self.prompt_key} of {prompts.name} has {tokens} in its text, which the tokenizer reads as "
+                "control tokens: the student would see a turn that nobody wrote. Rewrite the row, or set "
+                "data.checks.control_tokens=drop to leave such rows out, or keep where they are meant."
+            )
+        return Marked(prompts.index, "student", tokens)
+
+    def _overlong(
+        self, prompts: Prompts, student: int, privileged: int, teacher: TeacherConfig | None
     ) -> Overlong | None:
-        index = (row.get("extra_info") or {}).get("index", "?")
-        overlong = None
         if student > self.max_prompt_length:
-            overlong = Overlong(index, "student", student, self.max_prompt_length)
             if not self.filter_overlong_prompts:
                 raise ValueError(
-                    f"the student's prompt of row {index} has {student} tokens, "
+                    f"the student's prompt of row {prompts.index} has {student} tokens, "
                     f"data.max_prompt_length={self.max_prompt_length}: raise it, or set "
                     "data.filter_overlong_prompts=True to leave such rows out."
                 )
-        elif teacher is not None and privileged > teacher.max_prompt_length:
-            overlong = Overlong(index, "teacher", privileged, teacher.max_prompt_length)
+            return Overlong(prompts.index, "student", student, self.max_prompt_length)
+        if teacher is not None and privileged > teacher.max_prompt_length:
             if teacher.overlong == "error":
                 raise ValueError(
-                    f"the privileged prompt of row {index} has {privileged} tokens, "
+                    f"the privileged prompt of row {prompts.index} has {privileged} tokens, "
                     f"actor_rollout_ref.teacher.max_prompt_length={teacher.max_prompt_length}: raise it, or "
                     "set actor_rollout_ref.teacher.overlong=drop to leave such rows out."
                 )
-        if overlong is not None:
-            self.dropped.append(overlong)
-        return overlong
+            return Overlong(prompts.index, "teacher", privileged, teacher.max_prompt_length)
+        return None
 
     def _lengths(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
     def _report(self, total: int) -> None:
         for row in self.dropped:
-            logger.warning("left out: row %s, %s prompt of %d tokens (limit %d)", *row)
-        if self.dropped:
-            logger.warning("%d of %d rows left out because a prompt is too long", len(self.dropped), total)
+            logger.warning(
+                "left out: %s", ", ".join(f"{key} {value}" for key, value in row._asdict().items())
+            )
+        reasons = {Overlong: "a prompt is too long", Marked: "the prompt holds control tokens"}
+        for kind, reason in reasons.items():
+            if number := sum(isinstance(row, kind) for row in self.dropped):
+                logger.warning("%d of %d rows left out because %s", number, total, reason)
+        if self._kept_tokens:
+            logger.warning("control tokens in prompts that are kept, by rows: %s", dict(self._kept_tokens))
+        if self._spelled:
+            logger.warning(
+                "control tokens in references, by rows: %s; the teacher is shown them as text (`< think>`)",
+                dict(self._spelled),
+            )
 
 
 def _as_list(files: Any) -> list[str]:
@@ -137,21 +213,20 @@ def _refuse_media(dataframe: datasets.Dataset, keys: tuple[str, ...]) -> None:
             )
 
 
-def _require_reference_column(dataframe: datasets.Dataset, teacher: TeacherConfig) -> None:
-    shows = get_template(teacher.template).shows
-    if shows == "nothing":
-        return
-    outer, inner = REFERENCE_COLUMNS[shows]
-    feature = dataframe.features.get(outer)
-    if feature is None or inner not in feature:
-        found = [
-            f"{name}.{key}" for name, f in dataframe.features.items() if isinstance(f, dict) for key in f
-        ]
-        plain = [name for name, f in dataframe.features.items() if not isinstance(f, dict)]
+def _require_columns(dataframe: datasets.Dataset, columns: tuple[str, ...], fields: list[Field]) -> None:
+    """Refuse a file without a column; of a column that is no structure the first row says it better."""
+    features = dataframe.features
+    missing = [(name, "every row needs") for name in columns if name not in features]
+    for field in fields:
+        feature = features.get(field.column, {})
+        if isinstance(feature, dict) and field.key not in feature:
+            missing.append((f"{field.column}.{field.key}", f"is needed: {field.use}"))
+    if missing:
+        inner = [f"{name}.{key}" for name, f in features.items() if isinstance(f, dict) for key in f]
+        outer = [name for name, f in features.items() if not isinstance(f, dict)]
         raise ValueError(
-            f"the training parquet has no {outer}.{inner}, which the teacher's template {teacher.template!r} "
-            f"shows; columns found: {', '.join(plain + found)}. Write it with data_prep, or rename your "
-            "column."
+            f"the parquet has no {missing[0][0]}, which {missing[0][1]}; columns found: "
+            f"{', '.join(outer + inner)}. Write it with data_prep, or rename your column."
         )
 
 

@@ -31,8 +31,8 @@ def teacher_prompts(batch: KVBatchMeta, context: PrivilegedContext) -> list[Tens
             built[uid] = prompts[i][:1]
             continue
         row = {"extra_info": extra[i], "reward_model": reward[i]}
-        _require_same_prompt(context, messages[i], prompts[i], row)
-        built[uid] = torch.tensor(context.teacher_prompt_ids(messages[i], row))
+        used = _as_rolled_out(context, messages[i], prompts[i].tolist(), row)
+        built[uid] = torch.tensor(used.teacher_prompt_ids(messages[i], row))
     return [built[uid] for uid in uids]
 
 
@@ -43,12 +43,21 @@ def may_think_less(context: PrivilegedContext) -> bool:
     return less.student_prompt_text(probe) != context.student_prompt_text(probe)
 
 
-def _require_same_prompt(context: PrivilegedContext, messages: list[dict], prompt: Tensor, row: dict) -> None:
-    """The teacher's prompt is built like the student's; so the student's must be what we would build."""
-    rendered = context.student_prompt_ids(messages)
-    if rendered != prompt.tolist():
-        raise RuntimeError(
-            f"the rollout of row {(row['extra_info'] or {}).get('index', '?')} did not start from the "
-            f"rendered prompt: it has {len(prompt)} tokens, the chat template gives {len(rendered)}. It was "
-            "truncated (data.max_prompt_length) or built by another agent loop or chat template."
-        )
+def _as_rolled_out(
+    context: PrivilegedContext, messages: list[dict], prompt: list[int], row: dict
+) -> PrivilegedContext:
+    """Return the context that the rollout's prompt was rendered with: the teacher's is built like it.
+
+    Some chat templates write the date, and a rollout may have begun before midnight.
+    """
+    if context.student_prompt_ids(messages) == prompt:
+        return context
+    earlier = context.as_of_yesterday()
+    if earlier.student_prompt_ids(messages) == prompt:
+        return earlier
+    raise RuntimeError(
+        f"the rollout of row {(row['extra_info'] or {}).get('index', '?')} did not start from the rendered "
+        f"prompt: it has {len(prompt)} tokens, the chat template gives "
+        f"{len(context.student_prompt_ids(messages))}. It was truncated (data.max_prompt_length) or built by "
+        "another agent loop or chat template."
+    )

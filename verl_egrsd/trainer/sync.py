@@ -78,6 +78,7 @@ class EgrsdTrainer(Reported, PPOTrainerSync):
             config.data.egrsd_teacher = (
                 plain(config.actor_rollout_ref.teacher) if self.egrsd.uses_teacher else None
             )
+            config.data.egrsd_verifier = config.reward.custom_reward_function.path == VERIFIER
         use_privileged_dataset(config)
         super().__init__(config)
         if get_device_name() == "cpu":

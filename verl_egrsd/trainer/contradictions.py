@@ -1,0 +1,89 @@
+"""Solutions that arrive at another answer than the ground truth: the teacher leads away from the reward."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from verl_egrsd.config import DataChecks
+from verl_egrsd.reward import Reason, VerdictPool, final_answer, normalise
+from verl_egrsd.reward.answer import BOX
+from verl_egrsd.rows import Row, row_name, text_of
+from verl_egrsd.teacher.context import REFERENCE_FIELDS
+
+logger = logging.getLogger(__name__)
+
+PROCESSES = 2
+ROWS_PER_CALL = 8
+"""Rows that are compared between two looks at the clock."""
+SHOWN = 5
+"""Rows that the warning names."""
+
+
+def warn_of_contradictions(rows: Any, checks: DataChecks) -> tuple[int, int]:
+    """Compare the final answers of some solutions with the ground truths, and warn of those that differ.
+
+    Args:
+        rows: rows with `extra_info.solution` and `reward_model.ground_truth`, by position.
+        checks: how many rows, and for how many seconds.
+
+    Returns:
+        how many solutions were compared, and how many of them the ground truth contradicts. A solution
+        without a final answer, or with one that the verifier cannot read, is not compared.
+    """
+    positions = range(len(rows))
+    sample = random.Random(0).sample(positions, min(checks.solution_rows, len(rows)))
+    compared, wrong = 0, []
+    for row, reason in _judged([rows[i] for i in sorted(sample)], checks.solution_seconds):
+        compared += reason in ("correct", "wrong")
+        if reason == "wrong":
+            wrong.append(row)
+    if wrong:
+        named = "; ".join(
+            f"{row_name(row)}: solution {own_answer(_text(row, 'solution'))!r}, ground truth "
+            f"{_text(row, 'answer')!r}"
+            for row in wrong[:SHOWN]
+        )
+        logger.warning(
+            "%d of %d sampled solutions arrive at another answer than reward_model.ground_truth (%d rows in "
+            "all): the teacher leads to an answer that the reward calls wrong. %s. data_prep verifies the "
+            "solutions and drops such rows.",
+            *(len(wrong), compared, len(rows), named),
+        )
+    return compared, len(wrong)
+
+
+def own_answer(solution: str) -> str:
+    """Return the final answer of a solution: its last `\\boxed{}`, else `#### x` on its last line, else "".
+
+    On any other line four hashes are a heading.
+    """
+    return final_answer(solution if BOX in solution else solution.rstrip().rpartition("\n")[2])
+
+
+def _text(row: Row, shows: str) -> str:
+    return text_of(row, REFERENCE_FIELDS[shows], row_name(row))
+
+
+def _judged(rows: Sequence[Row], seconds: float) -> Iterator[tuple[Row, Reason]]:
+    """Yield rows whose solution has a final answer, with the verdict on it, until the time is over."""
+    answered = [(row, own_answer(_text(row, "solution")), _text(row, "answer")) for row in rows]
+    doubtful = []
+    for row, answer, truth in answered:
+        if answer and normalise(answer) == normalise(truth):
+            yield row, "correct"
+        elif answer:
+            doubtful.append((row, answer, truth))
+    if not doubtful:
+        return
+    end = time.monotonic() + seconds
+    with VerdictPool(PROCESSES) as pool:
+        for start in range(0, len(doubtful), ROWS_PER_CALL):
+            some = doubtful[start : start + ROWS_PER_CALL]
+            verdicts = pool.verify((f"\\boxed{{{answer}}}", truth) for _, answer, truth in some)
+            yield from ((row, verdict.reason) for (row, _, _), verdict in zip(some, verdicts, strict=True))
+            if time.monotonic() > end:
+                return
