@@ -21,7 +21,10 @@ from verl_egrsd.config import flat
 from verl_egrsd.preflight.reading import plain
 from verl_egrsd.preflight.rules import RULES
 
-OWN = ("algorithm.egrsd.*", "actor_rollout_ref.teacher.*", "report.*", "data.egrsd_teacher", "hydra.*")
+OWN = (
+    *("algorithm.egrsd.*", "actor_rollout_ref.teacher.*", "report.*", "data.checks.*", "data.egrsd_*"),
+    "hydra.*",
+)
 """Sections of this package, which check their keys themselves, and Hydra's."""
 
 FREE = (
