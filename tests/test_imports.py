@@ -82,12 +82,12 @@ def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedP
         env={name: value for name, value in os.environ.items() if name != "VERL_PLATFORM"} | environment,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=800,
         check=False,
     )
 
 
-@pytest.mark.timeout(450)
+@pytest.mark.timeout(850)
 def test_each_module_imports_first_in_a_fresh_process_and_leaves_the_names_registered():
     done = run(IMPORT_EACH_FIRST, *MODULES, VERL_PLATFORM="cpu")
     assert done.stdout.strip().endswith("FAILED []"), done.stdout[-500:] + done.stderr[-6000:]
