@@ -96,9 +96,9 @@ def plain_math_verify(pairs: Sequence[Pair]) -> list[bool]:
     return [verify(parse(f"\\boxed{{{pair.ground_truth}}}"), parse(pair.response)) for pair in pairs]
 
 
-def of_verl(module: str, function: str = "compute_score") -> Grader:
+def of_verl(module: str) -> Grader:
     """Return a grader of `verl.utils.reward_score`; one that raises has not accepted the answer."""
-    score = getattr(import_module(f"verl.utils.reward_score.{module}"), function)
+    score = import_module(f"verl.utils.reward_score.{module}").compute_score
 
     def judge(pairs: Sequence[Pair]) -> list[bool]:
         return [_accepted(score, pair) for pair in pairs]
@@ -129,7 +129,6 @@ def graders(before: Path | None) -> dict[str, Grader]:
         "verl `math_dapo`": of_verl("math_dapo"),
         "verl `prime_math`": of_verl("prime_math"),
         "verl `gsm8k` (flexible)": gsm8k_flexible,
-        "verl `geo3k`": of_verl("geo3k", "acc_reward"),
     }
 
 

@@ -34,6 +34,7 @@ RULES: tuple[Callable[[str], str], ...] = (
     numbers.powers_of_ten,
     numbers.bare_points,
     numbers.mixed_numbers,
+    numbers.number_words,
     numbers.spaced_digits,
     numbers.grouped_digits,
     numbers.juxtaposed_products,

@@ -16,6 +16,8 @@ SEPARATOR = re.compile(rf"\s*[,;]\s*(?:{AND})|[,;]|{AND}")
 SPACED_SEPARATOR = re.compile(rf"\s*[,;]\s*(?:{AND})|;|,\s|{AND}")
 PLUS_MINUS = re.compile(r"\\pm(?![a-zA-Z])")
 MINUS_PLUS = re.compile(r"\\mp(?![a-zA-Z])")
+FOR_ALL = re.compile(r"\s*,\s*(?:\\text\s*\{\s*(?:where|for)\s*\}\s*)?[a-z]\s*\\in\s*\\mathbb\{[ZN]\}\s*$")
+"""What a parameter of a family of solutions runs through."""
 TUPLES = ("()", "\\langle\\rangle")
 UNIT = re.compile(r"\\text|[a-zA-Z]{3,}")
 
@@ -35,6 +37,8 @@ def lists(answer: str, ground_truth: str, context: Context) -> Reason | None:
     1 \pm \sqrt{2} == 1+\sqrt{2}, 1-\sqrt{2}
     \{2,1\} == \{1,2\}
     1,000, 2,000 == 1000, 2000
+    x = k\pi, k \in \mathbb{Z} == k\pi
+    k=-1, b=2 == (-1, 2)
     x=2, y=1 != x=1, y=2
     y=1, x=2 != (1,2)
     1,2 != 1,2,3
@@ -43,6 +47,9 @@ def lists(answer: str, ground_truth: str, context: Context) -> Reason | None:
     """
     if _is_number_after_all(answer, ground_truth):
         return None
+    families = FOR_ALL.sub("", answer), FOR_ALL.sub("", ground_truth)
+    if families != (answer, ground_truth):
+        return context.equal(*families)
     given, wanted = items(answer), items(ground_truth)
     if len(given) < 2 and len(wanted) < 2:
         return None
@@ -139,7 +146,8 @@ def _named_apart(items: Sequence[Named]) -> bool:
 
 def _by_name(items: list[Named]) -> list[Named]:
     """Return named items as a tuple would hold them: x before y."""
-    return sorted(items) if _named_apart(items) and not any(len(name) > 1 for name, _ in items) else items
+    are_coordinates = _named_apart(items) and all(name in ("x", "y", "z") for name, _ in items)
+    return sorted(items) if are_coordinates else items
 
 
 def _is_set_and_tuple(answer: str, ground_truth: str) -> bool:

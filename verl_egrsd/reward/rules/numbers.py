@@ -11,10 +11,29 @@ POWER_OF_TEN = re.compile(r"(?<![\w.\\])(\d+(?:\.\d*)?|\.\d+)[eE]([+-]?\d+)(?![\
 BARE_POINT = re.compile(r"(?<=\d)\.(?=/|\s*$|\s*[,;)}])")
 REPEATING = re.compile(r"(\d*)\.(\d*)\s*\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
 ELLIPSIS = re.compile(r"(\d*)\.(\d*?)(\d+?)\3{2,}\s*(?:\\(?:ldots|dots|cdots)|\.\.\.)\s*$")
-JUXTAPOSED = re.compile(r"((?<![\w^_\\.{])\d+(?:\.\d+)?(?=\s*\()|(?<!\([A-J])\)(?=\s*[\d(]))\s*")
+JUXTAPOSED = re.compile(
+    r"((?<![\w^_\\.{])\d+(?:\.\d+)?(?=\s*\()|\\pi(?=\s*\()|(?<!\([A-J])\)(?=\s*[\d(]))\s*"
+)
 SPACED = re.compile(r"-?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 GROUPED = re.compile(
     r"([^\d,;()\[\]]*)(\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?!\d)([^\d,;()\[\]]*(?:\^\s*\{?\d\}?)?)"
+)
+WORDS = tuple(
+    [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    ]
 )
 THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
@@ -84,6 +103,7 @@ def juxtaposed_products(text: str) -> str:
     4(25) -> 4\cdot (25)
     2(3)(7) -> 2\cdot (3)\cdot (7)
     (2)3 -> (2)\cdot 3
+    2\pi(3) -> 2\pi\cdot (3)
     f(3) -> f(3)
     \log_2(8) -> \log_2(8)
     \sin^2(x) -> \sin^2(x)
@@ -118,6 +138,17 @@ def grouped_digits(text: str) -> str:
     if not match or not (match[1].strip(" -") or match[3].strip()):
         return text
     return match[1] + match[2].replace(",", "") + match[3]
+
+
+def number_words(text: str) -> str:
+    r"""A small number in words is a number.
+
+    \text{six} -> 6
+    One -> 1
+    one half -> one half
+    """
+    name = text.removeprefix("\\text{").removesuffix("}").strip().lower()
+    return str(WORDS.index(name)) if name in WORDS else text
 
 
 def ungrouped(text: str) -> str:
