@@ -289,3 +289,13 @@ def test_a_reference_opens_no_turn_in_any_family(speaks, name):
     )
     shown = text[text.rindex("opening") : text.rindex("closing")]
     assert not [mark for mark in marks if mark in shown]
+
+
+def test_white_space_that_a_template_folds_is_no_instruction(speaks):
+    folding = "{% for m in messages %}User: {{ m.content | replace('\n\n', '\n') }}\n{% endfor %}Assistant:"
+    assert "7\n+5" in context(speaks(folding)).student_prompt_text(user("What is\n\n7\n\n+5?"))
+
+
+def test_a_template_that_fails_inside_is_named_and_no_traceback(speaks):
+    with pytest.raises(ValueError, match=r"does not render a conversation of user: 'NoneType' object is not"):
+        context(speaks("{% for t in tools %}{{ t }}{% endfor %}")).student_prompt_text(user())

@@ -152,10 +152,11 @@ class PrivilegedContext:
         return closed if is_start else closed.removesuffix(self.tokenizer.eos_token or "")
 
     def _prompt(self, messages: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any]) -> str:
-        """Render a prompt; its last turn's text must be in it as it is, and only change what it says."""
+        """Render a prompt; the text of its last turn must be in it, up to white space that templates trim."""
         text, last = self._render(messages, kwargs), messages[-1]["content"]
         end = self._end(messages[:-1], kwargs)
-        if not text.endswith(end) or not text.removesuffix(end).rstrip().endswith(last.strip()):
+        shown, meant = ("".join(part.split()) for part in (text.removesuffix(end), last))
+        if not text.endswith(end) or not shown.endswith(meant):
             raise ValueError(
                 f"the chat template takes a part of the text for an instruction: the prompt ends in "
                 f"{text[-SHOWN:]!r}, not in the text {last[-SHOWN:]!r} and {end!r}. Rewrite or drop the row."
@@ -189,7 +190,7 @@ class PrivilegedContext:
                 add_generation_prompt=header,
                 **kwargs,
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError) as error:  # templates loop over tools that are not there
             roles = ", ".join(str(message["role"]) for message in messages)
             raise ValueError(
                 f"the model's chat template does not render a conversation of {roles}: {error}. Move what "
