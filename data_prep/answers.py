@@ -65,8 +65,8 @@ class Verification:
         """
         compared = (row for row in exercises if row.ground_truth and row.solution)
         doubtful = [row for row in compared if not _is_written_alike(row)]
-        pairs = ((f"\\boxed{{{row.own_answer}}}", row.ground_truth) for row in doubtful)
-        verdicts = zip(doubtful, self.pool.verify(pairs), strict=True)
+        items = ((f"\\boxed{{{row.own_answer}}}", row.ground_truth, row.problem) for row in doubtful)
+        verdicts = zip(doubtful, self.pool.verify(items), strict=True)
         reasons: dict[int, Reason] = {row.index: verdict.reason for row, verdict in verdicts}
         return [self._judge(row, reasons.get(row.index, "correct")) for row in exercises]
 

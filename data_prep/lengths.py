@@ -68,8 +68,8 @@ class PromptLengths:
 
     @property
     def control_tokens(self) -> ControlTokens:
-        """What the model's tokenizer takes for more than text; the well-known ones without a tokenizer."""
-        return ControlTokens.of(self._tokenizer) if self._tokenizer else ControlTokens()
+        """What the trainer takes for more than text; the well-known ones without a tokenizer."""
+        return self._context.control_tokens
 
     def __call__(self, rows: Sequence[Row]) -> list[Row | Dropped]:
         """Return the rows of one batch with their lengths.

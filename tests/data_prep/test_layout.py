@@ -97,6 +97,7 @@ def test_names_of_files_and_folders_tell_configuration_and_split(tmp_path, names
             {},
             "found code, math: .*--split",
         ),
+        (["en/train-0.jsonl", "de/test-0.jsonl"], {"config": "de"}, "no split 'train' .* found test: choose"),
         (["test.jsonl"], {}, "no split 'train' .* found test: choose one with --split"),
         (["a.jsonl", "b.csv"], {}, "found .csv and .jsonl: name one file as --source"),
         ([], {}, "found none"),
