@@ -2,7 +2,7 @@
 # trailing Hydra override; the common ones also by an environment variable:
 #
 #   MODEL_PATH, TRAIN_FILE, VAL_FILE   local paths or hub ids                     (the recipe's)
-#   OUTPUT      folder of checkpoints, logs and metrics                           (outputs/<recipe>)
+#   OUTPUT      folder of checkpoints, logs and metrics  (outputs/<preset>_<model>_<thinking or not>_seed<SEED>)
 #   STEPS, BATCH, LR, SEED             training steps, prompts per step, ...      (100, 32, 5e-6, 0)
 #   THINKING    1: the student thinks too, in answers of up to 16,384 tokens       (0, as in the paper)
 #   NNODES      more than 1: join the Ray cluster at RAY_ADDRESS                  (1)
@@ -17,8 +17,10 @@ known_environment train_gpu
 python=${PYTHON:-python3}
 dry_run=$(switch DRY_RUN)
 thinking=$(switch THINKING)
-recipe=$(basename "$0" .sh)
-output=$(realpath -m "${OUTPUT:-outputs/$recipe}")
+model_path=${MODEL_PATH:-$default_model}
+if [[ $thinking == true ]]; then thinks=thinking; else thinks=nonthinking; fi
+name=${preset}_$(basename "$model_path")_${thinks}_seed${SEED:-0}
+output=$(realpath -m "${OUTPUT:-outputs/$name}")
 train_file=${TRAIN_FILE:-data/openthoughts/train.parquet}
 val_file=${VAL_FILE:-data/openthoughts/validation.parquet}
 [[ ${NNODES:-1} =~ ^[1-9][0-9]*$ ]] || { echo "NNODES=$NNODES is not a number of nodes." >&2; exit 2; }
@@ -33,7 +35,7 @@ overrides=(
 [[ $thinking == false ]] || overrides+=("data.max_response_length=16384")
 add_text data.train_files "$train_file"
 add_text data.val_files "$val_file"
-add_text trainer.experiment_name "$recipe"
+add_text trainer.experiment_name "$name"
 add_text trainer.default_local_dir "$output/checkpoints"
 add_text report.folder "$output"
 # The task runner may be on another node, which does not see this shell's environment.
@@ -59,7 +61,6 @@ for file in "$train_file" "$val_file"; do
     exit 2
   }
 done
-model_path=${MODEL_PATH:-$default_model}
 if [[ ! -d $model_path ]] && ! HF_HUB_OFFLINE=1 "$python" -c \
   'import sys; from huggingface_hub import snapshot_download; snapshot_download(sys.argv[1])' "$model_path" 2> /dev/null
 then

@@ -173,6 +173,24 @@ def test_a_dry_run_prints_the_resolved_configuration_of_the_paper_and_nothing_el
 
 
 @pytest.mark.timeout(200)
+def test_a_recipe_and_the_command_name_a_run_and_its_folder_alike(rows):
+    done = recipe(
+        "cl_egrsd_qwen3_8b",
+        "data.seed=0",
+        DRY_RUN="1",
+        PYTHON="python",
+        TRAIN_FILE=str(rows),
+        VAL_FILE=str(rows),
+    )
+    trainer = yaml.safe_load(done.stdout)["trainer"]
+    assert trainer["experiment_name"] == "cl_egrsd_Qwen3-8B_nonthinking_seed0"
+    assert (
+        trainer["default_local_dir"]
+        == f"{REPOSITORY}/outputs/cl_egrsd_Qwen3-8B_nonthinking_seed0/checkpoints"
+    )
+
+
+@pytest.mark.timeout(200)
 def test_a_dry_run_prints_the_configuration_and_fails_with_all_that_is_missing(tmp_path):
     missing = {"TRAIN_FILE": "gone.parquet", "VAL_FILE": "away.parquet", "MODEL_PATH": str(tmp_path / "no")}
     done = recipe("egrsd_qwen3_4b", DRY_RUN="1", PYTHON="python", **missing)

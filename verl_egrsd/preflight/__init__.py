@@ -22,6 +22,7 @@ from verl_egrsd.preflight.names import check_names
 from verl_egrsd.preflight.precision import settle_precision
 from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, lora_rank, plain, report_settings
 from verl_egrsd.preflight.refusals import REFUSALS, REMARKS
+from verl_egrsd.preflight.run_name import name_run
 from verl_egrsd.preflight.values import check_engine, check_values
 from verl_egrsd.teacher.templates import get_template
 
@@ -64,6 +65,7 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
             raise ValueError(message(config))
     settle_lengths(config)
     egrsd, teacher = _settings(config)
+    name_run(config, egrsd)
     report_settings(config)
     check_lengths(config, egrsd, teacher)
     _check_batch(config, egrsd)
