@@ -29,6 +29,7 @@ EVIDENCE = ROOT / "docs" / "evidence" / "README.md"
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), EVIDENCE)
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 METHOD = ROOT / "docs" / "method.md"
+METRIC_SOURCES = ("trainer/sync.py", "trainer/rounding.py", "trainer/rollout_match.py", "wording.py")
 METRIC = r"egrsd/[a-z_]+(?:/[a-z_]+)*"
 
 
@@ -167,7 +168,7 @@ def emitted_metrics() -> set[str]:
         )
     )
     names |= set(verdict_metrics([compute_score("any", "no answer", "12")], advantages > 0))
-    sources = [(ROOT / "verl_egrsd" / path).read_text() for path in ("trainer/sync.py", "wording.py")]
+    sources = [(ROOT / "verl_egrsd" / path).read_text() for path in METRIC_SOURCES]
     return names | {name for source in sources for name in re.findall(rf'"({METRIC})"', source)}
 
 

@@ -43,7 +43,8 @@ import importlib.metadata, sys
 version = importlib.metadata.version
 import vllm.model_executor.layers.utils as layer_utils
 import vllm.distributed.device_communicators.shm_broadcast as queues
-dispatch, spin = layer_utils.dispatch_cpu_unquantized_gemm, queues.SpinCondition
+from vllm.model_executor.models.utils import WeightsMapper
+dispatch, spin, names = layer_utils.dispatch_cpu_unquantized_gemm, queues.SpinCondition, dir(WeightsMapper)
 import verl
 from verl.plugin.platform.platform_manager import PlatformRegistry
 from verl.workers.engine import EngineRegistry
@@ -55,6 +56,7 @@ assert not PlatformRegistry.get("cpu")().is_platform_available(use_smi_check=Tru
 assert all("cpu" not in devices for devices in EngineRegistry._engines["language_model"].values())
 assert importlib.metadata.version is version
 assert layer_utils.dispatch_cpu_unquantized_gemm is dispatch and queues.SpinCondition is spin
+assert dir(WeightsMapper) == names
 print("UNTOUCHED")
 """
 

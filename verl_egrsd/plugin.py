@@ -19,7 +19,7 @@ from verl_egrsd.cpu import platform
 EXTENDED = {
     "verl.trainer.ppo.core_algos": ("verl_egrsd.trainer.estimators", "verl_egrsd.trainer.losses"),
     "verl.trainer.ppo.v1": ("verl_egrsd.trainer.sync",),
-    "verl.workers.engine": ("verl_egrsd.cpu.engine",) if platform.selected() else (),
+    "verl.workers.engine": ("verl_egrsd.trainer.engine",) if platform.selected() else (),
 }
 """What to import once verl has imported the module with the registry."""
 

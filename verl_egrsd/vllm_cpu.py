@@ -4,6 +4,8 @@ Weights: at load, vLLM on a CPU packs every linear weight for its matrix kernels
 head, keeps beside it) the original, so a later weight sync fails or never reaches the packed copy. We keep
 the original and multiply with it.
 
+Adapters: verl asks for the renaming part of vLLM's weight names by the name it had before vLLM 0.31.
+
 Cores: two processes of vLLM spin for a second after the last token, each on a core of its own, while the
 trainer waits for these cores. We let them sleep sooner.
 
@@ -29,8 +31,11 @@ def register() -> None:
         return
     import vllm.distributed.device_communicators.shm_broadcast as queues
     import vllm.model_executor.layers.utils as layer_utils
+    from vllm.model_executor.models.utils import WeightsMapper
 
     layer_utils.dispatch_cpu_unquantized_gemm = keep_weight
+    if not hasattr(WeightsMapper, "get_unstacked_mapper"):
+        WeightsMapper.get_unstacked_mapper = WeightsMapper.get_rename_mapper
     queues.SpinCondition = partial(queues.SpinCondition, busy_loop_s=SPIN_SECONDS)
 
 

@@ -124,6 +124,8 @@ def test_full_fine_tuning_with_a_reference_worker_and_the_real_vocabulary_runs_t
     for step in run.steps.values():
         assert 0 < step["egrsd/teacher_entropy/mean"] <= 11.94
         assert step["egrsd/teacher_prompt/longest"] > step["prompt_length/max"]
+        assert step["egrsd/sync/probs_diff_max"] < 1e-3
+        assert "training/rollout_probs_diff_mean" not in step  # at another temperature
     log = (run.folder / "train.log").read_text()
     assert "generation headers differ: student '<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n'" in log
 

@@ -61,7 +61,9 @@ OVERRIDES = [
     "+actor_rollout_ref.rollout.enable_sleep_mode=False",
     "actor_rollout_ref.rollout.free_cache_engine=False",
     "actor_rollout_ref.rollout.agent.num_workers=1",
-    "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=64",
+    # Less than the model, whose head is tied.
+    "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes=1",
+    "actor_rollout_ref.rollout.logprobs_mode=raw_logprobs",
     "reward.num_workers=1",
     "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
     "trainer.device=cpu",
@@ -164,6 +166,14 @@ def test_stock_verl_trains_with_the_estimator_the_loss_and_the_trainer_of_this_p
         assert step["egrsd/log_ratio/abs_mean"] > 0
         assert step["timing_s/teacher"] > 0
         assert step["actor/grad_norm"] > 0
+
+
+def test_the_rollouts_are_the_students(uninterrupted):
+    _, metrics = uninterrupted
+    for step in metrics.values():
+        assert step["egrsd/sync/probs_diff_max"] < 1e-4
+        assert step["egrsd/sync/update_share"] == pytest.approx(1, abs=1e-4)
+        assert step["egrsd/sync/update_error"] < 1e-2
 
 
 def test_two_steps_and_a_resume_and_two_steps_equal_four_steps(workplace: Path, uninterrupted):

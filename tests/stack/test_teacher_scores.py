@@ -24,7 +24,8 @@ def probe(model_path, tmp_path_factory):
     """Scores of one process that holds all workers (see tests/support/worker_probe.py)."""
     output = tmp_path_factory.mktemp("probe") / "scores.pt"
     command = [sys.executable, str(SUPPORT / "worker_probe.py"), str(model_path), str(output)]
-    environment = os.environ | {"PYTHONPATH": str(SUPPORT.parent), "HF_HUB_OFFLINE": "1"}
+    path = os.pathsep.join([str(SUPPORT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     return torch.load(output)
@@ -123,3 +124,39 @@ def test_an_engine_that_computes_in_bf16_gives_float32_scores_near_those_of_fp32
 def test_an_engine_that_returns_bf16_entropies_is_refused_with_the_setting_that_mends_it(probe):
     assert "bfloat16" in probe["refusal"]
     assert "mixed_precision.param_dtype=fp32" in probe["refusal"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_rollout_gets_the_student_once_and_unrounded(probe, engine):
+    streamed = probe[engine]["stream"]
+    assert streamed["weights"].keys() == streamed["expected"].keys() - {"lm_head.weight"}  # the head is tied
+    for name, weight in streamed["weights"].items():
+        assert weight.dtype == torch.float32, name
+        torch.testing.assert_close(weight, streamed["expected"][name], rtol=0, atol=1e-6)
+
+
+def test_the_stream_says_how_much_of_the_update_it_carries(probe):
+    lora = probe["lora"]["stream"]["metrics"]
+    assert lora["egrsd/sync/update_share"] == pytest.approx(1, abs=1e-5)
+    assert lora["egrsd/sync/update_error"] < 1e-3
+    assert probe["full"]["stream"]["metrics"] == {}  # nothing is merged
+
+
+def test_an_adapter_is_streamed_as_it_is_and_measured_in_the_rollouts_dtype(probe):
+    adapter = probe["adapter"]
+    assert adapter["rank"] == 8
+    assert adapter["names"]
+    assert all(".lora_" in name for name in adapter["names"])
+    assert adapter["metrics"]["egrsd/sync/update_share"] == pytest.approx(1, abs=1e-2)
+    assert 1e-4 < adapter["metrics"]["egrsd/sync/update_error"] < 1e-2  # bf16
+
+
+def test_an_untied_head_is_streamed(probe):
+    assert "lm_head.weight" in probe["untied"]["stream"]["weights"]
+
+
+def test_a_fused_untied_head_trains_as_the_models_own_does(probe):
+    gradients = probe["untied"]["gradients"]
+    for fused, own in zip(gradients["fused"], gradients["own"], strict=True):
+        torch.testing.assert_close(fused, own, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(*gradients["fused"])

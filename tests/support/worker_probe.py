@@ -17,6 +17,7 @@ os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MAST
 
 import hydra
 import torch
+from peft import get_peft_model
 from tensordict import TensorDict
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.utils import tensordict_utils as tu
@@ -38,7 +39,7 @@ Rows = list[torch.Tensor]
 
 def main(model: str, output: str) -> None:
     """Probe both kinds of teacher, then one whose engine computes in bf16."""
-    os.environ["DIST_INIT_METHOD"] = f"file://{output}.rendezvous"
+    rendezvous(output)
     generator = torch.Generator().manual_seed(0)
     prompts, privileged, responses = (
         [torch.randint(0, 400, (length,), generator=generator) for length in lengths]
@@ -47,10 +48,11 @@ def main(model: str, output: str) -> None:
     results: dict[str, Any] = {"temperature": TEMPERATURE, "privileged": privileged, "responses": responses}
     for name, (role, rank) in ENGINES.items():
         results[name] = _probe(_worker(model, role, rank), prompts, privileged, responses)
-    untied = _probe(
-        _worker(_untied(model, f"{output}.untied"), *ENGINES["full"]), prompts, privileged, responses
-    )
-    results["untied"] = {name: untied[name] for name in ("privileged", "all_rows")}
+    worker = _worker(_untied(model, f"{output}.untied"), *ENGINES["full"])
+    untied = _probe(worker, prompts, privileged, responses) | {"gradients": _head_gradients(worker)}
+    results["untied"] = {name: untied[name] for name in ("privileged", "all_rows", "stream", "gradients")}
+    adapter = ("actor_rollout_ref.model.lora.merge=false", "actor_rollout_ref.rollout.dtype=bfloat16")
+    results["adapter"] = _adapter(_worker(model, *ENGINES["lora"], *adapter))
     precision = "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype"
     bf16 = _worker(model, *ENGINES["lora"], f"{precision}=bf16")
     results["wrong kernel"] = _found_with_a_wrong_kernel(bf16)
@@ -61,6 +63,11 @@ def main(model: str, output: str) -> None:
     except TypeError as refusal:
         results["refusal"] = str(refusal)
     torch.save(results, output)
+
+
+def rendezvous(output: str) -> None:
+    """Let the one rank meet itself at a file, so that no port is taken."""
+    os.environ["DIST_INIT_METHOD"] = f"file://{output}.rendezvous"
 
 
 def _untied(model: str, folder: str) -> str:
@@ -86,7 +93,50 @@ def _probe(worker: TeacherWorker, prompts: Rows, privileged: Rows, responses: Ro
     _move(worker)
     results["student_moved"] = _stock(worker.compute_log_prob, prompts, responses)
     results["privileged_moved"] = _teacher(worker, privileged, responses, ROOMY)
+    results["stream"] = _stream(worker)
     return results
+
+
+@torch.no_grad()
+def _stream(worker: TeacherWorker) -> dict[str, Any]:
+    """Return what the rollout engine would get, and what peft makes of the same weights."""
+    engine = worker.actor.engine
+    weights, _ = engine.get_per_tensor_param(base_sync_done=True)
+    streamed = {name: weight.clone() for name, weight in weights}
+    own = {name: weight.full_tensor() for name, weight in engine.module.state_dict().items()}
+    model = AutoModelForCausalLM.from_pretrained(worker.config.model.path, dtype=torch.float32)
+    if worker.config.model.lora_rank:
+        model = get_peft_model(model, engine.module.peft_config["default"])
+    model.load_state_dict(own)
+    expected = (model.merge_and_unload() if worker.config.model.lora_rank else model).state_dict()
+    return {"weights": streamed, "expected": expected, "metrics": worker.sync_metrics()}
+
+
+def _head_gradients(worker: TeacherWorker) -> dict[str, list[torch.Tensor]]:
+    """Return the gradient of an untied head from verl's fused head and from the model's own, step by step."""
+    engine = worker.actor.engine
+    ids = torch.arange(5, 45)[None]
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+    found: dict[str, list[torch.Tensor]] = {"fused": [], "own": []}
+    for _ in range(2):
+        for name, gradients in found.items():
+            with engine.train_mode():
+                if name == "fused":
+                    log_probs = engine.module(**inputs, temperature=1.0, return_dict=True).log_probs[:, :-1]
+                else:
+                    with engine.own_forward():
+                        logits = engine.module(**inputs).logits[:, :-1]
+                    log_probs = logits.log_softmax(dim=-1).gather(2, ids[:, 1:, None])
+                log_probs.sum().backward()
+                gradients.append(engine.module.lm_head.weight.grad.full_tensor().clone())
+        _move(worker)  # as an update does: a head that was gathered before is old now
+    return found
+
+
+def _adapter(worker: TeacherWorker) -> dict[str, Any]:
+    _move(worker)
+    weights, peft_config = worker.actor.engine.get_per_tensor_param(base_sync_done=True)
+    return {"names": [n for n, _ in weights], "rank": peft_config["r"], "metrics": worker.sync_metrics()}
 
 
 def _found_with_a_wrong_kernel(worker: TeacherWorker) -> Any:

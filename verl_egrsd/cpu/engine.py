@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from verl.workers.engine.base import EngineRegistry
-from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
+
+from verl_egrsd.trainer.engine import EgrsdFSDPEngine
 
 
 @EngineRegistry.register(model_type="language_model", backend=["fsdp", "fsdp2"], device="cpu")
-class CpuFSDPEngine(FSDPEngineWithLMHead):
+class CpuFSDPEngine(EgrsdFSDPEngine):
     """The stock engine without offloading: all memory is host memory, and pinning it needs an accelerator."""
 
     engine_config: Any

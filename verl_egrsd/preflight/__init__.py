@@ -22,6 +22,7 @@ from verl_egrsd.preflight.names import check_names
 from verl_egrsd.preflight.precision import settle_precision
 from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, lora_rank, plain, report_settings
 from verl_egrsd.preflight.refusals import REFUSALS, REMARKS
+from verl_egrsd.preflight.rollout_sync import check_rollout_sync
 from verl_egrsd.preflight.run_name import name_run
 from verl_egrsd.preflight.values import check_engine, check_values
 from verl_egrsd.teacher.templates import get_template
@@ -71,6 +72,7 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
     _check_batch(config, egrsd)
     _check_temperature(config, teacher)
     settle_precision(config, egrsd)
+    check_rollout_sync(config)
     named += [message(config) for holds, message in REMARKS if holds(config)]
     if named:
         logger.warning("settings that change what this run is:%s", "".join(f"\n  - {line}" for line in named))

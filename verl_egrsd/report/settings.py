@@ -33,6 +33,8 @@ class Thresholds:
         gate_open: mean gate from which a check says "look", since the gate hardly acts.
         clipped: share of tokens with a clipped ratio, low or high.
         weight: mean of ratio times gate; less is worse.
+        update_share: share of the LoRA update that reaches the rollout engine; less is worse. The log warns.
+        probs_diff: mean difference of the probabilities of rollout and student. The log warns.
         gradient_spike: largest gradient norm in the window, as a multiple of the run's median.
         all_wrong: share of the window's steps without a right answer.
     """
@@ -50,6 +52,8 @@ class Thresholds:
     gate_open: float = 0.99
     clipped: Limits = (0.3, 0.6)
     weight: Limits = (0.7, 0.4)
+    update_share: Limits = (0.9, 0.5)
+    probs_diff: Limits = (0.02, 0.05)
     gradient_spike: Limits = (5.0, 20.0)
     all_wrong: Limits = (0.1, 0.5)
 

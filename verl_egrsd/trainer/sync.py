@@ -42,6 +42,7 @@ from verl_egrsd.trainer.dump import dump_rollouts
 from verl_egrsd.trainer.estimators import completed_by_trainer
 from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
 from verl_egrsd.trainer.reported import Reported
+from verl_egrsd.trainer.rollout_match import RolloutMatch
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
 from verl_egrsd.wording import wording_metrics
 
@@ -53,7 +54,7 @@ CPU_POLL_SECONDS = 0.1
 
 
 @register_trainer(TRAINER)
-class EgrsdTrainer(Reported, PPOTrainerSync):
+class EgrsdTrainer(Reported, RolloutMatch, PPOTrainerSync):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from tensordict import TensorDict
 from verl.single_controller.base.decorator import Dispatch, make_nd_compute_dataproto_dispatch_fn, register
 from verl.utils import tensordict_utils as tu
-from verl.utils.device import get_device_name
+from verl.utils.device import get_device_name, is_support_ipc
 from verl.utils.distributed import initialize_global_process_group_ray
 from verl.utils.profiler import DistProfiler
 from verl.workers.engine_workers import ActorRolloutRefWorker
 from verl.workers.utils.padding import response_from_nested
 
 from verl_egrsd.compat import assert_registered
+from verl_egrsd.trainer.engine import VENDOR, EgrsdFSDPEngine
 from verl_egrsd.trainer.queue import jagged
 from verl_egrsd.trainer.response_head import find_kernel, score_responses
+from verl_egrsd.trainer.weight_stream import refuse_small_bucket, refuse_unmergeable, rollout_dtype
 
 TEACHER_FIELDS = ("teacher_prompts", "responses", "response_mask")
 """Columns that the teacher reads."""
@@ -35,10 +39,33 @@ class TeacherWorker(ActorRolloutRefWorker):
         if get_device_name() == "cpu":
             # verl would ask torch for "cpu:gloo,cpu:gloo", which torch refuses.
             initialize_global_process_group_ray(backend="gloo")
+        os.environ["VERL_ENGINE_VENDOR"] = VENDOR
         super().init_model()
+        self._prepare_stream()
         self.teacher = self.actor if self.ref is None else self.ref
         self.set_dispatch_collect(mesh_name="teacher", **self.teacher.get_dispatch_collect())
         self.kernel = find_kernel(self.teacher)
+        if self.ref is not None:
+            find_kernel(self.actor)  # refuses an actor whose fused head is wrong, whatever the reference runs
+
+    def _prepare_stream(self) -> None:
+        """Tell the engine in what the rollout computes; refuse what would fail at the first weight sync."""
+        engine, rollout = self.actor.engine, self.config.rollout
+        if not isinstance(engine, EgrsdFSDPEngine):
+            return
+        checkpoint = self.actor.model_config.hf_config.dtype
+        engine.rollout_dtype = rollout_dtype(rollout.dtype, checkpoint)
+        if (self.config.model.get("lora") or {}).get("merge"):
+            refuse_unmergeable(engine.module)
+        if not is_support_ipc():
+            bucket = rollout.checkpoint_engine.update_weights_bucket_megabytes
+            refuse_small_bucket(engine.module, engine.rollout_dtype, bucket)
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def sync_metrics(self) -> dict[str, float]:
+        """Return how much of the update the last weight sync carried; other engines than FSDP do not tell."""
+        engine = self.actor.engine
+        return engine.update_share.metrics() if isinstance(engine, EgrsdFSDPEngine) else {}
 
     @register(dispatch_mode=make_nd_compute_dataproto_dispatch_fn(mesh_name="teacher"))
     def compute_teacher_log_prob(self, data: TensorDict) -> TensorDict | None:

@@ -1,0 +1,68 @@
+"""What the rollout engine gets of a LoRA update, as far as the configuration and the installed vLLM tell."""
+
+from __future__ import annotations
+
+import logging
+import os
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from omegaconf import DictConfig
+from packaging.version import Version
+
+from verl_egrsd.preflight.reading import lora_rank
+
+logger = logging.getLogger(__name__)
+
+ASKED_FROM, ASKED_FOR = Version("0.25"), "get_unstacked_mapper"
+"""From this version on verl's adapter sync calls this method of `WeightsMapper`; later versions lack it."""
+
+
+def check_rollout_sync(config: DictConfig) -> None:
+    """Refuse an adapter sync that cannot work, and warn of a merge that rounds the update away.
+
+    Raises:
+        ValueError: when verl's adapter sync asks the installed vLLM for a method that it does not have.
+    """
+    rollout, model = config.actor_rollout_ref.rollout, config.actor_rollout_ref.model
+    if not lora_rank(config) or rollout.name != "vllm":
+        return
+    merge = (model.get("lora") or {}).get("merge", False)
+    if merge and rollout.dtype not in ("float32", "float"):
+        logger.warning(
+            "actor_rollout_ref.model.lora.merge=True with actor_rollout_ref.rollout.dtype=%s: most of a "
+            "small update is rounded away on its way to the rollout engine (egrsd/sync/update_share says how "
+            "much is left). Set merge=False with actor_rollout_ref.rollout.load_format=auto.",
+            rollout.dtype,
+        )
+    # On the CPU platform our plug-in for vLLM supplies the method.
+    if not merge and os.environ.get("VERL_PLATFORM", "").strip().lower() != "cpu":
+        refuse_vllm(*installed_vllm())
+
+
+def refuse_vllm(found: Version | None, folder: Path | None) -> None:
+    """Refuse a vLLM that verl's adapter sync does not fit.
+
+    Args:
+        found: its version; None where it is not installed on this machine.
+        folder: of its package.
+    """
+    if found is None or folder is None or found < ASKED_FROM:
+        return
+    names = folder / "model_executor" / "models" / "utils.py"
+    if f"def {ASKED_FOR}(" not in names.read_text():
+        raise ValueError(
+            f"verl's adapter sync (actor_rollout_ref.model.lora.merge=False) calls {ASKED_FOR}, which vLLM "
+            f"{found} does not have: install the vLLM that verl 0.9.1 names (0.24.0), or set merge=True."
+        )
+
+
+def installed_vllm() -> tuple[Version | None, Path | None]:
+    """Return version and folder of the installed vLLM, which is not imported; None where there is none."""
+    spec = find_spec("vllm")
+    try:
+        found = Version(version("vllm"))
+    except PackageNotFoundError:
+        return None, None
+    return found, Path(spec.origin).parent if spec is not None and spec.origin else None

@@ -1,0 +1,140 @@
+"""What the model itself makes of its hidden states: the measure of every faster way to score tokens.
+
+verl's fused head, and the scoring of response rows, multiply hidden states with the head's weight. A model
+may do more: cap its logits (Gemma 2), scale them (Granite, Cohere), add a bias (Phi). So each way is compared
+with the logits that the model's own forward pass returns, at start, on a small batch. The hidden states are
+enlarged until the logits spread as those of a trained model do: a cap does nothing to logits near 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from verl.utils import tensordict_utils as tu
+from verl.utils.device import get_device_id, get_device_name
+from verl.workers.utils.padding import response_from_nested
+
+from verl_egrsd.trainer.engine import EgrsdFSDPEngine
+from verl_egrsd.trainer.queue import jagged
+
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
+"""Largest mean difference of scores, nats, by the dtype of the engine: half precision rounds logits."""
+WRONG = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
+"""Mean difference of log-probs, nats, that rounding does not explain."""
+LENGTHS, PROMPT = (40, 23), 8
+"""Tokens of the rows of the batch, and of their prompts."""
+TEMPERATURE = 1.3
+SPREAD = 3.0
+"""Least standard deviation of the logits of a position, over the vocabulary."""
+
+Scores = dict[str, Tensor]
+
+
+def small_batch(vocabulary: int) -> TensorDict:
+    """Return random rows as verl's trainer sends them to be scored; the same at every call."""
+    draw = torch.Generator().manual_seed(0)
+    rows = [torch.randint(vocabulary, (length,), generator=draw) for length in LENGTHS]
+    columns = {
+        "input_ids": jagged(rows),
+        "position_ids": jagged([torch.arange(len(row)) for row in rows]),
+        "loss_mask": _response_mask(),
+    }
+    settings = {"temperature": TEMPERATURE, "calculate_entropy": True, "compute_loss": False}
+    settings |= {"use_dynamic_bsz": True, "max_token_len_per_gpu": sum(LENGTHS)}
+    return tu.get_tensordict(columns, non_tensor_dict=settings)
+
+
+def scores_of_own_logits(engine: EgrsdFSDPEngine, use_remove_padding: bool) -> Scores:
+    """Return `log_probs` and `entropy` of the small batch's response tokens, (tokens,), float32, nats."""
+    logits = own_logits(engine, use_remove_padding) / TEMPERATURE
+    batch = small_batch(vocabulary_of(engine))
+    rows = response_rows(batch["input_ids"].offsets(), batch["loss_mask"].offsets().diff())
+    tokens = batch["input_ids"].values()[rows + 1].to(logits.device)
+    distribution = torch.distributions.Categorical(logits=logits[rows.to(logits.device)], validate_args=False)
+    return {"log_probs": distribution.log_prob(tokens).cpu(), "entropy": distribution.entropy().cpu()}
+
+
+def own_logits(engine: EgrsdFSDPEngine, use_remove_padding: bool) -> Tensor:
+    """Return the logits of every position of the small batch, as the model computes them, float32."""
+    batch = small_batch(vocabulary_of(engine))
+    tu.assign_non_tensor(batch, use_fused_kernels=False, use_remove_padding=use_remove_padding)
+    inputs, _ = engine.prepare_model_inputs(micro_batch=batch.to(get_device_id()))
+    with forward_only(engine), engine.own_forward():
+        logits = engine.module(**inputs, use_cache=False).logits
+    mask = inputs["attention_mask"]
+    packed: Tensor = logits[0] if mask is None else logits[mask.bool()]
+    return packed.float()
+
+
+@contextmanager
+def forward_only(
+    engine: EgrsdFSDPEngine, *, disable_auto_offload: bool = False, without_adapter: bool = False
+) -> Iterator[None]:
+    """Set an engine up for a forward pass in its own precision, without gradients."""
+    dtype = engine._autocast_dtype
+    with (
+        engine.eval_mode(disable_auto_offload=disable_auto_offload),
+        engine.disable_adapter() if without_adapter else nullcontext(),
+        torch.autocast(get_device_name(), dtype, enabled=dtype != torch.float32),
+        torch.no_grad(),
+    ):
+        yield
+
+
+@contextmanager
+def spread_logits(engine: EgrsdFSDPEngine, use_remove_padding: bool) -> Iterator[None]:
+    """Enlarge the last hidden states so that the logits spread by `SPREAD`, where they do not anyway."""
+    found = float(own_logits(engine, use_remove_padding).std(dim=-1).mean())
+    factor = max(1.0, SPREAD / max(found, 1e-6))
+
+    def enlarge(decoder: nn.Module, arguments: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state * factor
+        return output
+
+    handle = engine.module.get_decoder().register_forward_hook(enlarge)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def difference(scored: TensorDict, own: Scores, name: str) -> float:
+    """Return the mean difference of a score, nats.
+
+    Args:
+        scored: what a worker returns for the small batch.
+        own: of :func:`scores_of_own_logits`.
+        name: "log_probs" or "entropy".
+    """
+    found = response_from_nested(scored[name], _response_mask()).values()
+    return float((found.cpu().float() - own[name]).abs().mean())
+
+
+def vocabulary_of(engine: EgrsdFSDPEngine) -> int:
+    """Return the number of tokens that the model embeds."""
+    return int(engine.module.get_input_embeddings().num_embeddings)
+
+
+def response_rows(offsets: Tensor, response_lengths: Tensor) -> Tensor:
+    """Return the positions, in packed sequences, that a response token follows.
+
+    Args:
+        offsets: (batch + 1,), where each sequence begins, and the end of the last.
+        response_lengths: (batch,), tokens at the end of each sequence.
+
+    Returns:
+        (response tokens,), int64, ascending.
+    """
+    first = offsets[1:] - response_lengths - 1
+    begin = response_lengths.cumsum(0) - response_lengths
+    count = torch.arange(int(response_lengths.sum()), device=offsets.device)
+    return count + (first - begin).repeat_interleave(response_lengths)
+
+
+def _response_mask() -> Tensor:
+    return jagged([torch.ones(length - PROMPT, dtype=torch.int64) for length in LENGTHS])

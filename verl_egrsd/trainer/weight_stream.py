@@ -1,0 +1,154 @@
+"""The stream of weights from an FSDP engine to the rollout engine: what it holds, how exact it is, what fits.
+
+verl merges a LoRA adapter into the weights in place, rounds the sum to bf16 whatever the rollout engine
+computes in, and sends a tied head a second time. Here each weight is merged on its own in float32 and rounded
+once, to the rollout engine's dtype; the weights of the model are only read. A tied head is left out, as in a
+checkpoint: vLLM refuses a bucket that holds the copy without the embedding. On the way, the stream measures
+how much of the update it carries (`UpdateShare`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from verl.utils.device import get_device_id
+from verl.utils.fsdp_utils import normalize_peft_param_name
+from verl.utils.model import convert_weight_keys
+
+from verl_egrsd.trainer.rounding import UpdateShare
+
+BASE, ADAPTER = "base_layer.weight", "default"
+Named = Iterable[tuple[str, Tensor]]
+
+
+def measured_adapter(tensors: dict[str, Tensor], dtype: torch.dtype, share: UpdateShare) -> Named:
+    """Return an adapter as it is.
+
+    Args:
+        tensors: of the adapter by name, `...lora_A.weight` and `...lora_B.weight`.
+        dtype: to which the rollout engine rounds them.
+        share: counts every pair.
+    """
+    for name, down in tensors.items():
+        if ".lora_A." in name:
+            up = tensors[name.replace(".lora_A.", ".lora_B.")]
+            share.add_factors(down.float(), up.float(), dtype)
+    return tensors.items()
+
+
+def merged_weights(module: nn.Module, dtype: torch.dtype, share: UpdateShare) -> Iterator[tuple[str, Tensor]]:
+    """Yield every weight of a peft model under its name in the base model, whole, adapters merged.
+
+    Args:
+        module: a `PeftModel` under FSDP 1 or 2, or not sharded; its weights stay as they are.
+        dtype: of the merged weights. Weights without an adapter keep their own.
+        share: counts every merged weight.
+    """
+    parameters, layers = module.state_dict(), dict(adapted_layers(module))
+    for name, own in public_names(module, parameters).items():
+        weight, path = _whole(parameters[own]), own.removesuffix(f".{BASE}")
+        if path not in layers:
+            yield name, weight
+            continue
+        down, up = (_whole(parameters[f"{path}.lora_{side}.{ADAPTER}.weight"]).float() for side in "AB")
+        layer, base = layers[path], weight.float()
+        update = up @ down * layer.scaling[ADAPTER]
+        update = update.T if layer.fan_in_fan_out else update
+        merged = (base + update).to(dtype)
+        share.add_merged(base, update, merged)
+        yield name, merged
+
+
+def public_names(module: nn.Module, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return names in the base model's checkpoint -> names in `parameters`, without those of adapters."""
+    own = normalize_peft_param_name({name: name for name in parameters})
+    names: dict[str, str] = convert_weight_keys(own, getattr(module, "_fsdp_wrapped_module", module))
+    return names
+
+
+def adapted_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the path, as in the state dict, and the layer of every adapter."""
+    for path, layer in module.named_modules():
+        if isinstance(layer, LoraLayer):
+            yield path.replace("_fsdp_wrapped_module.", ""), layer
+
+
+def tied_copies(module: nn.Module) -> set[str]:
+    """Return the names of weights that are another one's copy, as a head that is tied to the embedding."""
+    model: Any = getattr(module, "_fsdp_wrapped_module", module)
+    model = model.get_base_model() if hasattr(model, "peft_config") else model
+    return set(getattr(model, "all_tied_weights_keys", None) or ())
+
+
+def _whole(weight: Any) -> Tensor:
+    """Gather a sharded weight; every rank must ask for the same weights in the same order."""
+    if not isinstance(weight, DTensor):
+        return weight.detach()
+    moved: Any = weight.to(get_device_id())
+    return moved.full_tensor()
+
+
+def rollout_dtype(name: str, checkpoint: torch.dtype | None) -> torch.dtype:
+    """Return the dtype in which the rollout engine computes.
+
+    Args:
+        name: `rollout.dtype`; "auto" is the checkpoint's, with bf16 in place of float32, as vLLM has it.
+        checkpoint: the dtype that the checkpoint names, if any.
+    """
+    if name != "auto":
+        dtype: torch.dtype = getattr(torch, name)  # vLLM's names are torch's
+        return dtype
+    return torch.bfloat16 if checkpoint in (None, torch.float32) else checkpoint
+
+
+def refuse_unmergeable(module: nn.Module) -> None:
+    """Refuse adapters that are not the plain product of two matrices.
+
+    Raises:
+        ValueError: naming the layer and the setting that mends it.
+    """
+    for path, layer in adapted_layers(module):
+        if not isinstance(layer, LoraLinear) or layer.use_dora.get(ADAPTER):
+            raise ValueError(
+                f"actor_rollout_ref.model.lora.merge=True cannot merge the adapter of {path} "
+                f"({type(layer).__name__}{', DoRA' if layer.use_dora.get(ADAPTER) else ''}): name linear "
+                "layers only in actor_rollout_ref.model.target_modules, or set lora.merge=False."
+            )
+
+
+def refuse_small_bucket(module: nn.Module, dtype: torch.dtype, megabytes: int) -> None:
+    """Refuse a bucket that the largest weight does not fit: verl would fail at the first sync, and then wait.
+
+    Only where weights travel through shared memory; by CUDA IPC a large weight goes alone.
+
+    Args:
+        module: of the engine, peft or not.
+        dtype: of merged weights; the others travel in their own.
+        megabytes: `rollout.checkpoint_engine.update_weights_bucket_megabytes`.
+
+    Raises:
+        ValueError: naming weight, size and key.
+    """
+    parameters, copies = module.state_dict(), tied_copies(module)
+    layers = dict(adapted_layers(module))
+    sizes = {
+        name: parameters[own].numel()
+        * (dtype if own.removesuffix(f".{BASE}") in layers else parameters[own].dtype).itemsize
+        for name, own in public_names(module, parameters).items()
+        if name not in copies
+    }
+    name = max(sizes, key=lambda name: sizes[name])
+    needed = math.ceil(sizes[name] / 2**20)
+    if needed > megabytes:
+        raise ValueError(
+            f"{name} takes {needed} MiB on its way to the rollout engine, and through shared memory a weight "
+            "must fit one bucket: set actor_rollout_ref.rollout.checkpoint_engine."
+            f"update_weights_bucket_megabytes={needed} or more (it is {megabytes})."
+        )
