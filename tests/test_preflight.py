@@ -209,7 +209,7 @@ def test_the_paper_recipe_is_what_the_preset_composes_to(config):
         "Qwen/Qwen3-4B",
         64,
         128,
-        True,
+        False,
     )
     projections = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"
     assert list(model.target_modules) == projections.split()

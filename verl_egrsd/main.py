@@ -37,12 +37,15 @@ def check(config: DictConfig) -> None:
 
     from verl_egrsd.compat import assert_registered, check_version
     from verl_egrsd.preflight import preflight
+    from verl_egrsd.preflight.rollout_sync import as_verl_can_check
 
     check_version()
     assert_registered("estimator", "policy loss")
     preflight(config)
     validate_config(
-        config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config)
+        as_verl_can_check(config),
+        use_reference_policy=need_reference_policy(config),
+        use_critic=need_critic(config),
     )
 
 

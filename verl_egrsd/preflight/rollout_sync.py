@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from copy import deepcopy
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from packaging.version import Version
 
 from verl_egrsd.preflight.reading import lora_rank
@@ -56,6 +57,18 @@ def refuse_vllm(found: Version | None, folder: Path | None) -> None:
             f"verl's adapter sync (actor_rollout_ref.model.lora.merge=False) calls {ASKED_FOR}, which vLLM "
             f"{found} does not have: install the vLLM that verl 0.9.1 names (0.24.0), or set merge=True."
         )
+
+
+def as_verl_can_check(config: DictConfig) -> DictConfig:
+    """Return a configuration for verl's own check, which imports vLLM to look up the adapter's rank.
+
+    A machine that only composes a run may have no vLLM: there the rank is left to the run itself.
+    """
+    if installed_vllm()[0] is not None:
+        return config
+    merged = deepcopy(config)
+    OmegaConf.update(merged, "actor_rollout_ref.model.lora.merge", True, force_add=True)
+    return merged
 
 
 def installed_vllm() -> tuple[Version | None, Path | None]:
