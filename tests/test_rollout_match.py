@@ -106,7 +106,6 @@ def batch():
         keys=["a", "b", "c", "pad"],
         tags=[{}, {}, {}, {"is_padding": True}],
         partition_id="train",
-        fields=["input_ids"],
         extra_info={"temperature": 1.1},
     )
 

@@ -29,8 +29,14 @@ else:
 
 logger = logging.getLogger(__name__)
 
+SCORED = ("input_ids", "position_ids", "loss_mask")
+"""Columns that the student is scored on."""
 VERLS = ("training/rollout_probs_diff", "training/rollout_actor_probs")
 """verl's own comparison: of unlike distributions, unless nothing is cut off and nothing renormalised."""
+
+
+Compared = tuple[Tensor, Tensor, Tensor]
+"""Log-probs of the student and of the rollout engine, and which are of a response token, (rows, time)."""
 
 
 class RolloutMatch(Trainer):
@@ -45,36 +51,39 @@ class RolloutMatch(Trainer):
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         rollout = self.config.actor_rollout_ref.rollout
         temperature = reported_temperature(rollout)
-        sampled = None
-        if temperature not in (None, rollout.temperature):
-            sampled = self._score_some(
-                batch, temperature
-            )  # before verl's pass, which writes the same columns
+        alike = temperature == rollout.temperature
+        scores = None
+        if temperature is not None and not alike:
+            # Before verl's pass, which writes the same columns.
+            scores = self._score_some(batch, temperature)
         batch = super()._compute_old_log_prob(batch, metrics)
-        if temperature != rollout.temperature:
+        if alike:
+            scores = self._all_scores(batch)
+        else:
             for name in [name for name in metrics if name.startswith(VERLS)]:
                 del metrics[name]
-        if temperature is None:
-            return batch
-        found = probability_difference(*(sampled or self._all_scores(batch)))
-        metrics.update(found)
-        self._warn_of(found)
+        if scores is not None:
+            found = probability_difference(*scores)
+            metrics.update(found)
+            self._warn_of(found)
         return batch
 
-    def _score_some(self, batch: KVBatchMeta, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Score one row per rank at another temperature; return as :meth:`_all_scores` does."""
+    def _score_some(self, batch: KVBatchMeta, temperature: float) -> Compared | None:
+        """Score one row per rank at another temperature, as :meth:`_all_scores`; None with fewer rows."""
         real, ranks = queue.real_rows(batch).nonzero().flatten(), ranks_of(self.actor_rollout_wg, "actor")
+        if len(real) < ranks:
+            return None
         order = real[torch.linspace(0, len(real) - 1, ranks).long()].tolist()
         settings = {"temperature": temperature, "calculate_entropy": True, "compute_loss": False}
-        some = queue.view(batch, batch.fields, order=order, **(batch.extra_info | settings))
+        some = queue.view(batch, SCORED, order=order, **(batch.extra_info | settings))
         self.actor_rollout_wg.compute_log_prob(some)
         data = queue.read(some, ("log_probs", "rollout_log_probs", "response_mask"))
         data["log_probs"] = response_from_nested(data["log_probs"], data["response_mask"])
         columns = data.to_padded_tensor()
         return columns["log_probs"], columns["rollout_log_probs"], columns["response_mask"].bool()
 
-    def _all_scores(self, batch: KVBatchMeta) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the log-probs of the student and of the rollout engine, and the mask, (batch, time)."""
+    def _all_scores(self, batch: KVBatchMeta) -> Compared:
+        """Read what verl's pass has written."""
         names = ("old_log_probs", "rollout_log_probs", "response_mask")
         columns = queue.read(batch, names).to_padded_tensor()
         student, rollout, mask = (columns[name] for name in names)
