@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.verifier --before CHECKOUT > tests/benchmarks/results/verifier.md
 
-Run it from the checkout, best on an idle machine. Each figure is the best of several rounds, after one round
-that warms up the parser's tables; the judges take turns, so that a busy hour meets all of them. "right":
+Run it from the checkout, best on an idle machine. Each figure is the best of several rounds, each with new
+workers; the judges take turns, so that a busy hour meets all of them. "right":
 published solutions against their own answers; "wrong": against the answer of another problem, so that nearly
 all are wrong and both sides have to be parsed. That problem is far away, because math-verify remembers the
 last texts that it parsed. Processor time is that of the worker alone, and depends less on what else runs.
@@ -39,15 +39,16 @@ from verl_egrsd.reward import VerdictPool
 def used():
     return sum(sum(worker.cpu_times()[:2]) for worker in psutil.Process().children())
 
-with VerdictPool(int(sys.argv[1]), time_limit=30) as pool:
-    for line in sys.stdin:
-        items = json.loads(line)
+for line in sys.stdin:
+    items = json.loads(line)
+    with VerdictPool(int(sys.argv[1]), time_limit=30) as pool:
         pool.verify_one("\\\\boxed{1}", "2")
         before, start = used(), time.perf_counter()
         list(pool.verify(map(tuple, items)))
         print(time.perf_counter() - start, used() - before, flush=True)
 """
-"""Judges each list that comes in, and says how many seconds, and seconds of the processor, it took."""
+"""Judges each list with new workers, which remember nothing, and says how many seconds, and seconds of the
+processor, it took."""
 
 Pair = tuple[str, str]
 
@@ -115,14 +116,13 @@ def pairs(data: Path, every: int) -> dict[str, list[Pair]]:
 def measure(
     judges: dict[str, Callable[[list[Pair]], tuple[float, float]]], items: list[Pair], rounds: int
 ) -> dict[str, Rounds]:
-    """Let the judges take turns, after one round each that does not count."""
+    """Let the judges take turns."""
     found = {name: Rounds() for name in judges}
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for name, judge in judges.items():
             seconds, used = judge(items)
-            if number:
-                found[name].seconds.append(seconds)
-                found[name].processor.append(used)
+            found[name].seconds.append(seconds)
+            found[name].processor.append(used)
     return found
 
 
