@@ -166,10 +166,8 @@ def main() -> None:
         print()
     packages = ", ".join(f"{name} {version(name)}" for name in ("math-verify", "sympy", "verl"))
     print("The public pairs were chosen because ours judged them wrongly before: its row there says nothing.")
-    print(
-    print("verl's graders see the whole response; the one for GSM8K expects numbers, `math_dapo` a line")
+    print("verl's graders see the whole response. The one for GSM8K expects numbers, `math_dapo` a line")
     print("`Answer:`.\n")
-    )
     print(f"- Python {platform.python_version()}, {packages}; {date.today()}")
     command = "python -m tests.benchmarks.verifier_pairs --before CHECKOUT"
     print(f"- `{command} > tests/benchmarks/results/verifier_pairs.md`")
