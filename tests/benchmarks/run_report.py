@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.benchmarks.verifier import processor
 from verl_egrsd.rehearsal.task import ROLES, generate_problem, student_response
 from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.report.curves import PANELS, VALIDATION
+from verl_egrsd.report.ending import ending
 from verl_egrsd.report.run import RunReport
 from verl_egrsd.report.settings import ReportConfig
 from verl_egrsd.wording import hesitation_rate, repetition
@@ -61,7 +63,7 @@ def report(folder: Path, steps: int) -> RunReport:
     report = RunReport(ReportConfig(str(folder)), known, 0)
     names = [name for _, panel in PANELS for name in panel if name != VALIDATION]
     for step in range(1, steps + 1):
-        report.record(step, dict.fromkeys(names, random.random()) | {"training/global_step": step})
+        report.history.record(step, dict.fromkeys(names, random.random()) | {"training/global_step": step})
     return report
 
 
@@ -79,7 +81,9 @@ def main() -> None:
         print(f"| hesitation words in their texts | {seconds(lambda: hesitation_rate(texts)):.2f} |")
         for steps in STEPS:
             written = report(Path(folder) / str(steps), steps)
-            print(f"| writing the report after {steps:,} steps | {seconds(written.write):.2f} |")
+            print(f"| drawing the curves after {steps:,} steps | {seconds(written.draw):.2f} |")
+            rest = seconds(partial(written.write, ending("running")))
+            print(f"| writing the rest after {steps:,} steps | {rest:.2f} |")
     size = sum(map(len, texts)) / 1e6
     print(f"\n- {os.cpu_count()} cores, {processor()}; the texts have {size:.0f} million characters")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "matplotlib", "Jinja2"))
