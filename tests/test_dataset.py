@@ -114,6 +114,29 @@ def with_prompt(row, content):
     return row | {"prompt": [{"role": "user", "content": content}]}
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "setting"),
+    [
+        ("agent_name", "tool_agent", "default_agent_loop"),
+        ("__rollout_n__", 4, "rollout.n"),
+        ("__do_sample__", False, "sampling"),
+    ],
+)
+def test_a_column_that_verl_takes_in_place_of_a_setting_is_refused(
+    rows, tokenizer, tmp_path, column, value, setting
+):
+    for row in rows:
+        row[column] = value
+    with pytest.raises(ValueError, match=rf"column '{column}' holds {value!r}.*{setting}.*remove the column"):
+        load(rows, tokenizer, tmp_path)
+
+
+def test_rows_that_name_the_agent_which_is_used_anyway_are_kept(rows, tokenizer, tmp_path):
+    for row in rows:
+        row["agent_name"] = "single_turn_agent"
+    assert len(load(rows, tokenizer, tmp_path)) == 12
+
+
 @pytest.mark.parametrize("truth", ["", "  ", None, "nan", '["12"]', "{'a': 1}"])
 @pytest.mark.parametrize("training", [True, False])
 def test_a_ground_truth_that_is_no_answer_is_refused_by_row(rows, tokenizer, tmp_path, truth, training):

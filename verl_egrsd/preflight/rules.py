@@ -136,7 +136,7 @@ RULES: tuple[Rule, ...] = (
         "algorithm.gamma",
         (1, 1.0),
         "is a discount that this package's estimators do not have",
-        UNSET_IT,
+        "leave it unset; the strength of the gate is algorithm.egrsd.gamma",
         _own_estimator,
     ),
     _named("algorithm.lam", (1, 1.0), "is read by the estimator gae only", UNSET_IT),

@@ -23,6 +23,13 @@ from verl_egrsd.trainer.contradictions import warn_of_contradictions
 logger = logging.getLogger(__name__)
 
 ROWS_PER_CALL = 256
+OVERRIDING = {
+    "agent_name": "actor_rollout_ref.rollout.agent.default_agent_loop",
+    "__rollout_n__": "actor_rollout_ref.rollout.n",
+    "__do_sample__": "the settings of sampling",
+}
+"""Columns that verl takes, row by row, in place of its configuration."""
+NEUTRAL_AGENT = "single_turn_agent"
 
 
 class Overlong(NamedTuple):
@@ -70,13 +77,15 @@ class PrivilegedDataset(RLHFDataset):
         """Check every row; return those that are kept.
 
         Raises:
-            ValueError: for a missing column, an image, a field that is not a text, control tokens or an
-                overlong prompt, unless dropping such rows is the user's stated choice.
+            ValueError: for a missing column, one that overrides the configuration, an image, a field that is
+                not a text, control tokens or an overlong prompt, unless dropping such rows is the user's
+                stated choice.
         """
         self.dropped: list[Overlong | Marked] = []
         self._spelled, self._kept_tokens = Counter[str](), Counter[str]()
         self.checks = build(DataChecks, plain(self.config.get("checks")), "data.checks")
         _refuse_media(dataframe, (self.image_key, self.video_key, self.audio_key))
+        _refuse_overriding(dataframe)
         is_training = list(self.original_data_files) == _as_list(self.config.train_files)
         settings = self.config.get("egrsd_teacher") if is_training else None
         teacher = None if settings is None else build(TeacherConfig, settings, "actor_rollout_ref.teacher")
@@ -210,6 +219,16 @@ def _refuse_media(dataframe: datasets.Dataset, keys: tuple[str, ...]) -> None:
         if any(dataframe[key]):
             raise ValueError(
                 f"column {key!r} holds media: EGRSD trains on text; remove the column or those rows."
+            )
+
+
+def _refuse_overriding(dataframe: datasets.Dataset) -> None:
+    for column in OVERRIDING.keys() & set(dataframe.column_names):
+        others = [value for value in dataframe.unique(column) if value != NEUTRAL_AGENT]
+        if others:
+            raise ValueError(
+                f"column {column!r} holds {others[0]!r}, which verl takes for that row in place of "
+                f"{OVERRIDING[column]}: remove the column from the parquet."
             )
 
 
