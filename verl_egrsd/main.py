@@ -97,8 +97,10 @@ def train(config: DictConfig) -> None:
     try:
         run_ppo(config, task_runner_class=TaskRunnerV1)
     except BaseException as error:
-        # Ray ends the trainer's process without a word; until then it may write another step.
-        ray.shutdown()
+        # Ray ends the trainer's process without a word; until then it may write another step. After a SIGTERM
+        # Ray's shutdown aborts this process too, so the note comes first.
+        if isinstance(error, KeyboardInterrupt):
+            ray.shutdown()
         note_ending(folder, ending_by(error), since=since)
         raise
 
