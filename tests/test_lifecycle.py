@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import trainer_base
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
+from verl.workers.rollout.base import _ROLLOUT_REGISTRY
 
 from verl_egrsd.report import run as report_run
 from verl_egrsd.trainer import sync
@@ -47,6 +48,8 @@ def begun(composed, tmp_path, monkeypatch):
     len_of = [ROWS]
     monkeypatch.setattr(trainer_base, "create_rl_dataset", rows)
     monkeypatch.setattr(trainer_base.tq, "kv_clear", lambda **_: None)
+    # A name that verl knows and whose version nobody asks for.
+    monkeypatch.setitem(_ROLLOUT_REGISTRY, ("scripted", "async"), "nobody starts it")
     monkeypatch.setattr(sync, "self_test", lambda: None)
     monkeypatch.setattr(sync, "check_files", lambda config: None)
     monkeypatch.setattr(report_run, "draw", lambda steps, breaks: None)
@@ -81,6 +84,7 @@ def begun(composed, tmp_path, monkeypatch):
             save_checkpoint=lambda *_, **__: None,
             load_checkpoint=lambda *_, **__: None,
             update_weights=lambda *_: None,
+            sync_metrics=lambda: [{}],
         )
         trainer.actor_rollout_wg = trainer.checkpoint_manager = nothing
         trainer.tokenizer = trainer.processor = None
