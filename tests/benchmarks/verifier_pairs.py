@@ -110,7 +110,7 @@ def _accepted(score: Callable[[str, str], Any], pair: Pair) -> bool:
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             result = score(pair.response, pair.ground_truth)
-        except Exception:
+        except Exception:  # a grader that raises accepts nothing
             return False
     if isinstance(result, dict):
         return bool(result["acc"])

@@ -32,6 +32,7 @@ from verl_egrsd.metrics import (
 )
 from verl_egrsd.outcome import Caps, OutcomeWarnings, end_token_ids, truncated_rows
 from verl_egrsd.preflight import TRAINER, check_files, lora_rank, plain, preflight
+from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.resume import STATE_FILE, read_state, settle_start
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
 from verl_egrsd.teacher.context import PrivilegedContext
@@ -48,7 +49,6 @@ from verl_egrsd.wording import wording_metrics
 
 logger = logging.getLogger(__name__)
 
-VERIFIER = "pkg://verl_egrsd.reward"
 CPU_POLL_SECONDS = 0.1
 """verl looks for finished rollouts every 2 s; those of a small model take less."""
 
