@@ -67,7 +67,7 @@ def test_the_metrics_of_a_step_decode_real_tokens_only(tmp_path):
     ids, mask = padded(rows, fill=hmm)
     metrics = wording_metrics(ids, mask, tokenizer, words=["hmm"], ngram=4)
     words = sum(len(tokenizer.decode(row, skip_special_tokens=True).split()) for row in rows)
-    assert metrics["egrsd/hesitation_words"] == pytest.approx(100 / words)
+    assert metrics["egrsd/hesitation_rate"] == pytest.approx(100 / words)
     shares = [by_definition(row, 4) for row in rows]
     assert metrics["egrsd/repetition/mean"] == pytest.approx(sum(shares) / 2)
     assert metrics["egrsd/repetition/max"] == pytest.approx(max(shares))

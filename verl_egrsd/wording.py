@@ -44,7 +44,7 @@ def wording_metrics(
     return {
         "egrsd/repetition/mean": float(shares.mean()),
         "egrsd/repetition/max": float(shares.max()),
-        "egrsd/hesitation_words": hesitation_rate(texts, words),
+        "egrsd/hesitation_rate": hesitation_rate(texts, words),
     }
 
 

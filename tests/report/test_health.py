@@ -18,7 +18,7 @@ GOOD = {
     "egrsd/truncated": 0.02,
     "egrsd/repetition/mean": 0.05,
     "egrsd/repetition/max": 0.3,
-    "egrsd/hesitation_words": 2.0,
+    "egrsd/hesitation_rate": 2.0,
     "egrsd/gate/share_at_floor": 0.01,
     "egrsd/gate/mean": 0.93,
     "egrsd/ratio/share_clipped_low": 0.05,
@@ -36,39 +36,39 @@ def run(**late):
 
 
 TRIPS = {
-    "accuracy": [(run(egrsd__correct=0.45), "look", -0.25), (run(egrsd__correct=0.3), "act", -0.5)],
+    "accuracy": [(run(egrsd__correct=0.45), "warn", -0.25), (run(egrsd__correct=0.3), "fail", -0.5)],
     "verifier failures": [
-        (run(egrsd__verdict__error=0.05), "look", 0.054),
-        (run(egrsd__verdict__timeout=0.3), "act", 0.301),
+        (run(egrsd__verdict__error=0.05), "warn", 0.054),
+        (run(egrsd__verdict__timeout=0.3), "fail", 0.301),
     ],
     "length drift": [
-        (run(egrsd__response_length__mean=1100.0), "look", 0.375),
-        (run(egrsd__response_length__mean=200.0), "act", -0.75),
+        (run(egrsd__response_length__mean=1100.0), "warn", 0.375),
+        (run(egrsd__response_length__mean=200.0), "fail", -0.75),
     ],
-    "truncation": [(run(egrsd__truncated=0.3), "look", 0.3), (run(egrsd__truncated=0.8), "act", 0.8)],
+    "truncation": [(run(egrsd__truncated=0.3), "warn", 0.3), (run(egrsd__truncated=0.8), "fail", 0.8)],
     "repetition": [
-        (run(egrsd__repetition__mean=0.4), "look", 0.4),
-        (run(egrsd__repetition__mean=0.7), "act", 0.7),
+        (run(egrsd__repetition__mean=0.4), "warn", 0.4),
+        (run(egrsd__repetition__mean=0.7), "fail", 0.7),
     ],
-    "hesitation words": [
-        (run(egrsd__hesitation_words=0.8), "look", -0.6),
-        (run(egrsd__hesitation_words=6.0), "act", 2.0),
+    "hesitation rate": [
+        (run(egrsd__hesitation_rate=0.8), "warn", -0.6),
+        (run(egrsd__hesitation_rate=6.0), "fail", 2.0),
     ],
     "gate saturation": [
-        (run(egrsd__gate__mean=0.998), "look", 0.01),
-        (run(egrsd__gate__share_at_floor=0.7), "act", 0.7),
+        (run(egrsd__gate__mean=0.998), "warn", 0.01),
+        (run(egrsd__gate__share_at_floor=0.7), "fail", 0.7),
     ],
     "clipped ratios": [
-        (run(egrsd__ratio__share_clipped_low=0.3), "look", 0.37),
-        (run(egrsd__ratio__share_clipped_high=0.9), "act", 0.95),
+        (run(egrsd__ratio__share_clipped_low=0.3), "warn", 0.37),
+        (run(egrsd__ratio__share_clipped_high=0.9), "fail", 0.95),
     ],
-    "weight mass": [(run(egrsd__weight__mean=0.6), "look", 0.6), (run(egrsd__weight__mean=0.2), "act", 0.2)],
+    "weight mass": [(run(egrsd__weight__mean=0.6), "warn", 0.6), (run(egrsd__weight__mean=0.2), "fail", 0.2)],
     "gradient norm": [
-        (run(actor__grad_norm=0.4), "look", 10.0),
-        (run(actor__grad_norm=4.0), "act", 100.0),
-        (run(actor__grad_norm=math.nan), "act", math.inf),
+        (run(actor__grad_norm=0.4), "warn", 10.0),
+        (run(actor__grad_norm=4.0), "fail", 100.0),
+        (run(actor__grad_norm=math.nan), "fail", math.inf),
     ],
-    "all-wrong steps": [(run(egrsd__verdict__none_correct=1.0), "act", 1.0)],
+    "all-wrong steps": [(run(egrsd__verdict__none_correct=1.0), "fail", 1.0)],
 }
 
 
@@ -98,7 +98,7 @@ def test_readings_are_one_line_and_sentences(name):
 
 def test_a_run_that_falls_from_60_to_5_percent_while_its_verifier_times_out_calls_for_action():
     found = examine(run(egrsd__correct=0.05, egrsd__verdict__timeout=0.3))
-    assert found["accuracy"].level == found["verifier failures"].level == "act"
+    assert found["accuracy"].level == found["verifier failures"].level == "fail"
     assert found["accuracy"].reading == (
         "Accuracy in training is 5.0 %, against 60.0 % at the start of the run."
     )
@@ -115,10 +115,10 @@ VALIDATION = "val-core/sums/acc/mean@1"
     [
         ((0.5,), "ok", 0),
         ((0.5, 0.2, 0.5), "ok", 0),
-        ((0.5, 0.7, 0.4), "look", -0.2),
-        ((0.5, 0.1), "act", -0.8),
+        ((0.5, 0.7, 0.4), "warn", -0.2),
+        ((0.5, 0.1), "fail", -0.8),
         ((0.02, 0.01), "ok", -0.1),
-        ((0.08, 0.01), "act", -0.7),
+        ((0.08, 0.01), "fail", -0.7),
     ],
 )
 def test_a_validation_that_falls_is_seen_though_the_training_holds(validations, level, value):
@@ -132,7 +132,7 @@ def test_a_validation_that_falls_is_seen_though_the_training_holds(validations, 
 
 
 def test_an_accuracy_that_is_not_finite_calls_for_action():
-    assert examine([{VALIDATION: 0.5}, GOOD | {VALIDATION: math.nan}])["accuracy"].level == "act"
+    assert examine([{VALIDATION: 0.5}, GOOD | {VALIDATION: math.nan}])["accuracy"].level == "fail"
 
 
 def test_the_direction_of_a_drift_decides_the_advice():
@@ -154,18 +154,18 @@ def test_a_short_run_compares_its_halves():
 def test_only_the_window_is_judged():
     recovered = [GOOD | {"egrsd/truncated": 1.0}] * 20 + [GOOD] * 10
     assert examine(recovered)["truncation"].level == "ok"
-    assert examine(recovered, Thresholds(window=20))["truncation"].level == "act"
+    assert examine(recovered, Thresholds(window=20))["truncation"].level == "fail"
 
 
 def test_a_rate_that_starts_near_nothing_is_no_drift():
-    steps = [GOOD | {"egrsd/hesitation_words": rate} for rate in (0.0, 0.2)]
-    assert examine(steps)["hesitation words"].level == "ok"
+    steps = [GOOD | {"egrsd/hesitation_rate": rate} for rate in (0.0, 0.2)]
+    assert examine(steps)["hesitation rate"].level == "ok"
 
 
 def test_a_single_step_without_a_right_answer_is_looked_at():
     steps = [GOOD] * 19 + [GOOD | {"egrsd/verdict/none_correct": 1.0}]
     found = examine(steps)["all-wrong steps"]
-    assert (found.level, found.reading) == ("look", "1 of the last 10 steps had no right answer.")
+    assert (found.level, found.reading) == ("warn", "1 of the last 10 steps had no right answer.")
 
 
 def test_a_gradient_that_is_zero_calls_for_action():
@@ -173,8 +173,8 @@ def test_a_gradient_that_is_zero_calls_for_action():
 
 
 def test_a_value_that_is_not_finite_calls_for_action():
-    assert examine(run(egrsd__weight__mean=math.nan))["weight mass"].level == "act"
-    assert examine(run(egrsd__response_length__mean=math.nan))["length drift"].level == "act"
+    assert examine(run(egrsd__weight__mean=math.nan))["weight mass"].level == "fail"
+    assert examine(run(egrsd__response_length__mean=math.nan))["length drift"].level == "fail"
 
 
 def test_what_a_run_does_not_measure_has_no_finding():
@@ -198,6 +198,6 @@ shares = st.lists(st.floats(0, 1), min_size=1, max_size=25)
 @given(shares)
 def test_the_level_of_a_share_follows_from_its_value_alone(values):
     found = examine([{"egrsd/truncated": value} for value in values])["truncation"]
-    look, act = Thresholds().truncation
-    assert found.level == ("act" if found.value >= act else "look" if found.value >= look else "ok")
+    warn, fail = Thresholds().truncation
+    assert found.level == ("fail" if found.value >= fail else "warn" if found.value >= warn else "ok")
     assert min(values) - 1e-9 <= found.value <= max(values) + 1e-9

@@ -182,7 +182,7 @@ def test_the_page_holds_the_numbers_and_loads_nothing(start):
         assert finding["reading"] in page
         assert finding["advice"] in page
     assert "73.2 % of the responses were cut" in page
-    assert '<td class="level act">■ act</td>' in page
+    assert '<td class="level fail">■ fail</td>' in page
     assert "<td>0.6250</td>" in page
     assert facts["data"]["training"][0]["sha256"] in page
     assert f"torch {facts['versions']['torch']}" in page

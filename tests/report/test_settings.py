@@ -41,9 +41,9 @@ def test_what_is_left_out_takes_the_default():
     [
         ({"colour": 1}, r"unknown key report\.colour=1"),
         ({"thresholds": {"truncated": [0, 1]}}, r"unknown key report\.thresholds\.truncated"),
-        ({"thresholds": {"truncation": 0.5}}, r"thresholds\.truncation=0\.5 .*a pair \[look, act\]"),
-        ({"thresholds": {"truncation": [0.5, 0.1]}}, "look must not lie above act"),
-        ({"thresholds": {"weight": [0.4, 0.7]}}, "look must not lie below act"),
+        ({"thresholds": {"truncation": 0.5}}, r"thresholds\.truncation=0\.5 .*a pair \[warn, fail\]"),
+        ({"thresholds": {"truncation": [0.5, 0.1]}}, "warn must not lie above fail"),
+        ({"thresholds": {"weight": [0.4, 0.7]}}, "warn must not lie below fail"),
         ({"thresholds": {"window": 0}}, r"thresholds\.window=0 .*a whole number from 1"),
         ({"thresholds": {"window": 2.5}}, r"thresholds\.window=2\.5 .*a whole number from 1"),
         ({"thresholds": {"gate_open": "x"}}, r"thresholds\.gate_open='x' .*a positive number"),

@@ -172,7 +172,7 @@ def test_a_crash_leaves_the_report_of_the_steps_before_it_and_its_reason(refused
     assert report["ending"]["how"] == "failed"
     assert "1 of 8 rollouts are missing" in report["ending"]["why"]
     assert [name for name in report["curves"] if name.startswith("val-core/")]
-    for name in ("egrsd/repetition/mean", "egrsd/hesitation_words", "actor/grad_norm"):
+    for name in ("egrsd/repetition/mean", "egrsd/hesitation_rate", "actor/grad_norm"):
         assert report["curves"][name] == [[1, pytest.approx(step[name])]], name
     assert not report["not_measured"]
     (training,) = report["data"]["training"]

@@ -20,7 +20,7 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("reward", ("egrsd/reward/mean", "egrsd/reward/std")),
     ("response length (tokens)", tuple(f"egrsd/response_length/{x}" for x in ("mean", "right", "wrong"))),
     ("truncated and repeated (share)", ("egrsd/truncated", "egrsd/repetition/mean", "egrsd/repetition/max")),
-    ("hesitation words (per 100 words)", ("egrsd/hesitation_words",)),
+    ("hesitation rate (words per 100)", ("egrsd/hesitation_rate",)),
     ("teacher entropy (nats)", ("egrsd/teacher_entropy/mean", "egrsd/teacher_entropy/max")),
     ("gate", ("egrsd/gate/mean", "egrsd/gate/min", "egrsd/gate/share_at_floor")),
     ("clipped ratios (share)", ("egrsd/ratio/share_clipped_low", "egrsd/ratio/share_clipped_high")),

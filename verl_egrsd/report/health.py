@@ -15,7 +15,7 @@ from typing import Literal
 
 from verl_egrsd.report.settings import Limits, Thresholds
 
-Level = Literal["ok", "look", "act"]
+Level = Literal["ok", "warn", "fail"]
 Metrics = Mapping[str, float]
 NOTHING = "Nothing to do."
 CORRECT = "egrsd/correct"
@@ -30,7 +30,7 @@ class Finding:
     Attributes:
         value: what was compared with the thresholds.
         unit: of the value.
-        level: "ok", "look" (look at it) or "act".
+        level: "ok", "warn" (read the advice soon) or "fail" (the run is probably wasted).
         reading: the value in a sentence.
         advice: what to do.
     """
@@ -63,12 +63,12 @@ def accuracy(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None
     fallen = {
         name: (now - start) / max(start, thresholds.accuracy_least) for name, (start, now, _) in ends.items()
     }
-    # What is not finite comes before every number.
+    # A value that is not finite counts as the worst.
     worst = min(fallen, key=lambda name: (math.isfinite(fallen[name]), fallen[name]))
     start, now, _ = ends[worst]
     reading = f"Accuracy in {worst} is {_percent(now)}, against {_percent(start)} at the start of the run."
     advice = (
-        "Training makes the model worse. Look at verifier failures, truncation and length first; then return "
+        "Training makes the model worse. Check verifier failures, truncation and length first; then return "
         "to an earlier checkpoint with a lower learning rate."
     )
     limits = thresholds.accuracy_fall
@@ -91,8 +91,8 @@ def length_drift(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | 
         "Lower the learning rate or algorithm.egrsd.length_beta."
     )
     longer = (
-        "Look at truncation and repetition: with them it is looping. Lower the learning rate, or raise "
-        "algorithm.egrsd.length_beta."
+        "Check truncation and repetition: if they rise too, the model is looping. Lower the learning "
+        "rate, or raise algorithm.egrsd.length_beta."
     )
     limits = thresholds.length_drift
     return _finding(
@@ -107,7 +107,7 @@ def truncation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | No
         return None
     reading = f"{_percent(fmean(shares))} of the responses were cut before they ended, in {_last(shares)}."
     advice = (
-        "A cut response hardly ever holds its answer. Raise data.max_response_length (the log names another "
+        "A cut response rarely contains its answer. Raise data.max_response_length (the log names another "
         "cap where that one cut), or let the student think less where its chat template has a flag for it "
         "(data.apply_chat_template_kwargs.enable_thinking=False)."
     )
@@ -121,7 +121,7 @@ def repetition(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | No
         return None
     worst = max(_series(steps, "egrsd/repetition/max")[-thresholds.window :])
     reading = (
-        f"{_percent(fmean(shares))} of the n-grams of a response stood there before, in {_last(shares)}; "
+        f"{_percent(fmean(shares))} of the n-grams of a response are repeats, in {_last(shares)}; "
         f"{_percent(worst)} in the worst response."
     )
     advice = (
@@ -132,25 +132,23 @@ def repetition(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | No
 
 def hesitation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
     """Has the rate of hesitation words changed since the start of the run?"""
-    rates = _series(steps, "egrsd/hesitation_words")
+    rates = _series(steps, "egrsd/hesitation_rate")
     if not rates:
         return None
     start, now, window = _ends(rates, thresholds.window)
     change = (now - start) / max(start, thresholds.hesitation_least)
-    reading = (
-        f"{now:.2f} words of hesitation per 100 words, against {start:.2f} in the first {_steps(window)}."
-    )
+    reading = f"{now:.2f} hesitation words per 100 words, against {start:.2f} in the first {_steps(window)}."
     fewer = (
         "The student stops checking itself. Compare the accuracy on hard problems under a long budget, and "
-        "how much the gate dampens such words (cl_egrsd, a larger gamma)."
+        "how much the gate lowers the weight of such words (cl_egrsd, a larger gamma)."
     )
-    more = "The student doubts more and more. Look at length, truncation and repetition."
+    more = "The student doubts more and more. Check length, truncation and repetition."
     advice = fewer if change < 0 else more
     return _finding(change, abs(change), thresholds.hesitation_drift, "relative change", reading, advice)
 
 
 def gate_saturation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """Is the gate at its floor, or open, everywhere? A run whose gate is off (gamma 0) has no answer."""
+    """Is the gate at its floor, or open, everywhere? None where the gate is off (gamma 0)."""
     floors = _series(steps, "egrsd/gate/share_at_floor")[-thresholds.window :]
     means = _series(steps, "egrsd/gate/mean")[-thresholds.window :]
     if not floors or all(mean == 1 for mean in means):
@@ -161,10 +159,10 @@ def gate_saturation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding
     )
     if share < thresholds.gate_at_floor[0] and mean >= thresholds.gate_open:
         advice = (
-            "The gate hardly acts, so this is close to rlsd: raise algorithm.egrsd.gamma, or look whether "
+            "The gate hardly acts, so this is close to rlsd: raise algorithm.egrsd.gamma, or check whether "
             "the teacher is certain everywhere (egrsd/teacher_entropy/mean)."
         )
-        return Finding(share, "share of tokens", "look", reading, advice)
+        return Finding(share, "share of tokens", "warn", reading, advice)
     advice = "Lower algorithm.egrsd.gamma, or raise a fixed algorithm.egrsd.denominator."
     return _rising(share, thresholds.gate_at_floor, "share of tokens", reading, advice)
 
@@ -193,16 +191,16 @@ def weight_mass(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | N
     weights = _series(steps, "egrsd/weight/mean")[-thresholds.window :]
     if not weights:
         return None
-    weight, (look, act) = fmean(weights), thresholds.weight
+    weight, (warn, fail) = fmean(weights), thresholds.weight
     reading = (
-        f"Ratio and gate leave {_percent(weight)} of the update of direction alone, in {_last(weights)}."
+        f"Ratio and gate leave {_percent(weight)} of the update of the advantage alone, in {_last(weights)}."
     )
     advice = (
         "The step is smaller, whatever its shape. Compare with algorithm.egrsd.gate_control=mean_preserving "
-        "before the gate gets the praise."
+        "before you credit the gate."
     )
-    # Less is worse: the same comparison with the signs turned.
-    return _finding(weight, -weight, (-look, -act), "weight", reading, advice)
+    # Less is worse, so both sides of the comparison change sign.
+    return _finding(weight, -weight, (-warn, -fail), "weight", reading, advice)
 
 
 def gradient_norm(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
@@ -214,21 +212,19 @@ def gradient_norm(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding |
     broken = sum(not math.isfinite(norm) for norm in window)
     if broken:
         reading = f"{broken} of {_last(window)} had no finite gradient norm."
-        advice = (
-            "verl skipped those updates. Lower the learning rate, and look at the loss and the log-probs."
-        )
-        return Finding(math.inf, unit, "act", reading, advice)
+        advice = "verl skipped those updates. Lower the learning rate, and check the loss and the log-probs."
+        return Finding(math.inf, unit, "fail", reading, advice)
     middle = median(norm for norm in norms if math.isfinite(norm))
     if middle == 0:
         reading = "The gradient norm is 0 in at least half of the steps."
-        advice = "Nothing is learned there: look whether all answers get one reward (egrsd/reward/std)."
-        return Finding(0.0, unit, "act", reading, advice)
+        advice = "Nothing is learned there: check whether all answers get the same reward (egrsd/reward/std)."
+        return Finding(0.0, unit, "fail", reading, advice)
     reading = (
         f"The largest gradient norm of {_last(window)} is {max(window):.3g}, {max(window) / middle:.1f} "
         f"times the median of the run ({middle:.3g})."
     )
     advice = (
-        "Look at the credit of that step (egrsd/credit/abs_mean: few rewards may have differed so far); "
+        "Check the credit of that step (egrsd/credit/abs_mean: few rewards may have differed so far); "
         "lower actor.optim.clip_grad or the learning rate if it goes on."
     )
     return _rising(max(window) / middle, thresholds.gradient_spike, unit, reading, advice)
@@ -262,7 +258,7 @@ def verifier_failures(steps: Sequence[Metrics], thresholds: Thresholds) -> Findi
     advice = (
         "Right answers are punished. Raise the time limit "
         "(+reward.custom_reward_function.reward_kwargs.time_limit), give the reward workers more processor "
-        "time, or look for what all failing answers share."
+        "time, or find out what the failing answers have in common."
     )
     return _rising(share, thresholds.verifier_failures, "share of answers", reading, advice)
 
@@ -273,7 +269,7 @@ CHECKS: dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]] = {
     "length drift": length_drift,
     "truncation": truncation,
     "repetition": repetition,
-    "hesitation words": hesitation,
+    "hesitation rate": hesitation,
     "gate saturation": gate_saturation,
     "clipped ratios": clipped_ratios,
     "weight mass": weight_mass,
@@ -298,13 +294,13 @@ def _rising(value: float, limits: Limits, unit: str, reading: str, advice: str) 
 
 
 def _finding(value: float, compared: float, limits: Limits, unit: str, reading: str, advice: str) -> Finding:
-    """Judge `compared`, where more is worse; what is not finite calls for action."""
-    look, act = limits
+    """Judge `compared`, where more is worse; a value that is not finite fails."""
+    warn, fail = limits
     level: Level = "ok"
-    if compared >= act or not math.isfinite(compared):
-        level = "act"
-    elif compared >= look:
-        level = "look"
+    if compared >= fail or not math.isfinite(compared):
+        level = "fail"
+    elif compared >= warn:
+        level = "warn"
     return Finding(value, unit, level, reading, NOTHING if level == "ok" else advice)
 
 

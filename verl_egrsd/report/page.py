@@ -13,13 +13,13 @@ from verl_egrsd.report.history import Steps, json_number
 from verl_egrsd.report.settings import Thresholds
 from verl_egrsd.visuals import fill
 
-SCHEMA = "verl_egrsd.report/1"
-MARKS = {"ok": "●", "look": "▲", "act": "■"}
-"""A shape per level, for those who read without colour."""
+SCHEMA = "verl_egrsd.report/2"
+MARKS = {"ok": "●", "warn": "▲", "fail": "■"}
+"""A shape per level, for readers who do not see the colours."""
 
 
 def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[str, Any]:
-    """Return the content of report.json, but for how the run ended.
+    """Return the content of report.json except for `ending`.
 
     Args:
         run: what is known at the start: name, date, settings, versions, data, breaks.

@@ -10,27 +10,26 @@ from verl_egrsd.config import build
 from verl_egrsd.wording import HESITATION_WORDS, NGRAM
 
 Limits = tuple[float, float]
-"""Values from which a check says "look" and "act"; falling ones where less is worse."""
+"""(warn, fail): values from which a check warns and fails; fail is the smaller one where less is worse."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a health check speaks up. Every pair is (look, act).
+    """When a health check warns or fails. Every pair is (warn, fail).
 
     Attributes:
         window: steps at the end of the run that are judged, and at its start that a drift is measured from;
             half the run where it is shorter than two windows.
         accuracy_fall: relative loss of accuracy since the start, in training or in a validation.
-        accuracy_least: accuracy that a lower start counts as, so that chance is no fall.
+        accuracy_least: accuracy that a lower start counts as, so that noise near zero is not a fall.
         verifier_failures: share of answers on which the verifier timed out or failed.
         length_drift: relative change of the mean response length, in either direction.
         truncation: share of rollouts that were cut before they ended.
         repetition: share of repeated n-grams.
-        hesitation_drift: relative change of the hesitation words, in either direction.
-        hesitation_least: words per 100 below which a start counts as this much, so that a change from almost
-            nothing is no drift.
+        hesitation_drift: relative change of the hesitation rate, in either direction.
+        hesitation_least: words per 100 that a lower start counts as, so that noise near zero is not a drift.
         gate_at_floor: share of tokens whose gate is at its floor.
-        gate_open: mean gate from which a check says "look", since the gate hardly acts.
+        gate_open: mean gate from which a check warns that the gate hardly acts.
         clipped: share of tokens with a clipped ratio, low or high.
         weight: mean of ratio times gate; less is worse.
         update_share: share of the LoRA update that reaches the rollout engine; less is worse. The log warns.
@@ -58,7 +57,7 @@ class Thresholds:
     all_wrong: Limits = (0.1, 0.5)
 
     def __post_init__(self) -> None:
-        """Take lists as pairs, as a configuration has them, and refuse what is none."""
+        """Take lists as pairs, as a configuration has them, and refuse every other value."""
         for key, default in ((item.name, item.default) for item in fields(self)):
             value = getattr(self, key)
             if isinstance(default, tuple):
@@ -78,7 +77,7 @@ class ReportConfig:
 
     Attributes:
         folder: where it is written.
-        hesitation_words: words and phrases that `egrsd/hesitation_words` counts.
+        hesitation_words: words and phrases that `egrsd/hesitation_rate` counts.
         ngram: tokens of an n-gram of `egrsd/repetition/...`.
         thresholds: of the health checks.
     """
@@ -89,7 +88,7 @@ class ReportConfig:
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be counted."""
+        """Refuse words and n-grams that cannot be counted."""
         words = self.hesitation_words
         if isinstance(words, str) or not words or not all(isinstance(w, str) and w.strip() for w in words):
             raise ValueError(f"report.hesitation_words={words!r} is not allowed: it must be a list of words.")
@@ -115,14 +114,14 @@ def resolve_report(given: Mapping[str, Any], *, folder: str) -> ReportConfig:
 
 def _limits(key: str, value: Any, *, falling: bool) -> Limits:
     try:
-        look, act = map(float, value)
+        warn, fail = map(float, value)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"report.thresholds.{key}={value!r} is not allowed: it must be a pair [look, act] of numbers."
+            f"report.thresholds.{key}={value!r} is not allowed: it must be a pair [warn, fail] of numbers."
         ) from error
-    if look < act if falling else look > act:
+    if warn < fail if falling else warn > fail:
         raise ValueError(
-            f"report.thresholds.{key}={value!r} is not allowed: look must not lie "
-            f"{'below' if falling else 'above'} act."
+            f"report.thresholds.{key}={value!r} is not allowed: warn must not lie "
+            f"{'below' if falling else 'above'} fail."
         )
-    return look, act
+    return warn, fail
