@@ -1,5 +1,6 @@
 """Both tokenizers: lossless, with Qwen3's template and special tokens; the real one exactly as Qwen's own."""
 
+import hashlib
 import json
 import random
 from importlib.resources import files
@@ -10,7 +11,7 @@ from transformers import AutoTokenizer
 
 from verl_egrsd.rehearsal import task, tokenizer
 from verl_egrsd.rehearsal.training import privileged_context
-from verl_egrsd.teacher.templates import TEMPLATES
+from verl_egrsd.teacher.templates import TEMPLATES, Template
 
 REAL_TEXT = Path(__file__).parents[2] / "../shared/data/math500.jsonl"
 
@@ -69,6 +70,17 @@ def test_the_thinking_marks_survive_and_the_special_tokens_do_not(small):
     assert (
         small.decode(ids(small, text), skip_special_tokens=True) == "<think>\n7+5=12\n</think>\n\n\\boxed{12}"
     )
+
+
+VOCABULARY = "ba3c581ade8e0fbcf6b9e793043d687a3f523e529979908ea7eb5d801b119081"
+"""SHA-256 of the vocabulary that the shipped model was trained with."""
+
+
+def test_the_vocabulary_is_that_of_the_shipped_model_whatever_templates_there_are(tmp_path, monkeypatch):
+    monkeypatch.setitem(TEMPLATES, "unheard", Template("<<task>>\nUnheard vocabulary everywhere", "nothing"))
+    built = tokenizer.build_small_tokenizer(tmp_path)
+    words = sorted(built.get_vocab().items(), key=lambda word: word[1])
+    assert hashlib.sha256(json.dumps(words).encode()).hexdigest() == VOCABULARY
 
 
 @pytest.mark.parametrize("text", ["\n", "<think>", "</think>", "<|im_end|>", "7", "+", "=", "\\boxed"])

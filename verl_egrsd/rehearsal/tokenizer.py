@@ -1,8 +1,8 @@
 """Two tokenizers: a small one for the generated task, and the real Qwen3 tokenizer built offline.
 
-The small one has the words of the task and of the teacher's templates as whole tokens, digits, operators and
-line breaks as single tokens, and falls back to bytes for everything else, so that any text survives the round
-trip. Both carry Qwen3's chat template and its special tokens.
+The small one has the words of the task and of the teacher's turns as whole tokens, digits, operators and line
+breaks as single tokens, and falls back to bytes for everything else, so that any text survives the round trip.
+Both carry Qwen3's chat template and its special tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from verl_egrsd.rehearsal import task
-from verl_egrsd.teacher.templates import TEMPLATES
+
+TEACHER_TURNS = (
+    "Below is a worked solution that is known to be correct.\n",
+    "=== begin reference solution ===\n=== end reference solution ===\n",
+    "Study it until you see why each step holds. Then put it aside and solve the task yourself, ",
+    "in your own words and at your own pace, and finish in the form that the task asks for.\n",
+    "The final answer is known to be: \n",
+    "Find the reasoning that leads there, in your own words, and finish in the form that the task asks for.\n",
+)
+"""The teacher's words that are whole tokens. They stay as they are: other words would make another tokenizer, and
+the shipped model and every model that was built before could not be used with it."""
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SMALL_VOCABULARY = 512
@@ -113,9 +123,9 @@ def _save(
 
 
 def _small_words() -> list[str]:
-    """Return the words of every text that the task and the templates can produce, as byte-level tokens."""
+    """Return the words of every text that the task can produce and of the teacher's turns, as tokens."""
     texts = [
-        *(re.sub(r"<<\w+>>", "", template.text) for template in TEMPLATES.values()),
+        *TEACHER_TURNS,
         *(re.sub(r"\{\w+\}", "1", text) for text in (*task.QUESTIONS, *task.STARTS, *task.ENDS)),
         *(re.sub(r"\{\w+\}", "1", text) for text in (*task.SHORT_STEPS, *task.LONG_STEPS, *task.CHECKS)),
         *(task.INSTRUCTION, "The answer is \\boxed{1}.", "system", "user", "assistant"),
