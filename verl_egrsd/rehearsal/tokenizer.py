@@ -1,8 +1,8 @@
 """Two tokenizers: a small one for the generated task, and the real Qwen3 tokenizer built offline.
 
-The small one has the words of the task and of the teacher's turns as whole tokens, digits, operators and line
-breaks as single tokens, and falls back to bytes for everything else, so that any text survives the round trip.
-Both carry Qwen3's chat template and its special tokens.
+The small one has the words of the task and of the teacher's turns as whole tokens, digits, operators and
+line breaks as single tokens, and falls back to bytes for everything else, so that any text survives the round
+trip. Both carry Qwen3's chat template and its special tokens.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ TEACHER_TURNS = (
     "Study it until you see why each step holds. Then put it aside and solve the task yourself, ",
     "in your own words and at your own pace, and finish in the form that the task asks for.\n",
     "The final answer is known to be: \n",
-    "Find the reasoning that leads there, in your own words, and finish in the form that the task asks for.\n",
+    "Find the reasoning that leads there, in your own words",
 )
-"""The teacher's words that are whole tokens. They stay as they are: other words would make another tokenizer, and
-the shipped model and every model that was built before could not be used with it."""
+"""The teacher's words that are whole tokens. They stay as they are: other words would make another tokenizer,
+and the shipped model could not be used with it."""
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SMALL_VOCABULARY = 512
