@@ -18,5 +18,5 @@ bash requirements/install_cpu.sh
 export PATH="$PWD/.venv/bin:$PATH"
 unset PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
-exec python -m verl_egrsd.miniature.run ${ARMS:+--arms $ARMS} ${SEEDS:+--seeds $SEEDS} ${OUT:+--out "$OUT"} \
+exec python -m recipes.miniature.run ${ARMS:+--arms $ARMS} ${SEEDS:+--seeds $SEEDS} ${OUT:+--out "$OUT"} \
   $([[ $quick == false ]] || echo --quick)

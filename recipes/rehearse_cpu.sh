@@ -30,7 +30,7 @@ export PATH="$PWD/.venv/bin:$PATH"
 unset PYTHONDONTWRITEBYTECODE
 # Two threads halve a forward pass. They sleep while they wait: spinning would take the cores from the others.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
-python -m verl_egrsd.rehearsal.build --vocabulary "$vocabulary" --out ".cache/rehearsal/$vocabulary" \
+python -m recipes.rehearsal.build --vocabulary "$vocabulary" --out ".cache/rehearsal/$vocabulary" \
   ${DATA:+--data $DATA}
 built=$SECONDS
 
@@ -50,5 +50,5 @@ if (( status != 0 )); then
   exit "$status"
 fi
 trained=$SECONDS
-python -m verl_egrsd.rehearsal.report "$run" --seconds "install=$((installed - started))" \
+python -m recipes.rehearsal.report "$run" --seconds "install=$((installed - started))" \
   "build=$((built - installed))" "train=$((trained - built))"

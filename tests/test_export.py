@@ -13,10 +13,10 @@ from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.checkpoint import join_shards
 from verl_egrsd.export import export
-from verl_egrsd.rehearsal.model import new_model, save_model, small_qwen3_config
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 
 RANK, ALPHA = 5, 10
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

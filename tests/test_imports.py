@@ -10,7 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 MODULES = sorted(
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
-    for package in ("verl_egrsd", "data_prep")
+    for package in ("verl_egrsd", "data_prep", "recipes")
     for path in (REPOSITORY / package).rglob("*.py")
 )
 
@@ -49,7 +49,7 @@ import verl
 from verl.plugin.platform.platform_manager import PlatformRegistry
 from verl.workers.engine import EngineRegistry
 from verl_egrsd.compat import assert_registered
-from verl_egrsd.vllm_cpu import register
+from verl_egrsd.cpu.vllm import register
 register()
 assert_registered()
 assert not PlatformRegistry.get("cpu")().is_platform_available(use_smi_check=True)

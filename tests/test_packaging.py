@@ -8,6 +8,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("verl_egrsd", "data_prep")
 OPTIONAL = {"vllm", "liger_kernel", "_typeshed"}
 """The extra `vllm`, a kernel that is taken where it is installed, and a package of type checkers."""
 
@@ -15,13 +16,13 @@ OPTIONAL = {"vllm", "liger_kernel", "_typeshed"}
 def imported() -> set[str]:
     """Names of the top-level packages that the library imports anywhere."""
     names: set[str] = set()
-    for path in (path for folder in ("verl_egrsd", "data_prep") for path in (ROOT / folder).rglob("*.py")):
+    for path in (path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.partition(".")[0])
-    return names - sys.stdlib_module_names - {"verl_egrsd", "data_prep"} - OPTIONAL
+    return names - sys.stdlib_module_names - {*PACKAGES} - OPTIONAL
 
 
 def normal(name: str) -> str:

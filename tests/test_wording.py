@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.wording import hesitation_rate, repetition, wording_metrics
 
 # Few token ids, so that n-grams come back; the largest is Qwen3's.

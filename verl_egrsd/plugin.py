@@ -14,12 +14,13 @@ from typing import Any
 
 from wrapt import register_post_import_hook
 
-from verl_egrsd.cpu import platform
+import verl_egrsd.cpu.platform  # noqa: F401  (registers the platform)
+from verl_egrsd import cpu
 
 EXTENDED = {
     "verl.trainer.ppo.core_algos": ("verl_egrsd.trainer.estimators", "verl_egrsd.trainer.losses"),
     "verl.trainer.ppo.v1": ("verl_egrsd.trainer.sync",),
-    "verl.workers.engine": ("verl_egrsd.trainer.engine",) if platform.selected() else (),
+    "verl.workers.engine": ("verl_egrsd.trainer.engine",) if cpu.selected() else (),
 }
 """What to import once verl has imported the module with the registry."""
 

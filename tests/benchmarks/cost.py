@@ -4,7 +4,7 @@
 
 Run it on an idle machine; it takes some minutes. It writes results/cost.json and results/cost.md beside this
 file. A decoder of random weights scores the response rows as the worker does; four numbers fit the formula of
-`verl_egrsd.cost` to the times: one per call, and a rate for each kind of operation.
+`tests.benchmarks.cost_model` to the times: one per call, and a rate for each kind of operation.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from scipy.optimize import nnls
 from transformers import Qwen3ForCausalLM
 
 from tests.benchmarks.conditions import conditions
+from tests.benchmarks.cost_model import Rollout, Shape, Work, forward
 from tests.benchmarks.decoder import random_decoder
-from verl_egrsd.cost import Rollout, Shape, Work, forward
-from verl_egrsd.teacher.scorer import score_tokens
+from verl_egrsd.scoring.scorer import score_tokens
 
 SHAPE = Shape(4, 256, 4, 2, 64, 768, 8_192)
 RESULTS = Path(__file__).parent / "results"

@@ -99,7 +99,7 @@ def make_source(folder: Path, rows: int) -> None:
     """Write the raw rows as parquet shards, the benchmarks' problems, and the Qwen3 tokenizer."""
     from data_prep.parquet import parquet_writer
     from data_prep.rows import to_row
-    from verl_egrsd.rehearsal.tokenizer import build_qwen3_tokenizer
+    from recipes.rehearsal.tokenizer import build_qwen3_tokenizer
 
     problems = [words(random.Random(f"benchmark {number}"), 300) for number in range(BENCHMARK_PROBLEMS)]
     with parquet_writer(folder / "benchmarks" / "synthetic.parquet") as writer:

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tests.benchmarks.cost_model import QWEN3_4B, QWEN3_8B, Shape, forward
 from tests.benchmarks.decoder import random_decoder
-from verl_egrsd.cost import QWEN3_4B, QWEN3_8B, Shape, forward
-from verl_egrsd.teacher.kernels import candidates
-from verl_egrsd.teacher.scorer import score_tokens
+from verl_egrsd.scoring.kernels import candidates
+from verl_egrsd.scoring.scorer import score_tokens
 
 Way = Callable[[Tensor, Tensor, Tensor], Any]
 SHAPES = {"tiny": Shape(2, 64, 4, 2, 16, 128, 1_003), "4b": QWEN3_4B, "8b": QWEN3_8B}

@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.synthetic_run import synthetic_run, words
 
+from recipes.rehearsal.model import new_model, random_qwen3_config
 from verl_egrsd.machine import processor
 from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.scoring import score
-from verl_egrsd.rehearsal.model import new_model, random_qwen3_config
 
 TOKENS = (500, 2_000, 8_000)
 ROUNDS = 3

@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from recipes.rehearsal.report import TIMES
 from tests.benchmarks.conditions import conditions_of_stack
-from verl_egrsd.rehearsal.report import TIMES
 from verl_egrsd.report.history import read_steps, training_steps
 
 ROOT = Path(__file__).parents[2]

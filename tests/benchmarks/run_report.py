@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
+from recipes.rehearsal.task import ROLES, generate_problem, student_response
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from tests.benchmarks.verifier import processor
-from verl_egrsd.rehearsal.task import ROLES, generate_problem, student_response
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.report.curves import PANELS, VALIDATION
 from verl_egrsd.report.ending import ending
 from verl_egrsd.report.run import RunReport

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.conditions import conditions
-from verl_egrsd.teacher import scorer
+from verl_egrsd.scoring import scorer
 
 Way = Callable[[Tensor, Tensor, Tensor], object]
 

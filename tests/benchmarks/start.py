@@ -22,9 +22,9 @@ from pathlib import Path
 
 import psutil
 
+from recipes.miniature.measurement import BUILD, MODEL, TRAINING
+from recipes.rehearsal.build import build
 from tests.benchmarks.conditions import conditions_of_stack
-from verl_egrsd.miniature.measurement import BUILD, MODEL, TRAINING
-from verl_egrsd.rehearsal.build import build
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_SECONDS = 0.2

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from recipes.miniature.measurement import BUILD, MODEL
+from recipes.rehearsal.build import build
 from tests.benchmarks.conditions import conditions_of_stack
-from verl_egrsd.cost import Rollout, share_of_teacher
-from verl_egrsd.miniature.measurement import BUILD, MODEL
-from verl_egrsd.rehearsal.build import build
+from tests.benchmarks.cost_model import Rollout, share_of_teacher
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
 
@@ -78,7 +78,7 @@ def draw(found: Mapping[str, Mapping[str, float]], file: Path) -> None:
 def train(out: Path, rounds: int, steps: int) -> dict[str, list[Steps]]:
     """Train the arms in turn and return the metrics of their steps."""
     names = [f"{arm}-{seed}" for seed in range(rounds) for arm in ARMS]
-    command = [sys.executable, "-m", "verl_egrsd.miniature.train", "--out", str(out), "--runs", *names]
+    command = [sys.executable, "-m", "recipes.miniature.train", "--out", str(out), "--runs", *names]
     command += ["--set", f"trainer.total_training_steps={steps}", "trainer.save_freq=-1"]
     environment = os.environ | {"VERL_PLATFORM": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1"}
     subprocess.run(command, check=True, timeout=1800, stdout=sys.stderr, env=environment)

@@ -7,7 +7,7 @@ import pytest
 from data_prep.control import PROBLEM, REASONING_MARKS, SOLUTION, ControlTokenCounts
 from data_prep.lengths import PromptLengths
 from data_prep.rows import to_row
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.teacher.control_tokens import ControlTokens
 
 PAIRS = [

@@ -7,8 +7,8 @@ import pytest
 from data_prep.lengths import PromptLengths, training_settings
 from data_prep.rows import to_row
 from data_prep.stages import Dropped
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.config import TeacherConfig
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.teacher.context import PrivilegedContext
 
 ROWS = [

@@ -16,7 +16,7 @@ import pytest
 
 from data_prep import openthoughts
 from data_prep.rows import INSTRUCTION
-from verl_egrsd.rehearsal import build
+from recipes.rehearsal import build
 from verl_egrsd.reward import compute_score
 
 REPOSITORY = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 import torch
 
-from verl_egrsd.rehearsal.model import new_model, save_model, small_qwen3_config
-from verl_egrsd.rehearsal.task import generate_rows
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
+from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
+from recipes.rehearsal.task import generate_rows
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -144,8 +144,8 @@ def test_the_wheel_holds_every_yaml_and_is_what_a_process_outside_the_checkout_i
     site = workplace / "site"
     shipped = {path.relative_to(site) for path in site.rglob("*.yaml")}
     assert shipped == {path.relative_to(REPOSITORY) for path in (REPOSITORY / "verl_egrsd").rglob("*.yaml")}
-    files = ("rehearsal/qwen3_chat_template.jinja", "report/page.html.jinja", "frontier/page.html.jinja")
-    for name in (*files, "frontier/published.json"):
+    assert not (site / "recipes").exists()
+    for name in ("report/page.html.jinja", "frontier/page.html.jinja", "frontier/published.json"):
         assert (site / "verl_egrsd" / name).exists(), name
     location = subprocess.run(
         [sys.executable, "-c", "import verl_egrsd; print(verl_egrsd.__file__)"],

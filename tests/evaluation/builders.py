@@ -10,11 +10,11 @@ import torch
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
+from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.evaluation.samples import Sample, SampleLog, begin_or_resume
 from verl_egrsd.evaluation.settings import Settings
 from verl_egrsd.evaluation.tables import Table, make_table
-from verl_egrsd.rehearsal.model import new_model, save_model, small_qwen3_config
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 
 Outcome = tuple[int, bool]
 """Tokens, and whether the answer is right."""

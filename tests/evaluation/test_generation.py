@@ -3,9 +3,9 @@
 import pytest
 from transformers import AutoTokenizer
 
+from recipes.rehearsal.task import generate_rows
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.evaluation.generation import Renderer
-from verl_egrsd.rehearsal.task import generate_rows
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.teacher.templates import get_template
 

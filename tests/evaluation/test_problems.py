@@ -5,8 +5,8 @@ import pytest
 
 from data_prep.parquet import parquet_writer
 from data_prep.rows import to_row
+from recipes.rehearsal.task import generate_rows
 from verl_egrsd.evaluation.problems import problem_id, problems_digest, read_benchmarks
-from verl_egrsd.rehearsal.task import generate_rows
 
 
 def write(path, rows):

@@ -14,6 +14,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from recipes.rehearsal.build import BuildSettings, build
+from recipes.rehearsal.task import generate_rows
 from tests.test_docs import ROOT
 from tests.test_export import RANK, adapter_of, write_checkpoint
 from verl_egrsd import cli
@@ -21,8 +23,6 @@ from verl_egrsd.evaluation.problems import read_benchmarks
 from verl_egrsd.evaluation.samples import read_samples
 from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.export import export
-from verl_egrsd.rehearsal.build import BuildSettings, build
-from verl_egrsd.rehearsal.task import generate_rows
 
 from .builders import random_adapter
 

@@ -12,9 +12,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from verl_egrsd.rehearsal.model import new_model, save_model, small_qwen3_config
-from verl_egrsd.rehearsal.task import generate_rows
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
+from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
+from recipes.rehearsal.task import generate_rows
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 

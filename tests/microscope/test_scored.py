@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
+from recipes.rehearsal.model import new_model
 from verl_egrsd.config import EgrsdConfig
 from verl_egrsd.credit import Regime
 from verl_egrsd.evaluation.problems import read_benchmarks
@@ -18,7 +19,6 @@ from verl_egrsd.microscope.question import Question
 from verl_egrsd.microscope.scored import run_model
 from verl_egrsd.microscope.scoring import require_plain_head
 from verl_egrsd.microscope.weights import find_weights
-from verl_egrsd.rehearsal.model import new_model
 
 SETTINGS = EgrsdConfig(max_response_length=64, gamma=0.5, window=2)
 

@@ -16,8 +16,8 @@ from transformers import AddedToken, AutoTokenizer
 from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
 
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.evaluation.generation import Renderer
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.reward import (
     VerdictPool,
     compute_score,

@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 
-from verl_egrsd.teacher import kernels
-from verl_egrsd.teacher.scorer import score_tokens
+from verl_egrsd.scoring import kernels
+from verl_egrsd.scoring.scorer import score_tokens
 
 CPU = torch.device("cpu")
 SIZES = (16, 1_003, torch.float32, CPU)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from verl_egrsd.teacher import scorer
-from verl_egrsd.teacher.scorer import PartialScores, partial_scores, score_tokens
+from verl_egrsd.scoring import scorer
+from verl_egrsd.scoring.scorer import PartialScores, partial_scores, score_tokens
 
 ROWS, WIDTH, VOCABULARY = 7, 24, 5_003
 """A vocabulary that is no multiple of a block."""

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from verl_egrsd.rehearsal.model import new_model, save_model, small_qwen3_config
-from verl_egrsd.rehearsal.task import generate_rows
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
+from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
+from recipes.rehearsal.task import generate_rows
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.training_run import TIME_LIMIT, settings, start
 
+from recipes.miniature.sweep import require_shared_processes
+from recipes.miniature.train import compose_run, read_run
 from verl_egrsd.checkpoint import read_checkpoint
-from verl_egrsd.miniature.train import compose_run, read_run
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
-from verl_egrsd.trainer.sweep import require_shared_processes
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
 
@@ -37,7 +37,7 @@ def swept(model_path, data_path, tmp_path_factory):
         keys = ("data.train_batch_size=8", "trainer.total_training_steps=2")
         returncode, log = start(
             folder,
-            *("verl_egrsd.miniature.train", "--out", str(folder), "--runs", *runs),
+            *("recipes.miniature.train", "--out", str(folder), "--runs", *runs),
             *("--set", *settings(model_path, data_path), *keys),
         )
         assert returncode == 0, log[-3000:]

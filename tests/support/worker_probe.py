@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.utils import tensordict_utils as tu
 from verl.workers.utils.padding import response_from_nested
 
-from verl_egrsd.teacher.scorer import score_tokens
+from verl_egrsd.scoring.scorer import score_tokens
 from verl_egrsd.trainer import response_head
 from verl_egrsd.trainer.queue import jagged
 from verl_egrsd.trainer.worker import TeacherWorker

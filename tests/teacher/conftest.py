@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from verl_egrsd.rehearsal.tokenizer import build_qwen3_tokenizer, build_small_tokenizer
+from recipes.rehearsal.tokenizer import build_qwen3_tokenizer, build_small_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from tests.support.chat_templates import FAMILIES, UNUSABLE
 from verl_egrsd.config import TeacherConfig
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.teacher import TEMPLATES, PrivilegedContext, Template, get_template
 
 MATHS = st.text() | st.lists(

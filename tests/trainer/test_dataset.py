@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from recipes.rehearsal.task import generate_rows
+from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.config import DataChecks
-from verl_egrsd.rehearsal.task import generate_rows
-from verl_egrsd.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.trainer import contradictions
 from verl_egrsd.trainer.dataset import PrivilegedDataset
 

@@ -1,6 +1,8 @@
-"""verl without an accelerator, active only under `VERL_PLATFORM=cpu`.
+"""verl without an accelerator, active only under `VERL_PLATFORM=cpu`."""
 
-verl is imported first: its plug-in loading registers the platform, whichever module is imported first.
-"""
+import os
 
-import verl  # noqa: F401
+
+def selected() -> bool:
+    """Whether this process was told to run on the CPU platform."""
+    return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"

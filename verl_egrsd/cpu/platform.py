@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -13,10 +12,7 @@ import torch
 from verl.plugin.platform.platform_base import PlatformBase
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
-
-def selected() -> bool:
-    """Whether this process was told to run on the CPU platform."""
-    return os.environ.get("VERL_PLATFORM", "").strip().lower() == "cpu"
+from verl_egrsd.cpu import selected
 
 
 class CpuDevice(ModuleType):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from verl_egrsd.teacher.scorer import score_tokens
+from verl_egrsd.scoring.scorer import score_tokens
 
 PROBE = 8
 """Tokens that are tried for a plain head; several, since that of the padding may be a zero vector."""

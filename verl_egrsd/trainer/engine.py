@@ -21,7 +21,7 @@ from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from verl.workers.engine.fsdp.utils import unfuse_moe_params
 
-from verl_egrsd.cpu import platform
+from verl_egrsd import cpu
 from verl_egrsd.trainer.rounding import UpdateShare
 from verl_egrsd.trainer.weight_stream import Named, measured_adapter, merged_weights, tied_copies
 
@@ -103,5 +103,5 @@ def _release_head(model: Any, _: Any, __: Any) -> None:
         head.reshard()
 
 
-if platform.selected():
+if cpu.selected():
     import verl_egrsd.cpu.engine  # noqa: F401  (extends the class above, and verl asks for it by device)

@@ -22,7 +22,7 @@ from verl.utils.device import get_device_id
 from verl.workers.engine.utils import postprocess_batch_func, prepare_micro_batches
 from verl.workers.engine_workers import TrainingWorker
 
-from verl_egrsd.teacher.kernels import Kernel, candidates, choose
+from verl_egrsd.scoring.kernels import Kernel, candidates, choose
 from verl_egrsd.trainer.engine import EgrsdFSDPEngine
 from verl_egrsd.trainer.own_logits import (
     TOLERANCE,

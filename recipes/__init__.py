@@ -1,0 +1,1 @@
+"""What the checkout runs and the library does without: recipes, the rehearsal, the miniature frontier."""

@@ -1,0 +1,186 @@
+"""One measurement in a folder: what is trained and evaluated, and what of it is still to be done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from recipes.miniature.arms import UNTRAINED, Arm, Run
+from recipes.miniature.processes import Job, run_jobs
+from recipes.miniature.results import Measured, measure
+from recipes.rehearsal.build import BuildSettings, build
+from verl_egrsd.evaluation.samples import SAMPLES
+from verl_egrsd.evaluation.summary import JSON_SUMMARY
+from verl_egrsd.report.run import STEPS_FILE
+
+MODEL = Path(".cache/rehearsal/miniature")
+BUILD = BuildSettings(roles="miniature", steps=1500, train_rows=4096, validation_rows=2000)
+TRAINING = {
+    "VERL_PLATFORM": "cpu",
+    "OMP_NUM_THREADS": "2",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+EVALUATION = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+EVALUATIONS_AT_ONCE = 2
+MAX_NUM_SEQS = 128
+PLAN_FILE, SECONDS_FILE, COMMITS_FILE = "plan.json", "seconds.json", "commits.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        seeds: trainings per arm.
+        steps: updates per training.
+        problems: held-out problems that every run answers.
+        samples: answers per problem, of every run; the model that is not trained gives those of all seeds.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = 40
+    problems: int = 1500
+    samples: int = 1
+
+
+FULL, QUICK = Plan(), Plan(seeds=(0,), steps=4, problems=200)
+TRAIN_LIMIT, EVAL_LIMIT = 3 * 3600, 600
+"""Seconds after which a training of all arms, or one evaluation, is taken to hang."""
+
+
+class Measurement:
+    """The folders of one measurement, and what is still to be done in them."""
+
+    def __init__(self, out: Path, plan: Plan, arms: Sequence[Arm]) -> None:
+        self.out, self.plan, self.arms = out, plan, arms
+        self.runs = [Run(arm, seed) for seed in plan.seeds for arm in arms if arm.trained]
+
+    def begin(self) -> None:
+        """Note the commit, and build the model unless it is there.
+
+        Raises:
+            ValueError: when the folder holds a measurement with other settings.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        now = {key: getattr(self.plan, key) for key in ("steps", "problems", "samples")}
+        now |= {"build": json.loads(json.dumps(asdict(BUILD)))}
+        file = self.out / PLAN_FILE
+        then = json.loads(file.read_text()) if file.exists() else now
+        if then != now:
+            raise ValueError(
+                f"{self.out} holds a measurement with other settings ({then}): remove it, or choose another "
+                "folder (OUT)."
+            )
+        file.write_text(json.dumps(now))
+        (self.out / COMMITS_FILE).write_text(json.dumps(list(dict.fromkeys([*self.commits(), _commit()]))))
+        with self.seconds("build"):
+            build(MODEL, BUILD)
+
+    def commits(self) -> list[str]:
+        """Commits of the checkout at which parts of the measurement began, oldest first."""
+        file = self.out / COMMITS_FILE
+        return json.loads(file.read_text()) if file.exists() else []
+
+    def checkpoint(self, run: Run) -> Path:
+        """Folder of a run's last checkpoint."""
+        return self.out / "runs" / run.name / f"global_step_{self.plan.steps}"
+
+    def evaluation(self, name: str) -> Path:
+        """Folder of an evaluation: of a run by its name, or `untrained`."""
+        return self.out / "evaluations" / name
+
+    @property
+    def untrained(self) -> str:
+        """Name of the evaluation of the model before training; with more seeds it is another one."""
+        return f"{UNTRAINED}-x{self.plan.samples * len(self.plan.seeds)}"
+
+    def train(self) -> None:
+        """Train the runs that left no last checkpoint."""
+        marks = {run: self.checkpoint(run) / "data.pt" for run in self.runs}
+        names = [run.name for run, mark in marks.items() if not mark.exists()]
+        if not names:
+            return
+        command = [sys.executable, "-m", "recipes.miniature.train", "--out", str(self.out / "runs")]
+        command += ["--runs", *names, "--set", f"trainer.total_training_steps={self.plan.steps}"]
+        total = self.plan.steps * len(self.runs)
+        with self.seconds("train"), tqdm(total=total, desc="training", unit="step") as bar:
+            run_jobs(
+                [Job(command, self.out / "train.log")],
+                at_once=1,
+                environment=TRAINING,
+                time_limit=TRAIN_LIMIT,
+                done=lambda: sum(_lines(self.out / "runs" / run.name / STEPS_FILE) for run in self.runs),
+                bar=bar,
+            )
+
+    def evaluate(self) -> None:
+        """Evaluate what was not evaluated yet."""
+        samples = self.plan.samples
+        models = {run.name: (self.checkpoint(run), samples) for run in self.runs}
+        if not all(arm.trained for arm in self.arms):
+            models[self.untrained] = MODEL / "model", samples * len(self.plan.seeds)
+        jobs = [
+            Job(self.eval_command(name, *model), self.out / "logs" / f"{name}.log")
+            for name, model in models.items()
+            if not (self.evaluation(name) / JSON_SUMMARY).exists()
+        ]
+        total = self.plan.problems * sum(answers for _, answers in models.values())
+        with self.seconds("evaluate"), tqdm(total=total, desc="evaluation", unit="sample") as bar:
+            run_jobs(
+                jobs,
+                at_once=EVALUATIONS_AT_ONCE,
+                environment=EVALUATION,
+                time_limit=EVAL_LIMIT,
+                done=lambda: sum(_lines(self.evaluation(name) / SAMPLES) for name in models),
+                bar=bar,
+            )
+
+    def eval_command(self, name: str, model: Path, samples: int) -> list[str]:
+        """Return the command that evaluates a model."""
+        command = [sys.executable, "-m", "verl_egrsd.cli", "eval", str(model)]
+        command += ["--benchmarks", str(MODEL / "data" / "validation.parquet"), "--preset", "rehearsal"]
+        command += ["--limit", str(self.plan.problems), "--samples", str(samples)]
+        command += ["--max-num-seqs", str(MAX_NUM_SEQS), "--enforce-eager"]
+        return [*command, "--out", str(self.evaluation(name))]
+
+    def measured(self) -> dict[str, Measured]:
+        """Return what was found of each arm."""
+        found = {}
+        for arm in self.arms:
+            runs = [run for run in self.runs if run.arm is arm]
+            names = [run.name for run in runs] or [self.untrained]
+            folders = [self.out / "runs" / run.name for run in runs]
+            found[arm.name] = measure(arm, [self.evaluation(name) for name in names], folders)
+        return found
+
+    @contextmanager
+    def seconds(self, stage: str) -> Iterator[None]:
+        """Add to the seconds that a stage took, over all parts of an interrupted measurement."""
+        file, begin = self.out / SECONDS_FILE, time.monotonic()
+        try:
+            yield
+        finally:
+            spent = json.loads(file.read_text()) if file.exists() else {}
+            spent[stage] = round(spent.get(stage, 0) + time.monotonic() - begin)
+            file.write_text(json.dumps(spent))
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _commit() -> str:
+    """Return the commit of the checkout, with a plus when files were changed; "none" outside of one."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "none"

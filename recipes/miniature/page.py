@@ -1,0 +1,100 @@
+"""One page: the table, the picture, and every question with its answer in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recipes.miniature.arms import QUESTIONS
+from recipes.miniature.results import Difference, Measured, differences
+from verl_egrsd.evaluation.summary import text_table
+from verl_egrsd.frontier.points import Interval, Point
+
+WORDS = {"accuracy": ("less accurate", "more accurate"), "length": ("shorter", "longer")}
+SCALE, UNIT = {"accuracy": 100, "length": 1}, {"accuracy": "points", "length": "tokens"}
+
+
+def points(arms: Mapping[str, Measured]) -> list[Point]:
+    """Return the arms in the accuracy-length plane."""
+    return [
+        Point(found.arm.title, Interval(**found.interval("accuracy")), Interval(**found.interval("length")))
+        for found in arms.values()
+    ]
+
+
+def results_table(arms: Mapping[str, Measured]) -> str:
+    """Return one row per arm: accuracy and length with intervals, each seed, and what the gate did."""
+    head = ["arm", "name", "accuracy, %", "seeds", "length, tokens", "seeds", "gate", "forks, %"]
+    return text_table(head, [_row(found) for found in arms.values()])
+
+
+def findings(arms: Mapping[str, Measured]) -> str:
+    """Answer each question whose two arms were measured."""
+    asked = [question for question in QUESTIONS if {question.arm, question.other} <= arms.keys()]
+    return "\n".join(
+        f"- **{question.asks}** {arms[question.arm].arm.title} against {arms[question.other].arm.title}: "
+        + "; ".join(in_words(metric, found) for metric, found in differences(question, arms).items())
+        + "."
+        for question in asked
+    )
+
+
+def in_words(metric: str, difference: Difference) -> str:
+    """Say whether an arm is longer or shorter, more or less accurate, or that it is not clear."""
+    value, low, high = (SCALE[metric] * difference.found[end] for end in ("value", "low", "high"))
+    numbers = f"{value:+.1f} {UNIT[metric]} [{low:+.1f}, {high:+.1f}]"
+    if not difference.clear:
+        return f"no clear difference in {metric} ({numbers})"
+    return f"{WORDS[metric][value > 0]} ({numbers})"
+
+
+def page(arms: Mapping[str, Measured], facts: Mapping[str, Any]) -> str:
+    """Return the page in Markdown.
+
+    Args:
+        arms: what was measured, by name.
+        facts: `about`, a paragraph, and `how`, what else is to be known, by name.
+    """
+    return "\n\n".join(
+        [
+            "# The miniature frontier",
+            facts["about"],
+            "![accuracy against length of all arms](frontier.png)",
+            results_table(arms),
+            LEGEND,
+            "## What was found",
+            "One comparison per line: the first arm minus the second. A difference is called one when its "
+            "interval leaves out zero and all seeds of the two arms agree on its side.",
+            findings(arms),
+            "## How it was measured",
+            "\n".join(f"- {name}: {_listed(value)}" for name, value in facts["how"].items()),
+            "",
+        ]
+    )
+
+
+LEGEND = (
+    "In brackets: 95 % bootstrap intervals over problems, the answers of all seeds pooled. They leave out "
+    "how much seeds differ, so the seeds are listed. Gate: its mean over all steps of the training. Forks: "
+    "tokens at which the teacher is undecided now and in all of the next three."
+)
+
+
+def _row(found: Measured) -> Sequence[str]:
+    cells = [found.arm.title, f"`{found.arm.name}`"]
+    for metric in ("accuracy", "length"):
+        value, low, high = (SCALE[metric] * found.interval(metric)[end] for end in ("value", "low", "high"))
+        cells.append(f"{value:.1f} [{low:.1f}, {high:.1f}]")
+        cells.append(", ".join(f"{SCALE[metric] * seed[metric]:.1f}" for seed in found.seeds))
+    gate, forks = found.training.get("gate"), found.training.get("forks")
+    return [
+        *cells,
+        "-" if gate is None else f"{gate:.3f}",
+        "-" if forks is None else f"{100 * forks:.1f}",
+    ]
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return str(value)

@@ -1,0 +1,50 @@
+"""The whole miniature: build the model, train every arm, evaluate every run, write the page.
+
+    python -m recipes.miniature.run [--quick] [--arms NAME ...] [--seeds N ...] [--out DIR]
+
+What is finished is kept, so the same command goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from recipes.miniature.arms import find_arms
+from recipes.miniature.measurement import FULL, QUICK, Measurement
+from recipes.miniature.record import write_page
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 when the page is written, 1 when something failed, 2 for a wrong call."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.miniature.run")
+    parser.add_argument("--quick", action="store_true", help="one seed, few steps: proves nothing")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="NAME", help="(all)")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="(those of the plan)")
+    parser.add_argument("--out", type=Path, help="(outputs/mini_frontier or, quick, .._quick)")
+    given = parser.parse_args(arguments)
+    plan = QUICK if given.quick else FULL
+    if given.seeds:
+        plan = replace(plan, seeds=tuple(given.seeds))
+    # Otherwise Python would end at once, and the processes that it started would go on.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("mini_frontier: ended"))
+    out = given.out or Path("outputs/mini_frontier_quick" if given.quick else "outputs/mini_frontier")
+    try:
+        measurement = Measurement(out, plan, find_arms(given.arms))
+        measurement.begin()
+        measurement.train()
+        measurement.evaluate()
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"mini_frontier: {error}", file=sys.stderr)
+        return 1
+    print(write_page(measurement))
+    print(f"page: {out / 'index.md'}, picture: {out / 'frontier.png'}, numbers: {out / 'results.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

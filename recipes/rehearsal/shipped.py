@@ -1,0 +1,40 @@
+"""The small model's weights that come with the checkout, so that a rehearsal starts in seconds.
+
+`small/` holds two files of a build, unchanged: `model.safetensors` and `rehearsal.json`. They are made anew,
+whenever tokenizer, task or training change, by
+
+    python -m recipes.rehearsal.build --out DIR --retrain
+    cp DIR/rehearsal.json DIR/model/model.safetensors recipes/rehearsal/small/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from transformers import Qwen3ForCausalLM
+
+FOLDER = Path(__file__).parent / "small"
+DECISIVE = ("seed", "steps", "roles", "manners")
+"""Settings of a build that its weights depend on."""
+
+
+def shipped_facts(settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what was measured of the shipped weights; None where other settings make others."""
+    record = json.loads((FOLDER / "rehearsal.json").read_text(encoding="utf-8"))
+    if any(record["settings"][key] != settings[key] for key in DECISIVE):
+        return None
+    return {key: record[key] for key in ("parameters", "training", "before_training")}
+
+
+def load_shipped(model: Qwen3ForCausalLM) -> None:
+    """Load the weights; the head is the embedding.
+
+    Raises:
+        RuntimeError: when the tokenizer has another number of tokens than the one they were trained with.
+    """
+    weights = load_file(FOLDER / "model.safetensors")
+    model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})

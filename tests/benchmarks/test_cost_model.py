@@ -1,0 +1,76 @@
+"""The counted cost of a step, against totals that are known and times that were measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.benchmarks import cost as benchmark
+from tests.benchmarks import cost_model
+
+lengths = st.integers(0, 20_000)
+rollouts = st.builds(cost_model.Rollout, st.integers(1, 2_000), lengths, st.integers(1, 20_000))
+
+
+def test_the_weights_of_the_4b_and_8b_shapes_add_up_to_the_published_sizes():
+    for shape, published in ((cost_model.QWEN3_4B, 4.0e9), (cost_model.QWEN3_8B, 8.2e9)):
+        tied = shape is cost_model.QWEN3_4B
+        embedding = 0 if tied else shape.head_weights
+        assert shape.layer_weights + shape.head_weights + embedding == pytest.approx(published, rel=0.01)
+
+
+def test_a_step_without_a_reference_costs_a_quarter_more_than_one_without_a_teacher():
+    assert cost_model.share_of_teacher(cost_model.Rollout(prompt=100, solution=0, response=900)) == 1.25
+
+
+@given(rollouts)
+def test_the_share_in_tokens_is_the_share_in_operations_where_layers_are_all_there_is(rollout):
+    layers_only = replace(cost_model.QWEN3_4B, heads=0, vocabulary=0)
+    work = cost_model.step_work(layers_only, rollout)
+    without = work.student.total + work.update.total
+    assert work.total / without == pytest.approx(cost_model.share_of_teacher(rollout))
+
+
+@given(rollouts)
+def test_projecting_response_rows_only_saves_the_head_over_both_prompts(rollout):
+    shape = cost_model.QWEN3_8B
+    few, all_rows = (cost_model.step_work(shape, rollout, all_rows=rows) for rows in (False, True))
+    saved = 2 * shape.head_weights * (2 * rollout.prompt + rollout.solution)
+    assert all_rows.total - few.total == pytest.approx(saved)
+    assert few.update == all_rows.update
+
+
+@given(rollouts)
+def test_no_gradient_of_base_weights_saves_a_third_of_the_update_and_recomputing_adds_the_layers(rollout):
+    plain, lora, again = (
+        cost_model.step_work(cost_model.QWEN3_4B, rollout, **options).update
+        for options in ({}, {"lora": True}, {"recomputed": True})
+    )
+    assert lora.total == pytest.approx(plain.total * 2 / 3)
+    assert again.layers == pytest.approx(plain.layers * 4 / 3)
+    assert again.head == plain.head
+
+
+def test_a_negative_length_is_refused():
+    with pytest.raises(ValueError, match="response=-1 is not allowed"):
+        cost_model.Rollout(prompt=1, solution=0, response=-1)
+
+
+def test_the_formula_gives_every_measured_case_within_25_percent():
+    """Times of tests/benchmarks/cost.py, as committed: nothing is timed here."""
+    found = json.loads((benchmark.RESULTS / "cost.json").read_text())
+    cases = [benchmark.Case(**case) for case in found["cases"]]
+    rates = benchmark.fit(cases, found["seconds"])
+    assert rates == pytest.approx(found["rates"], rel=1e-6)
+    for case, seconds in zip(cases, found["seconds"], strict=True):
+        assert benchmark.predict(case, rates) == pytest.approx(seconds, rel=0.25), case
+
+
+def test_the_page_has_the_predictions_that_the_code_makes():
+    page = Path(__file__).parents[2] / "docs" / "performance.md"
+    assert cost_model.prediction_table() in page.read_text()

@@ -1,0 +1,119 @@
+"""Pooled seeds, differences that count, and the words for them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from recipes.miniature.arms import ARMS, Question
+from recipes.miniature.page import findings, in_words, page, points, results_table
+from recipes.miniature.results import Difference, differences, measure, pool
+from verl_egrsd.evaluation.samples import SAMPLES, SCHEMA, SETTINGS, Sample
+from verl_egrsd.evaluation.tables import Table
+
+PROBLEMS = 200
+
+
+def evaluation(folder, right, tokens):
+    """An evaluation with one answer per problem: the first `right` problems solved, with `tokens` tokens."""
+    folder.mkdir(parents=True)
+    facts = {"benchmarks": {"sums": {"problems": PROBLEMS, "samples": 1}}, "settings": {}}
+    (folder / SETTINGS).write_text(json.dumps({"schema": SCHEMA, "name": folder.name, "identity": facts}))
+    samples = [
+        Sample("sums", f"p{i:03}", i, 0, 0, tokens + i % 5, "stop", "1", i < right, "correct", "text")
+        for i in range(PROBLEMS)
+    ]
+    (folder / SAMPLES).write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
+    return folder
+
+
+def training(folder, gate):
+    """A training of two steps with a mean gate."""
+    folder.mkdir(parents=True)
+    data = {"training/global_step": 1, "egrsd/gate/mean": gate, "egrsd/regime/fork": 0.02}
+    lines = [json.dumps({"step": step, "data": data}) + "\n" for step in (1, 2)]
+    (folder / "report.jsonl").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture
+def arm(tmp_path):
+    """An arm from what its seeds reached: (right answers, tokens) each."""
+
+    def made(name, *seeds, gates=()):
+        folders = [
+            evaluation(tmp_path / name / str(seed), right, tokens)
+            for seed, (right, tokens) in enumerate(seeds)
+        ]
+        trainings = [training(tmp_path / name / f"t{i}", gate) for i, gate in enumerate(gates)]
+        return measure(ARMS[name], folders, trainings)
+
+    return made
+
+
+def test_the_seeds_of_an_arm_are_pooled_and_listed(arm):
+    found = arm("egrsd", (140, 60), (160, 64), gates=(0.8, 0.9))
+    assert found.interval("accuracy")["value"] == pytest.approx(0.75)
+    assert found.interval("length")["value"] == pytest.approx(64)
+    assert [seed["accuracy"] for seed in found.seeds] == [0.7, 0.8]
+    assert found.training["gate"] == pytest.approx(0.85)
+    assert found.training["forks"] == pytest.approx(0.02)
+
+
+def test_a_difference_is_clear_when_interval_and_seeds_agree(arm):
+    arms = {
+        "rlsd": arm("rlsd", (150, 60), (152, 61)),
+        "egrsd": arm("egrsd", (150, 70), (151, 71)),
+        "shuffled": arm("shuffled", (120, 60), (180, 62)),
+    }
+    gate = differences(Question("egrsd", "rlsd", ""), arms)
+    assert gate["length"].clear
+    assert gate["length"].found["value"] == pytest.approx(10)
+    assert not gate["accuracy"].clear
+    # The pooled interval of the length leaves out zero, but one seed of each lies on the wrong side.
+    control = differences(Question("shuffled", "rlsd", ""), arms)["length"]
+    assert control.found["low"] > 0
+    assert not control.clear
+
+
+def test_tables_over_other_problems_are_not_pooled():
+    ones = np.ones((2, 1))
+    tables = [Table(ids, ones, ones, ones, ones[:, 0]) for ids in (("a", "b"), ("a", "c"))]
+    with pytest.raises(ValueError, match="different problems"):
+        pool(tables)
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "words"),
+    [
+        ("length", Difference({"value": -4.0, "low": -5.0, "high": -3.0}, True), "shorter (-4.0 tokens"),
+        ("accuracy", Difference({"value": 0.02, "low": 0.01, "high": 0.03}, True), "more accurate (+2.0 poi"),
+        ("accuracy", Difference({"value": 0.02, "low": -0.01, "high": 0.03}, False), "no clear difference"),
+    ],
+)
+def test_a_difference_is_said_in_words(metric, difference, words):
+    assert in_words(metric, difference).startswith(words)
+
+
+def test_the_page_has_a_row_per_arm_and_an_answer_per_question(arm):
+    arms = {
+        "untrained": arm("untrained", (140, 80)),
+        "rlsd": arm("rlsd", (150, 60), (152, 61), gates=(1.0,)),
+        "egrsd": arm("egrsd", (150, 70), (151, 71), gates=(0.85,)),
+    }
+    table = results_table(arms)
+    cells = [cell.strip() for cell in table.splitlines()[-1].split("|")]
+    assert cells[1:3] == ["EGRSD", "`egrsd`"]
+    assert [cells[4], cells[6]] == ["75.0, 75.5", "72.0, 73.0"]
+    assert cells[3].startswith("75.2 [")
+    assert cells[5].startswith("72.5 [")
+    assert "0.850" in table
+    assert findings(arms).count("\n") == 0  # of the questions, one names two of these arms
+    assert "EGRSD against RLSD (gate off): no clear difference in accuracy" in findings(arms)
+    text = page(arms, {"about": "Three arms.", "how": {"date": "today", "seconds": {"train": 5}}})
+    assert "Three arms." in text
+    assert "- seconds: train 5" in text
+    assert [point.name for point in points(arms)] == ["no training", "RLSD (gate off)", "EGRSD"]

@@ -1,0 +1,74 @@
+"""Which environment variables a recipe takes for a slip of the pen."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+recipes = runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "environment.py"))
+complaints, one_edit, RECIPES = (recipes[name] for name in ("complaints", "one_edit", "RECIPES"))
+
+FOREIGN = (
+    *("HOME", "PATH", "PWD", "OLDPWD", "SHELL", "SHLVL", "TERM", "LANG", "LC_ALL", "USER", "LOGNAME", "MAIL"),
+    *("DATE", "EDITOR", "PAGER", "DISPLAY", "TMPDIR", "TZ", "HOSTNAME", "CPUS", "CUDA_VISIBLE_DEVICES", "_"),
+    *("PYTHONPATH", "PYTHON_VERSION", "PYTHONUNBUFFERED", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH"),
+    *(
+        "WORLD_SIZE",
+        "RANK",
+        "LOCAL_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "NCCL_DEBUG",
+        "NVIDIA_VISIBLE_DEVICES",
+    ),
+    *(
+        "SLURM_JOB_ID",
+        "SLURM_NNODES",
+        "SLURM_GPUS",
+        "HF_HOME",
+        "HF_HUB_OFFLINE",
+        "WANDB_API_KEY",
+        "VLLM_USE_V1",
+    ),
+    *("GITHUB_OUTPUT", "CI", "DATA", "OUT", "RAY_ADDRESS", "OMP_NUM_THREADS", "PIP_EXTRA_INDEX_URL"),
+)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_variables_of_other_programs_are_left_alone(recipe):
+    assert complaints(recipe, [*FOREIGN, *RECIPES[recipe]]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        *(("GPU", "GPUS"), ("STEP", "STEPS"), ("steps", "STEPS"), ("lr", "LR"), ("BATHC", "BATCH")),
+        *(
+            ("TRAIN_FILES", "TRAIN_FILE"),
+            ("MODELPATH", "MODEL_PATH"),
+            ("MODEL", "MODEL_PATH"),
+            ("SEEDS", "SEED"),
+        ),
+        *(("BATCH_SIZE", "BATCH"), ("LEARNING_RATE", "LR"), ("NUM_GPUS", "GPUS"), ("OUTPUTS", "OUTPUT")),
+        *(("DRYRUN", "DRY_RUN"), ("NODES", "NNODES"), ("THINKNG", "THINKING"), ("Output_Dir", "OUTPUT")),
+    ],
+)
+def test_a_slip_is_answered_with_the_nearest_name(name, nearest):
+    (sentence,) = complaints("train_gpu", [name])
+    assert sentence == f"{name} is not read by any recipe: did you mean {nearest}? Otherwise unset {name}."
+
+
+def test_a_variable_of_another_recipe_is_answered_with_that_recipe():
+    (sentence,) = complaints("rehearse_cpu", ["STEPS"])
+    assert sentence.startswith("STEPS is read by recipes/train_gpu.sh, not by this recipe")
+
+
+@pytest.mark.parametrize(("first", "second"), [("GPU", "GPUS"), ("STPES", "STEPS"), ("BATCHS", "BATCH")])
+def test_one_edit_is_one_letter_more_less_other_or_swapped(first, second):
+    assert one_edit(first, second)
+    assert one_edit(second, first)
+
+
+@pytest.mark.parametrize(("first", "second"), [("STEPS", "STEPS"), ("PATH", "DATA"), ("OUT", "OUTPUT")])
+def test_equal_names_and_two_edits_are_not_one(first, second):
+    assert not one_edit(first, second)

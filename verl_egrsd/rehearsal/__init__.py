@@ -1,5 +1,0 @@
-"""A rehearsal of the whole training loop on a laptop: small task, small tokenizer, small Qwen3.
-
-`python -m verl_egrsd.rehearsal.build --out DIR` writes a model folder and two parquet files that a run of
-this package takes in place of Qwen3 and a real data set.
-"""

@@ -1,0 +1,1 @@
+"""Log-probs and entropies of given tokens: for the trainer, the viewer and the benchmarks."""

@@ -1,0 +1,142 @@
+"""Which kernel scores tokens on this device: the fastest that agrees with plain logits, found at start.
+
+On a CPU that is our own :func:`verl_egrsd.scoring.scorer.score_tokens`. On a GPU it competes with the fused
+head of Liger-Kernel, where that is installed, and with verl's in Triton. Fused kernels have been wrong for
+vocabularies that are no multiple of their block, so none is believed unseen.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from importlib.util import find_spec
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from verl_egrsd.scoring.scorer import score_tokens
+
+logger = logging.getLogger(__name__)
+
+CHECK_ROWS = 600
+"""Rows of the check: more than one block, and no multiple of it."""
+CHECK_TEMPERATURE = 0.7
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+"""Largest mean difference from plain logits, nats; half precision rounds logits by the tiling."""
+
+
+class Kernel(Protocol):
+    """Scores tokens given hidden states, as :func:`verl_egrsd.scoring.scorer.score_tokens` does."""
+
+    def __call__(
+        self, hidden: Tensor, weight: Tensor, token_ids: Tensor, *, temperature: float, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return (log_prob, entropy) of each row, nats, float32."""
+
+
+class Checked(NamedTuple):
+    """A kernel that was tried.
+
+    Attributes:
+        error: largest of the mean differences from plain logits, nats.
+        seconds: of one call.
+    """
+
+    error: float
+    seconds: float
+
+
+def liger(
+    hidden: Tensor, weight: Tensor, token_ids: Tensor, *, temperature: float, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Score with Liger-Kernel's fused scaled cross-entropy (0.8.5 or later)."""
+    from liger_kernel.ops import LigerFusedLinearScaledCrossEntropyFunction
+
+    loss, entropy = LigerFusedLinearScaledCrossEntropyFunction.apply(
+        hidden.to(weight.dtype), weight, token_ids, temperature, -100, 1, True
+    )
+    return -loss.float(), entropy.float()
+
+
+def verl_triton(
+    hidden: Tensor, weight: Tensor, token_ids: Tensor, *, temperature: float, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Score with verl's Triton kernel."""
+    from verl.utils.kernel.linear_cross_entropy import linear_cross_entropy
+
+    log_prob, entropy = linear_cross_entropy(
+        hidden.to(weight.dtype), weight, token_ids, float(temperature), "none"
+    )
+    return log_prob.float(), entropy.float()
+
+
+def candidates(device: torch.device, biased: bool) -> dict[str, Kernel]:
+    """Return the kernels that may run on a device, by name; our own always can, fused ones know no bias."""
+    found: dict[str, Kernel] = {}
+    if device.type == "cuda" and not biased:
+        if find_spec("liger_kernel"):
+            found["Liger-Kernel"] = liger
+        if find_spec("verl"):
+            found["verl's Triton head"] = verl_triton
+    return found | {"blocks of torch": score_tokens}
+
+
+def choose(
+    width: int, vocabulary: int, dtype: torch.dtype, device: torch.device, *, biased: bool = False
+) -> str:
+    """Return the name of the fastest kernel that agrees with plain logits, and log what was found of each.
+
+    Args:
+        width: of the hidden states, D.
+        vocabulary: V, rows of the head.
+        dtype: of the head's weights during the forward pass.
+        device: of the engine. Where there is one candidate, nothing is tried.
+        biased: whether the head has a bias.
+
+    Raises:
+        RuntimeError: when no kernel agrees.
+    """
+    kernels = candidates(device, biased)
+    if len(kernels) == 1:
+        return next(iter(kernels))
+    draw = torch.Generator(device).manual_seed(0)
+    hidden = torch.randn(CHECK_ROWS, width, generator=draw, device=device).to(dtype)
+    weight = (torch.randn(vocabulary, width, generator=draw, device=device) * 3 / width**0.5).to(dtype)
+    token_ids = torch.randint(vocabulary, (CHECK_ROWS,), generator=draw, device=device)
+    tried = {name: try_kernel(kernel, hidden, weight, token_ids) for name, kernel in kernels.items()}
+    for name, found in tried.items():
+        logger.warning("kernel for token scores: %s: %s", name, found)
+    agreeing = {
+        name: found.seconds
+        for name, found in tried.items()
+        if isinstance(found, Checked) and found.error <= TOLERANCE[dtype]
+    }
+    if not agreeing:
+        raise RuntimeError(f"no kernel agrees with plain logits for {vocabulary} entries in {dtype}: {tried}")
+    fastest = min(agreeing, key=lambda name: agreeing[name])
+    logger.warning("kernel for token scores: %s is taken", fastest)
+    return fastest
+
+
+@torch.no_grad()
+def try_kernel(kernel: Kernel, hidden: Tensor, weight: Tensor, token_ids: Tensor) -> Checked | str:
+    """Compare a kernel with plain logits and time its second call; return why it failed where it did."""
+    logits = torch.mm(hidden, weight.T).float() / CHECK_TEMPERATURE
+    distribution = torch.distributions.Categorical(logits=logits, validate_args=False)
+    right = distribution.log_prob(token_ids), distribution.entropy()
+    try:
+        found = kernel(hidden, weight, token_ids, temperature=CHECK_TEMPERATURE, bias=None)
+    except (ImportError, RuntimeError, AssertionError) as error:
+        # A kernel that this GPU or its compiler cannot run is no reason to stop: another one can.
+        return f"{type(error).__name__}: {error}"
+    start = _now(hidden.device)
+    kernel(hidden, weight, token_ids, temperature=CHECK_TEMPERATURE, bias=None)
+    seconds = _now(hidden.device) - start
+    return Checked(max(float((a - b).abs().mean()) for a, b in zip(found, right, strict=True)), seconds)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
