@@ -74,4 +74,4 @@ def test_a_refusal_is_one_line(tmp_path, capsys):
     assert cli.main(["eval", "m", "--benchmarks", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert lines[1].startswith(f"verl-egrsd eval: {tmp_path} is no parquet file")
+    assert lines[1].startswith(f"verl-egrsd eval: {tmp_path} is neither a parquet file")

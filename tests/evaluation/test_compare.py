@@ -100,7 +100,9 @@ def test_settings_that_differ_are_shown(tmp_path, rows):
     b = write(tmp_path / "b", rows)
     found = compare(a, b, replicates=10)
     assert found["settings"] == {"settings.max_new_tokens": [1024, 32_768]}
-    assert "Differs: settings.max_new_tokens is 1024 for a, 32768 for b." in comparison_markdown(found)
+    assert "Different setting: settings.max_new_tokens is 1024 for a, 32768 for b." in comparison_markdown(
+        found
+    )
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, rows):

@@ -42,7 +42,7 @@ def test_an_adapter_is_served_over_the_base_that_it_notes_or_another(tmp_path, b
     other = tmp_path / "other"
     base.rename(other)
     assert find_model(str(adapter), base=str(other)).base == other
-    with pytest.raises(FileNotFoundError, match=r"base is no folder here and no hub id"):
+    with pytest.raises(FileNotFoundError, match=r"base is neither a folder nor a hub id"):
         find_model(str(adapter))
 
 
@@ -84,12 +84,12 @@ def test_an_adapter_is_known_by_its_base_too(base, adapter):
 
 
 def test_what_is_no_model_is_refused(tmp_path, base, adapter):
-    with pytest.raises(FileNotFoundError, match=r"is no model: it holds neither config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"is not a model: it has no config\.json"):
         find_model(str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"none/at/all is no folder here and no hub id"):
+    with pytest.raises(FileNotFoundError, match=r"none/at/all is neither a folder nor a hub id"):
         find_model("none/at/all")
-    with pytest.raises(ValueError, match=r"holds whole weights, and --base .* has no meaning"):
+    with pytest.raises(ValueError, match=r"holds whole weights, so --base .* has no effect"):
         find_model(str(base), base=str(base))
     (adapter / "adapter_config.json").write_text('{"r": 8}')
-    with pytest.raises(ValueError, match=r"adapter notes no base model: .* \(--base\)"):
+    with pytest.raises(ValueError, match=r"adapter does not record its base model: .* \(--base\)"):
         find_model(str(adapter))

@@ -99,11 +99,11 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, change, message):
 def test_names_that_are_missing_or_given_twice_are_refused(folder):
     with pytest.raises(ValueError, match=r"no benchmark is called fly: those found are more, sums\."):
         read_benchmarks([folder], only=["sums", "fly"])
-    with pytest.raises(ValueError, match=r"are both called sums: rename one\."):
+    with pytest.raises(ValueError, match=r"are both called sums: rename one of them\."):
         read_benchmarks([folder, folder / "sums.parquet"])
     with pytest.raises(ValueError, match=r"limit=0 is not allowed"):
         read_benchmarks([folder], limit=0)
-    with pytest.raises(FileNotFoundError, match=r"nothing is no parquet file and no folder of them"):
+    with pytest.raises(FileNotFoundError, match=r"nothing is neither a parquet file nor a folder"):
         read_benchmarks([folder / "nothing"])
 
 

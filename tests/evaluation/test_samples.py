@@ -63,7 +63,7 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
     write_all(tmp_path)
     lines = (tmp_path / SAMPLES).read_bytes().split(b"\n")
     (tmp_path / SAMPLES).write_bytes(b"\n".join([lines[0], lines[1][:40], *lines[2:]]))
-    with pytest.raises(ValueError, match=r"line 2 of .*samples\.jsonl is no sample"):
+    with pytest.raises(ValueError, match=r"line 2 of .*samples\.jsonl is not a sample"):
         SampleLog(tmp_path)
 
 
@@ -140,7 +140,7 @@ def test_other_settings_are_refused_with_key_both_values_and_remedy(tmp_path, id
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"settings\.json is missing: .* is no folder that"):
+    with pytest.raises(FileNotFoundError, match=r"settings\.json is missing: .* was not written by"):
         read_settings(tmp_path)
     (tmp_path / "settings.json").write_text('{"schema": "verl_egrsd.evaluation/0"}')
     with pytest.raises(ValueError, match=r"has the schema 'verl_egrsd\.evaluation/0'"):

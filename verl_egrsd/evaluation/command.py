@@ -1,4 +1,4 @@
-"""The console commands `eval` and `compare`; what is heavy is imported when they run."""
+"""The console commands `eval` and `compare`; they import heavy packages only when they run."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ Counts = dict[str | None, int]
 
 
 def eval_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `verl-egrsd eval`; what is not given is the preset's or the engine's default."""
+    """Add the arguments of `verl-egrsd eval`; the preset and vLLM give the defaults."""
     parser.add_argument(
         "model", help="model folder or hub id, LoRA adapter folder, or global_step_N of a run"
     )
     parser.add_argument(
-        "--benchmarks", nargs="+", required=True, metavar="PATH", help="parquet, or folders of it"
+        "--benchmarks",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="parquet files, or folders with such files",
     )
-    parser.add_argument("--out", required=True, type=Path, help="folder to write, or to go on with")
+    parser.add_argument("--out", required=True, type=Path, help="folder to write, or to resume")
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="some of the benchmarks (all)")
     parser.add_argument("--limit", type=int, metavar="N", help="first N problems of each benchmark (all)")
-    parser.add_argument("--base", help="base model of an adapter or checkpoint (the one noted in it)")
-    parser.add_argument("--name", help="name in tables (that of the folder)")
+    parser.add_argument(
+        "--base", help="base model of an adapter or checkpoint (default: the one recorded in it)"
+    )
+    parser.add_argument("--name", help="name in tables (default: that of the folder)")
     sampling = parser.add_argument_group("sampling; defaults are those of the preset")
     sampling.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="(%(default)s)")
     sampling.add_argument(
@@ -45,9 +51,11 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
     engine = parser.add_argument_group("vLLM; defaults are one GPU and vLLM's own")
     engine.add_argument("--tensor-parallel-size", type=int, metavar="GPUS")
     engine.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
-    engine.add_argument("--max-num-seqs", type=int, metavar="N", help="answers that are written at once")
     engine.add_argument(
-        "--enforce-eager", action="store_true", default=None, help="neither compile nor capture"
+        "--max-num-seqs", type=int, metavar="N", help="most answers that are generated at once"
+    )
+    engine.add_argument(
+        "--enforce-eager", action="store_true", default=None, help="no compilation and no CUDA graphs"
     )
 
 
@@ -77,7 +85,7 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
         "folders", nargs="+", type=Path, metavar="FOLDER", help="two or more, as eval wrote them"
     )
     parser.add_argument("--common", action="store_true", help="compare the problems that both have")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparisons there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparisons to this file")
 
 
 def run_compare(arguments: argparse.Namespace, _: list[str]) -> None:
@@ -86,7 +94,7 @@ def run_compare(arguments: argparse.Namespace, _: list[str]) -> None:
 
     first, *others = arguments.folders
     if not others:
-        raise ValueError(f"{first} has nothing to be compared with: name two folders or more.")
+        raise ValueError(f"{first} cannot be compared with itself: name two folders or more.")
     found = [compare(first, other, common=arguments.common) for other in others]
     print("\n\n".join(map(comparison_markdown, found)))
     if arguments.json:
@@ -94,7 +102,7 @@ def run_compare(arguments: argparse.Namespace, _: list[str]) -> None:
 
 
 def eval_settings(arguments: argparse.Namespace, benchmarks: Collection[str]) -> Settings:
-    """Return the preset with what was given in its place."""
+    """Return the preset, with the values that the command line sets."""
     preset = PRESETS[arguments.preset]
     given = _given(arguments, Settings)
     counts: Counts = dict(given.pop("samples", ()))

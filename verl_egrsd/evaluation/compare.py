@@ -1,6 +1,6 @@
 """Two evaluations side by side: paired differences of accuracy and length, and whether one dominates.
 
-Both are resampled with the same problems, so that what makes a problem hard or long cancels out.
+Both are resampled with the same problems, so that the difficulty of a problem cancels out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from verl_egrsd.evaluation.summary import AVERAGE, percent, text_table, whole, w
 from verl_egrsd.evaluation.tables import Table, read_tables
 
 METRICS = {"accuracy": "avg", "length": "length"}
-"""What is compared, by the name that it has in a comparison."""
+"""The metrics that are compared, by their names in a comparison."""
 Tables = Mapping[str, Table]
 Comparison = dict[str, Any]
 
@@ -39,7 +39,7 @@ def compare(
     Args:
         a: folder that `verl-egrsd eval` wrote.
         b: another one; differences are a minus b.
-        common: compare the problems that both have; otherwise another problem on one side is an error.
+        common: compare the problems that both have; otherwise a problem that only one has is an error.
         seed: of the bootstrap.
         replicates: resamples of the bootstrap.
 
@@ -50,7 +50,7 @@ def compare(
         `sentence`.
 
     Raises:
-        FileNotFoundError: when a folder is none of an evaluation.
+        FileNotFoundError: when a folder was not written by `verl-egrsd eval`.
         ValueError: when samples are missing, or the problems differ and `common` is not set.
     """
     facts, tables = [read_settings(folder) for folder in (a, b)], [read_tables(folder) for folder in (a, b)]
@@ -82,8 +82,8 @@ def match_problems(a: Tables, b: Tables, names: list[str], *, common: bool) -> d
     """Return the two tables of each benchmark with the same problems in both.
 
     Raises:
-        ValueError: when a benchmark or a problem is on one side only and `common` is not set, or none is
-            common.
+        ValueError: when only one side has a benchmark or a problem and `common` is not set, or when they
+            share no problem.
     """
     pairs: dict[str, tuple[Table, Table]] = {}
     for benchmark in dict.fromkeys([*a, *b]):
@@ -102,7 +102,7 @@ def match_problems(a: Tables, b: Tables, names: list[str], *, common: bool) -> d
 
 
 def dominance(a: Mapping[str, Series], b: Mapping[str, Series]) -> float:
-    """Return the share of the resamples in which a is no worse than b in both respects and better in one."""
+    """Return the share of the resamples in which a dominates b: no worse in both metrics, better in one."""
     accuracy = (a["avg"] - b["avg"])[1:]
     length = (a["length"] - b["length"])[1:]
     return float(np.mean((accuracy >= 0) & (length <= 0) & ((accuracy > 0) | (length < 0))))
@@ -138,7 +138,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     head = ["benchmark", "problems", f"avg@K % {a}", b, "difference", f"tokens {a}", b, "difference"]
     lines = [text_table(head, rows), ""]
     lines += [
-        f"Differs: {key} is {x!r} for {a}, {y!r} for {b}." for key, (x, y) in comparison["settings"].items()
+        f"Different setting: {key} is {x!r} for {a}, {y!r} for {b}."
+        for key, (x, y) in comparison["settings"].items()
     ]
     return "\n".join([*lines, comparison["sentence"]])
 
@@ -165,7 +166,7 @@ def _differences(a: Mapping[str, Series], b: Mapping[str, Series]) -> dict[str, 
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the settings that are not equal, by dotted name, but not the model: that is what is compared."""
+    """Return the settings that differ, by dotted name, without the model, which is meant to differ."""
     flat_a, flat_b = (flat({**found["identity"], "model": {}}) for found in (a, b))
     shared = [key for key in flat_a if key in flat_b and flat_a[key] != flat_b[key]]
     return {key: [flat_a[key], flat_b[key]] for key in shared}

@@ -1,6 +1,6 @@
-"""vLLM: an engine that answers one prompt per coroutine and batches all that wait.
+"""vLLM: an engine that answers one prompt per coroutine and batches the waiting ones.
 
-Only what vLLM keeps stable is used: engine arguments, `AsyncLLM.generate` on token ids (as verl does it), and
+It uses only stable interfaces of vLLM: engine arguments, `AsyncLLM.generate` on token ids (as verl does), and
 LoRA requests.
 """
 
@@ -19,18 +19,18 @@ from verl_egrsd.evaluation.settings import Settings
 from verl_egrsd.reward import opens_reasoning, warn_of_hidden_marks
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Limits of the rank that vLLM has kernels for."""
+"""LoRA ranks that vLLM has kernels for."""
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How vLLM uses the machine; the answers do not depend on it, up to rounding.
+    """How vLLM uses the machine; this changes the answers only by rounding.
 
     Attributes:
         tensor_parallel_size: GPUs that share the model.
         gpu_memory_utilization: share of the GPU's memory that vLLM takes.
-        max_num_seqs: most answers that are written at once; None leaves it to vLLM.
-        enforce_eager: neither compile nor capture graphs: a quick start, and slower after it.
+        max_num_seqs: largest number of answers that are generated at once; None takes vLLM's default.
+        enforce_eager: no compilation and no CUDA graphs: starts faster, generates more slowly.
     """
 
     tensor_parallel_size: int = 1
@@ -54,7 +54,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model wrote: its text, its length in tokens, and why it ended ("stop" or "length")."""
+    """An answer of the model: its text, its length in tokens, and why it ended ("stop" or "length")."""
 
     text: str
     tokens: int
@@ -98,12 +98,12 @@ class Engine:
         """Answer one prompt.
 
         Args:
-            name: name of the request, unique among those that run.
+            name: name of the request, unique among the running ones.
             prompt: token ids.
-            seed: of this answer.
+            seed: seed of this answer.
 
         Raises:
-            RuntimeError: when vLLM ended the answer for another reason than its end or its length.
+            RuntimeError: when vLLM ended the answer for a reason other than end of sequence or length.
         """
         from vllm import SamplingParams, TokensPrompt
         from vllm.sampling_params import RequestOutputKind
@@ -126,7 +126,7 @@ class Engine:
 
 
 def quiet_vllm() -> ModuleType:
-    """Import vLLM so that its messages do not bury the bar, unless `VLLM_LOGGING_LEVEL` asks for them."""
+    """Import vLLM with warnings only in its log, unless `VLLM_LOGGING_LEVEL` is set."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     import vllm
 
@@ -137,13 +137,13 @@ def quiet_vllm() -> ModuleType:
 def running_engine(
     servable: Servable, settings: Settings, options: EngineOptions, longest_prompt: int
 ) -> Iterator[Engine]:
-    """Start vLLM, inside a running event loop, and end it.
+    """Start vLLM inside a running event loop, and stop it at the end.
 
     Args:
         servable: model and adapter.
-        settings: of the sampling.
-        options: of the engine.
-        longest_prompt: tokens of the longest prompt that will come.
+        settings: how answers are sampled.
+        options: how vLLM uses the machine.
+        longest_prompt: tokens of the longest prompt.
 
     Raises:
         ValueError: from vLLM, for instance when prompt and answer do not fit the model's positions.
@@ -167,11 +167,11 @@ def running_engine(
     if options.max_num_seqs is not None:
         arguments["max_num_seqs"] = options.max_num_seqs
     if current_platform.is_cpu():
-        # Between parts of a prompt vLLM turns the sample's generator back, which torch cannot do here.
+        # With chunked prefill vLLM resets the sample's generator, which torch's CPU generator does not allow.
         arguments["enable_chunked_prefill"] = False
     if servable.adapter:
         arguments |= {"enable_lora": True, "max_lora_rank": _lora_limit(servable.rank)}
-    # The usage decides vLLM's defaults: those for many prompts at once, not those of a server.
+    # The usage context selects vLLM's defaults for offline batches instead of those for a server.
     engine = AsyncLLM.from_engine_args(
         vllm.AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
     )
@@ -179,12 +179,13 @@ def running_engine(
         yield Engine(engine, settings, servable.adapter)
     finally:
         engine.shutdown()
-        # Some import in vLLM's start keeps this frame alive, and an engine must not end with the interpreter.
+        # An import during vLLM's start keeps this frame alive; the engine must be freed before the
+        # interpreter exits.
         del engine
 
 
 def _lora_limit(rank: int) -> int:
-    """Return the smallest limit of vLLM that a rank fits."""
+    """Return the smallest of vLLM's LoRA ranks that is at least `rank`."""
     for limit in LORA_RANKS:
         if rank <= limit:
             return limit

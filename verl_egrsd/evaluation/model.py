@@ -1,4 +1,4 @@
-"""Who answers: a model directory, a LoRA adapter over a base, or a checkpoint of a training run."""
+"""The model to evaluate: a model folder, a LoRA adapter over a base, or a checkpoint of a training run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from verl_egrsd.export import Form, export
 Kind = Literal["model", "adapter", "checkpoint"]
 
 CONTENT = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors", "*.bin", "model_*.pt")
-"""Files that the answers depend on: weights, configuration, tokenizer, chat template."""
+"""Files that affect the answers: weights, configuration, tokenizer, chat template."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model as it lies on the disk.
+    """A model on disk.
 
     Attributes:
         kind: "model" (whole weights), "adapter" (a peft folder) or "checkpoint" (`global_step_N`).
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the files that the answers depend on."""
+        """SHA-256 of the files that affect the answers."""
         actor = self.path if self.path.name == "actor" else self.path / "actor"
         return _sha256([actor, actor / "huggingface"] if self.kind == "checkpoint" else [self.path])
 
@@ -54,8 +54,8 @@ class Servable:
 
     Attributes:
         model: folder with whole weights, tokenizer and chat template.
-        adapter: peft folder, None for none.
-        rank: rank of the adapter, 0 for none.
+        adapter: peft folder; None without an adapter.
+        rank: rank of the adapter; 0 without an adapter.
     """
 
     model: Path
@@ -64,15 +64,15 @@ class Servable:
 
 
 def find_model(name: str, base: str | None = None) -> Source:
-    """Find out what a name stands for.
+    """Find out what kind of model a name refers to.
 
     Args:
         name: a model folder or hub id, a peft adapter folder, or `global_step_N` of a training run.
-        base: folder or hub id of the base model; None takes the one noted in the adapter or checkpoint.
+        base: folder or hub id of the base model; None takes the one recorded in the adapter or checkpoint.
 
     Raises:
         FileNotFoundError: when there is no such model, or no such base.
-        ValueError: when a base is named for whole weights, or needed and neither named nor noted.
+        ValueError: when a base is given for whole weights, or when the base is needed and unknown.
     """
     path = Path(name)
     if (path / "adapter_config.json").exists():
@@ -82,15 +82,15 @@ def find_model(name: str, base: str | None = None) -> Source:
     if is_checkpoint and (checkpoint := read_checkpoint(path)).adapter:
         return Source("checkpoint", path, _base(name, base or checkpoint.base_model))
     if base:
-        raise ValueError(f"{name} holds whole weights, and --base {base} has no meaning: leave it out.")
+        raise ValueError(f"{name} holds whole weights, so --base {base} has no effect: leave it out.")
     return Source("checkpoint", path, None) if is_checkpoint else Source("model", _folder(name), None)
 
 
 def servable(source: Source, cache: Path) -> Servable:
-    """Return what vLLM loads; a checkpoint is exported into `cache` unless that was done before.
+    """Return what vLLM loads; a checkpoint is exported into `cache` first, once.
 
-    A LoRA checkpoint is exported as an adapter and not merged: bfloat16 rounds merged weights by amounts of
-    the size of a small update.
+    A LoRA checkpoint is exported as an adapter and not merged: merging rounds to bfloat16, and the rounding
+    is as large as a small update.
     """
     if source.kind == "checkpoint":
         form: Form = "adapter" if source.base else "merged"
@@ -105,7 +105,9 @@ def servable(source: Source, cache: Path) -> Servable:
 
 def _base(name: str, base: str | None) -> Path:
     if not base:
-        raise ValueError(f"{name} notes no base model: name the one that it was trained from (--base).")
+        raise ValueError(
+            f"{name} does not record its base model: name the model that it was trained from (--base)."
+        )
     return _folder(base)
 
 
@@ -115,11 +117,11 @@ def _folder(name: str) -> Path:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise FileNotFoundError(
-                f"{path} is no model: it holds neither config.json, adapter_config.json nor actor/."
+                f"{path} is not a model: it has no config.json, adapter_config.json or actor/."
             )
         return path
     if not HUB_ID.fullmatch(name):
-        raise FileNotFoundError(f"{name} is no folder here and no hub id: name one of the two.")
+        raise FileNotFoundError(f"{name} is neither a folder nor a hub id: pass one of the two.")
     return Path(snapshot_download(name, allow_patterns=list(CONTENT)))
 
 

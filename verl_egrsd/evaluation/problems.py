@@ -23,11 +23,12 @@ class Problem:
     """One problem.
 
     Attributes:
-        id: SHA-256 of the messages (:func:`problem_id`): what is asked, and how.
+        id: SHA-256 of the messages (:func:`problem_id`).
         index: `extra_info.index`, or the number of the row.
         messages: the conversation to answer.
         ground_truth: the right answer.
-        text: `extra_info.problem` or `extra_info.question`, which the verifier may use; None without one.
+        text: `extra_info.problem` or `extra_info.question`, which the verifier may use; None if the row has
+            neither.
     """
 
     id: str
@@ -44,7 +45,7 @@ def read_benchmarks(
 
     Args:
         paths: files and folders.
-        only: names to take; none takes all.
+        only: names of the benchmarks to take; empty takes all.
         limit: number of problems to take from the start of each; None takes all.
 
     Returns:
@@ -52,12 +53,14 @@ def read_benchmarks(
 
     Raises:
         FileNotFoundError: when a path is missing, or a folder holds no parquet file.
-        ValueError: when two files have one name, a name in `only` is not there, or a row cannot be used.
+        ValueError: when two files have one name, a name in `only` is missing, or a row cannot be used.
     """
     files: dict[str, Path] = {}
     for file in (file for path in paths for file in _parquet_files(Path(path))):
         if file.stem in files:
-            raise ValueError(f"{files[file.stem]} and {file} are both called {file.stem}: rename one.")
+            raise ValueError(
+                f"{files[file.stem]} and {file} are both called {file.stem}: rename one of them."
+            )
         files[file.stem] = file
     if missing := set(only) - files.keys():
         raise ValueError(f"no benchmark is called {min(missing)}: those found are {', '.join(files)}.")
@@ -73,7 +76,7 @@ def problem_id(messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def problems_digest(problems: Sequence[Problem]) -> str:
-    """Return the SHA-256 of all that is asked and expected; the order of the problems does not count."""
+    """Return the SHA-256 of all problems and answers; the order of the problems does not matter."""
     lines = sorted(json.dumps(asdict(problem), sort_keys=True) for problem in problems)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -83,7 +86,9 @@ def _parquet_files(path: Path) -> list[Path]:
         return [path]
     files = sorted(path.glob("*.parquet"))
     if not files:
-        raise FileNotFoundError(f"{path} is no parquet file and no folder of them: see docs/data.md.")
+        raise FileNotFoundError(
+            f"{path} is neither a parquet file nor a folder of parquet files: see docs/data.md."
+        )
     return files
 
 

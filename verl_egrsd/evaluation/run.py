@@ -1,4 +1,4 @@
-"""One evaluation: draw the samples that are missing, judge each as it comes, and sum up."""
+"""One evaluation: draw the missing samples, judge each when it arrives, and write the summary."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ EXPORTED = "exported_model"
 """Folder beside the samples that a checkpoint is exported into."""
 PACKAGES = ("verl_egrsd", "torch", "transformers", "math-verify", "numpy")
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-"""tqdm's bar with samples per second also where one sample takes longer than a second."""
+"""tqdm's bar, which shows samples per second even if a sample takes longer than a second."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A sample that is to be drawn."""
+    """A sample that is still to be drawn."""
 
     benchmark: str
     problem: Problem
@@ -62,14 +62,14 @@ def evaluate(
     name: str | None = None,
     options: EngineOptions | None = None,
 ) -> Summary:
-    """Evaluate a model, or go on with an evaluation that was interrupted.
+    """Evaluate a model, or resume an interrupted evaluation.
 
     Args:
         model: a model folder or hub id, a peft adapter folder, or `global_step_N` of a training run.
         benchmarks: problems by name of the benchmark.
         out: folder for `settings.json`, `samples.jsonl`, `summary.json` and `summary.md`.
         settings: how answers are sampled.
-        base: base model of an adapter or a checkpoint; None takes the one that it notes.
+        base: base model of an adapter or a checkpoint; None takes the one recorded there.
         name: name in tables; None takes that of the folder `out`.
         options: how vLLM uses the machine.
 
@@ -77,9 +77,10 @@ def evaluate(
         The summary, as in `summary.json`.
 
     Raises:
-        ValueError: when the folder holds samples drawn with other settings, or something named does not fit.
-        OSError: when something named is missing, when another process writes to the folder, or when the run
-            was interrupted (`InterruptedError`).
+        ValueError: when the folder holds samples drawn with other settings, or when a benchmark or base model
+            does not fit.
+        OSError: when a named file or folder is missing, when another process writes to the folder, or when
+            the run was interrupted (`InterruptedError`).
         RuntimeError: when the verifier does not work on this machine, or vLLM fails.
     """
     if unknown := settings.samples_of.keys() - benchmarks.keys():
@@ -111,7 +112,7 @@ def evaluate(
                 asyncio.run(answers)
             except KeyboardInterrupt:
                 raise InterruptedError(
-                    f"interrupted after {len(log.done)} of {len(tasks)} samples: the same command goes on."
+                    f"interrupted after {len(log.done)} of {len(tasks)} samples: run the same command again."
                 ) from None
     return write_summary(out)
 
@@ -119,7 +120,7 @@ def evaluate(
 async def _draw(
     tasks: Sequence[Task], log: SampleLog, model: Servable, settings: Settings, options: EngineOptions | None
 ) -> None:
-    """Draw samples and write each when it is judged; vLLM batches all answers that are under way."""
+    """Draw samples and write each when it is judged; vLLM batches all running requests."""
     render = Renderer(model.model, thinking=settings.thinking)
     prompts: dict[str, Prompt] = {}
     for task in tasks:
@@ -167,12 +168,12 @@ async def _draw(
                 for task in tasks:
                     group.create_task(draw(task))
         except BaseExceptionGroup as errors:
-            # When vLLM ends, all that was under way fails alike: one of the errors says it.
+            # When vLLM dies, all running requests fail with the same error: raise one of them.
             raise errors.exceptions[0] from None
 
 
 def _identity(source: Source, benchmarks: Benchmarks, settings: Settings) -> dict[str, Any]:
-    """Return what the answers depend on: a run goes on only where all of it is the same."""
+    """Return everything that affects the answers: a run is resumed only if all of it is equal."""
     return {
         "model": {"sha256": source.sha256, "base_sha256": source.base_sha256},
         "settings": asdict(settings),
@@ -191,7 +192,7 @@ def _identity(source: Source, benchmarks: Benchmarks, settings: Settings) -> dic
 def _versions() -> dict[str, Any]:
     return {
         "python": python_version(),
-        # Not from the metadata: vLLM's CPU build is a distribution of another name.
+        # Not from the metadata: vLLM's CPU build has another distribution name.
         "vllm": quiet_vllm().__version__,
         **{name: version(name) for name in PACKAGES},
     }

@@ -1,8 +1,8 @@
 """`samples.jsonl`: one line per sample, written when the sample is finished, and how a run resumes.
 
-A line counts when it ends in a newline. A killed process may leave a part of a line; it is cut off when the
-run resumes, and its sample is drawn again with the same seed. What the samples depend on lies beside them in
-`settings.json`, and a run with other settings is refused.
+A line is complete when it ends in a newline. A killed process may leave a partial line; it is cut off when
+the run resumes, and its sample is drawn again with the same seed. `settings.json` beside the samples records
+everything that affects them, and a run with other settings is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from verl_egrsd.reward import Reason
 SAMPLES, SETTINGS = "samples.jsonl", "settings.json"
 SCHEMA = "verl_egrsd.evaluation/1"
 Key = tuple[str, str, int]
-"""Benchmark, id of the problem, number of the sample: what identifies a sample of a run."""
+"""Benchmark, id of the problem, number of the sample: together they identify a sample of a run."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Sample:
         seed: seed that it was drawn with.
         tokens: length, the end-of-sequence token included.
         finish_reason: "stop" at the end of sequence, "length" at the limit of new tokens.
-        extracted: what was taken for the answer, "" for none.
+        extracted: the answer that was found, "" if there is none.
         correct: whether it is right.
         reason: why (:data:`verl_egrsd.reward.REASONS`).
         text: the whole answer.
@@ -65,19 +65,19 @@ class SampleLog:
     """`samples.jsonl`, open for one run; a context manager.
 
     Args:
-        folder: where the file lies or will lie.
+        folder: folder of the file.
 
     Attributes:
-        done: keys of the samples that are there.
+        done: keys of the samples in the file.
 
     Raises:
-        ValueError: for a line that is no sample, or a sample that is there twice.
+        ValueError: for a line that is not a sample, or a sample that occurs twice.
         OSError: when another process is writing to the file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / SAMPLES
-        # Unbuffered: a line that was appended is with the operating system, whatever happens to this process.
+        # Unbuffered: an appended line survives a crash of this process.
         self._file = self.path.open("ab", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,7 +98,8 @@ class SampleLog:
 
     def append(self, sample: Sample) -> None:
         """Write a sample."""
-        # ASCII alone: a line separator inside an answer must not end a line, however the file is read.
+        # ASCII only, so that no reader takes a Unicode line separator inside an answer for the end of the
+        # line.
         self._file.write(json.dumps(asdict(sample)).encode() + b"\n")
         self.done.add(sample.key)
 
@@ -117,7 +118,7 @@ def read_samples(path: Path) -> Iterator[Sample]:
     """Yield the samples of a file.
 
     Raises:
-        ValueError: naming the line that is no sample.
+        ValueError: naming the line that is not a sample.
     """
     expected = {field.name for field in fields(Sample)}
     with path.open("rb") as file:
@@ -127,18 +128,18 @@ def read_samples(path: Path) -> Iterator[Sample]:
             except ValueError:
                 found = None
             if not isinstance(found, dict) or found.keys() != expected:
-                raise ValueError(f"line {number} of {path} is no sample: remove it, and run eval again.")
+                raise ValueError(f"line {number} of {path} is not a sample: remove it, and run eval again.")
             yield Sample(**found)
 
 
 def begin_or_resume(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Write `settings.json`, or check that an earlier run's has the same identity; return what it holds.
+    """Write `settings.json`, or check that the existing one has the same identity; return its content.
 
-    A run that ended before its first sample may begin anew with other settings, but not with another model.
+    A run that ended before its first sample may start again with other settings, but not with another model.
 
     Args:
         folder: folder of the run; made when it is missing.
-        facts: what to write; `facts["identity"]` is what the samples depend on.
+        facts: the content; `facts["identity"]` is everything that affects the samples.
 
     Raises:
         ValueError: naming the first setting that differs, both values and the remedy.
@@ -161,15 +162,15 @@ def begin_or_resume(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Return what `settings.json` holds.
+    """Return the content of `settings.json`.
 
     Raises:
-        FileNotFoundError: when the folder has none.
+        FileNotFoundError: when the folder has no such file.
         ValueError: when it was written by another version of this format.
     """
     path = folder / SETTINGS
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: {folder} is no folder that verl-egrsd eval wrote.")
+        raise FileNotFoundError(f"{path} is missing: {folder} was not written by verl-egrsd eval.")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if found.get("schema") != SCHEMA:
         raise ValueError(f"{path} has the schema {found.get('schema')!r}, not {SCHEMA!r}: evaluate again.")
@@ -183,7 +184,7 @@ def _whole_lines(path: Path) -> int:
 
 
 def _may_begin_anew(folder: Path, facts: Mapping[str, Any]) -> bool:
-    """Return whether the same model has not drawn any sample yet, so that other settings mix nothing."""
+    """Return whether the same model has no samples yet, so that other settings do not mix samples."""
     samples = folder / SAMPLES
     untouched = not samples.exists() or os.path.getsize(samples) == 0
     return untouched and read_settings(folder)["identity"].get("model") == facts["identity"].get("model")

@@ -11,18 +11,18 @@ DTYPES = ("bfloat16", "float16", "float32")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the answers depend on besides model and problems; two runs with equal settings may be compared.
+    """Everything but model and problems that affects the answers; runs with equal settings are comparable.
 
     Attributes:
         samples: K, answers per problem.
         samples_of: benchmarks with another number of answers per problem, by name.
         seed: the seeds of all samples are derived from it.
         thinking: thinking flag of the chat template (`enable_thinking`).
-        temperature: of the sampling; 0 is greedy.
-        top_p: share of the probability mass that is sampled from.
-        top_k: number of tokens that are sampled from; 0 for all.
+        temperature: sampling temperature; 0 is greedy.
+        top_p: probability mass to sample from.
+        top_k: number of tokens to sample from; 0 for all.
         max_new_tokens: longest answer, in tokens.
-        dtype: of weights and activations.
+        dtype: type of weights and activations.
     """
 
     samples: int = 4

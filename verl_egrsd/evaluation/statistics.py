@@ -1,4 +1,4 @@
-"""The metrics of a benchmark, and how far they would move with other problems: a bootstrap over problems.
+"""The metrics of a benchmark and their intervals, by a bootstrap over problems.
 
 Every metric is a function of weights on the problems. With weight 1 on each it is the metric itself; with
 the counts of a resample with replacement it is one replicate. A `Series` holds both: the value first, then
@@ -20,7 +20,7 @@ Series = Floats
 
 REPLICATES = 4_000
 CHUNK = 250
-"""Replicates that are computed at once; bounds the memory to CHUNK x samples of a benchmark."""
+"""Replicates that are computed at once; limits memory to this number times the samples of a benchmark."""
 CONFIDENCE = 0.95
 QUANTILES = {"length_p50": 50, "length_p90": 90}
 """Metrics that are quantiles of the length, in percent."""
@@ -37,7 +37,7 @@ def bootstrap(
     Args:
         table: the samples.
         benchmark: its name; benchmarks are resampled independently of each other.
-        seed: of the resamples.
+        seed: seed of the resamples.
         replicates: number of resamples.
 
     Returns:
@@ -108,7 +108,7 @@ def average(benchmarks: Mapping[str, Mapping[str, Series]]) -> dict[str, Series]
 
 
 def interval(series: Series) -> Interval:
-    """Return `value`, `low` and `high`: the percentile interval, widened to the value where it misses it."""
+    """Return `value`, `low` and `high`: the percentile interval, extended to the value if it lies outside."""
     value = float(series[0])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(series[1:], (tail, 1 - tail))
@@ -125,7 +125,7 @@ def _weights(problems: int, benchmark: str, seed: int, replicates: int) -> Itera
 
 
 def _ratios(weights: Floats, parts: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """Return, for each pair (amounts, counts), the ratio of the weighted sums; NaN where nothing counts."""
+    """Return, for each pair (amounts, counts), the ratio of the weighted sums; NaN for a sum of 0."""
     amounts, counts = (np.stack(columns, axis=1) for columns in zip(*parts, strict=True))
     with np.errstate(invalid="ignore"):
         return ((weights @ amounts) / (weights @ counts)).T
@@ -134,7 +134,7 @@ def _ratios(weights: Floats, parts: Sequence[tuple[Floats, Floats]]) -> Floats:
 def _quantiles(weights: Floats, tokens: Floats) -> dict[str, Floats]:
     """Return the smallest lengths that a percentage of the samples do not exceed."""
     order = np.argsort(tokens, axis=None, kind="stable")
-    # Whole numbers: they are faster, and 0.9 times a count may round past it.
+    # Integers are faster, and 0.9 times a count could round up past it.
     counts = np.take(weights.astype(np.int64), order // tokens.shape[1], axis=1)
     below = 100 * np.cumsum(counts, axis=1)
     lengths = tokens.ravel()[order]

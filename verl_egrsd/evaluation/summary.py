@@ -19,7 +19,7 @@ Intervals = Mapping[str, Interval]
 
 
 def write_summary(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) -> Summary:
-    """Sum up a finished evaluation, write `summary.json` and `summary.md` beside it, and return the former.
+    """Write `summary.json` and `summary.md` of a finished evaluation, and return the content of the former.
 
     Args:
         folder: folder that `verl-egrsd eval` wrote.
@@ -27,7 +27,7 @@ def write_summary(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) 
         replicates: resamples of the bootstrap.
 
     Raises:
-        FileNotFoundError: when the folder is none of that kind.
+        FileNotFoundError: when the folder was not written by `verl-egrsd eval`.
         ValueError: when samples are missing.
     """
     summary = summarise(folder, seed=seed, replicates=replicates)
@@ -37,7 +37,7 @@ def write_summary(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) 
 
 
 def summarise(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) -> Summary:
-    """Return what `summary.json` holds; see :func:`write_summary`."""
+    """Return the content of `summary.json`; see :func:`write_summary`."""
     facts, tables = read_settings(folder), read_tables(folder)
     found = {name: bootstrap(table, name, seed=seed, replicates=replicates) for name, table in tables.items()}
     return {
@@ -80,13 +80,13 @@ def markdown(summary: Summary) -> str:
 
 
 def terminal_table(summary: Summary) -> str:
-    """Return the metrics that one reads first."""
+    """Return the most important metrics as a table for the terminal."""
     rows = {**summary["benchmarks"], AVERAGE: summary[AVERAGE]}
     return _metric_table(rows, ["problems", "samples"], ["avg", "maj", "length", "truncated", "eff"])
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table with aligned columns, the first to the left and the others to the right."""
+    """Return a Markdown table with aligned columns: the first left, the others right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
 
@@ -113,7 +113,7 @@ def with_interval(found: Interval, show: Callable[[float], str]) -> str:
 
 
 def _metric_table(rows: Mapping[str, Mapping[str, Any]], counts: list[str], names: list[str]) -> str:
-    """Return one row per benchmark; what a benchmark has no value of is a dash."""
+    """Return one row per benchmark; a missing value is a dash."""
     cells = [
         [
             name,

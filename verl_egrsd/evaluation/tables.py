@@ -1,4 +1,4 @@
-"""The samples of an evaluation as arrays, and the vote of the majority."""
+"""The samples of an evaluation as arrays, and the majority vote."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Table:
         return self.tokens.shape[1]
 
     def select(self, ids: Iterable[str]) -> Table:
-        """Return the table of some of its problems."""
+        """Return the table of a subset of the problems."""
         chosen = set(ids)
         rows = np.array([identity in chosen for identity in self.ids], dtype=bool)
         kept = tuple(identity for identity in self.ids if identity in chosen)
@@ -48,10 +48,10 @@ class Table:
 
 
 def read_tables(folder: Path) -> dict[str, Table]:
-    """Return the tables of an evaluation by benchmark, in the order in which it was given them.
+    """Return the tables of an evaluation by benchmark, in the order in which the evaluation received them.
 
     Raises:
-        FileNotFoundError: when the folder is none that `verl-egrsd eval` wrote.
+        FileNotFoundError: when the folder was not written by `verl-egrsd eval`.
         ValueError: when samples are missing, with the remedy.
     """
     expected = read_settings(folder)["identity"]["benchmarks"]
@@ -100,14 +100,14 @@ def majority_vote(samples: Sequence[Sample]) -> float:
     """Return whether the answer that is given most often is right: 1 or 0.
 
     Answers vote together when they are equal after :func:`verl_egrsd.reward.normalise`. Samples without an
-    answer do not vote; where none has one, the vote is wrong. Between answers that are given equally often
-    the lot decides: the result is the share of right ones among them.
+    answer do not vote; if no sample has one, the vote is wrong. A tie is decided at random, so the result is
+    the share of correct answers among those that tie.
     """
     votes: dict[str, list[bool]] = defaultdict(list)
     for sample in samples:
         if answer := normalise(sample.extracted):
             votes[answer].append(sample.correct)
     most = max(map(len, votes.values()), default=0)
-    # Within one group all verdicts agree, unless one ran out of time.
+    # All verdicts of a group agree, unless one ran into the time limit.
     winners = [sum(group) / most for group in votes.values() if len(group) == most]
     return sum(winners) / len(winners) if winners else 0.0

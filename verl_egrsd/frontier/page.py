@@ -31,7 +31,7 @@ def page(title: str, points: Sequence[Point], published: Published | None, svg: 
 
 
 def row(point: Point, *, on_front: bool = False) -> dict[str, str]:
-    """Return what table and hover show of a point, as text."""
+    """Return the texts that table and tooltip show for a point."""
     return {
         "name": point.name,
         "accuracy": _with_interval(point.accuracy, POINTS_PER_SHARE, ".2f") + " %",

@@ -1,4 +1,4 @@
-"""Which points nobody beats, and which points are equally efficient."""
+"""The Pareto front, and lines of equal efficiency."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 POINTS_PER_SHARE = 100
 TOKENS_PER_UNIT = 1000
-"""Eff is counted in percent points per 1,000 tokens."""
+"""Eff is measured in percent points per 1,000 tokens."""
 
 
 def efficiency(accuracy: float, length: float) -> float:

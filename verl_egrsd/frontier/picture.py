@@ -19,26 +19,26 @@ from verl_egrsd.visuals import COLOURS, GREY, PALE, style
 WIDTH, HEIGHT, LEGEND_LINE, LEGEND_HEADS = 9.0, 5.0, 0.18, 1.2
 """Inches; a picture grows beyond its height when the legend has more lines."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "h", "<")
-"""As many shapes as to repeat at another pace than the colours: 77 different pairs."""
+"""11 shapes and 7 colours repeat at different periods, which gives 77 different pairs."""
 MARGIN = 0.08
 """Empty space around the points, as a share of their spread."""
 LEAST_SPREAD = (0.01, 0.02)
-"""Smallest spread that the axes show: a share of accuracy, and that part of the longest length."""
+"""Smallest spread that the axes show: a share of accuracy, and a share of the longest length."""
 ISO_LINES = 6
 LABEL_SPACE = 0.07
-"""Least distance of two labels at the upper edge, as a share of the width."""
+"""Smallest distance between two labels at the upper edge, as a share of the width."""
 HOVER_AREA = 320
-"""Area around a point that answers to the mouse in the HTML, in square points."""
+"""Area around a point that reacts to the mouse in the HTML, in square points."""
 
 Mark = Artist | ErrorbarContainer
-"""What the legend shows of a point."""
+"""A point's entry in the legend."""
 
 
 def draw(points: Sequence[Point], published: Published | None, title: str) -> Figure:
     """Draw crosses of intervals, the Pareto front of `points`, lines of equal efficiency, published points.
 
-    Filled markers are on the front, hollow ones are not; a published point is grey and has no part in it.
-    Each point carries the identifier `point-N` for the page, published ones after the others.
+    Filled markers are on the front, hollow ones are not; a published point is grey and does not affect the
+    front. Each point carries the identifier `point-N` for the page, published ones after the others.
     """
     with style():
         grey = published.points if published else []
@@ -80,7 +80,7 @@ def _xy(point: Point) -> tuple[float, float]:
 
 
 def _set_limits(axes: Axes, points: Sequence[Point]) -> None:
-    """Frame all intervals with a margin; neither axis shows what cannot be."""
+    """Frame all intervals with a margin, within the possible values of both axes."""
     lengths = [end for point in points for end in point.length]
     percents = [POINTS_PER_SHARE * end for point in points for end in point.accuracy]
     least = (LEAST_SPREAD[1] * max(lengths), POINTS_PER_SHARE * LEAST_SPREAD[0])
@@ -98,7 +98,7 @@ def _framed(values: Sequence[float], least: float) -> tuple[float, float]:
 
 
 def _draw_iso_lines(axes: Axes, points: Sequence[Point]) -> None:
-    """Draw lines of equal efficiency across the frame, with their value where they leave it."""
+    """Draw lines of equal efficiency across the frame, labelled where they leave the frame."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     last_label = -math.inf
     for level in sorted(_levels(points), reverse=True):
@@ -108,7 +108,7 @@ def _draw_iso_lines(axes: Axes, points: Sequence[Point]) -> None:
         leaves_right = ends[1] < top
         share = 1.0 if leaves_right else (top - ends[0]) / (ends[1] - ends[0])
         if not leaves_right and share - last_label < LABEL_SPACE:
-            continue  # It would be written over its steeper neighbour.
+            continue  # The label would cover that of the steeper line.
         last_label = share
         axes.plot((left, right), ends, ":", color=PALE, linewidth=0.9, zorder=1)
         axes.annotate(

@@ -18,7 +18,7 @@ PUBLISHED_MODELS = ("qwen3_4b", "qwen3_8b")
 
 
 class Interval(NamedTuple):
-    """A value with the ends of its 95 % interval; a published value has none, so all three are equal."""
+    """A value and the ends of its 95 % interval; all three are equal for a published value."""
 
     value: float
     low: float
@@ -42,7 +42,7 @@ class Point:
     about: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no accuracy, no length, or no interval around its value."""
+        """Refuse an accuracy or length that is impossible, or that lies outside its interval."""
         for name, interval, allowed in (
             ("accuracy", self.accuracy, "a share in [0, 1]"),
             ("length", self.length, "a positive number of tokens"),
@@ -67,7 +67,7 @@ class Point:
 
 
 class Published(NamedTuple):
-    """Points from a paper: where they stand, and for which model."""
+    """Points from a paper, with their source and model."""
 
     source: str
     model: str
@@ -82,7 +82,7 @@ def read_points(paths: Sequence[str | Path], benchmark: str | None = None) -> li
         benchmark: a benchmark that all of them have; None takes the macro average.
 
     Raises:
-        ValueError: when a file is no summary, two have one name, or they are not comparable.
+        ValueError: when a file is not a summary, two have the same name, or they are not comparable.
         FileNotFoundError: when there is no such file.
     """
     summaries = {str(path): _read_summary(Path(path)) for path in paths}
@@ -112,7 +112,7 @@ def _read_summary(path: Path) -> dict[str, Any]:
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{file} is no JSON file ({error}): name a {SUMMARY} of verl-egrsd eval.") from error
+        raise ValueError(f"{file} is not JSON ({error}): name a {SUMMARY} of verl-egrsd eval.") from error
     found = summary.get("schema") if isinstance(summary, dict) else None
     if found != SCHEMA:
         raise ValueError(f"{file} has the schema {found!r}, not {SCHEMA!r}: name a {SUMMARY}.")
@@ -146,7 +146,8 @@ def _require_same_problems(summaries: Mapping[str, Mapping[str, Any]], benchmark
         if found != sizes[first]:
             raise ValueError(
                 f"{first} covers {_listed(sizes[first])}, but {path} covers {_listed(found)}: points over "
-                "different problems do not compare. Choose a benchmark that they share, or evaluate alike."
+                "different problems cannot be compared. Choose a benchmark that they share, or evaluate "
+                "both on the same problems."
             )
 
 

@@ -26,17 +26,16 @@ def final_answer(response: str, *, inside_reasoning: bool = False, reasoning_cou
         response: decoded response. Everything up to the last `</think>` is reasoning, and so is everything
             after an unclosed `<think>`.
         inside_reasoning: whether the prompt opened the reasoning: without a `</think>` there is no answer.
-        reasoning_counts: take an answer inside the reasoning where there is none after it.
+        reasoning_counts: accept an answer inside the reasoning if there is none after it.
     """
     found = _last_answer(after_reasoning(response, inside_reasoning=inside_reasoning))
     return found or (_last_answer(MARK.sub("\n", response)) if reasoning_counts else "")
 
 
 def normalise(answer: str) -> str:
-    """Return an answer without what carries no meaning: the strict path compares the results.
-
-    Dropped are dollar signs, spacing, `\\left` and `\\right`, the size of a fraction, a final full stop, and
-    thousands separators. A tuple keeps its commas, `3 1/2` keeps its space, and `1, 234` is a list.
+    """Return an answer without formatting; the strict path compares the results. ¶ It drops dollar signs,
+    spacing, `\\left` and `\\right`, the size of a fraction, a final full stop, and thousands separators. A
+    tuple keeps its commas, `3 1/2` keeps its space, and `1, 234` is a list.
     """
     grouped = re.sub(r"\s*(?:\{,\}|,\\!)\s*", ",", plain_characters(answer))
     bare = re.sub(r"\\(?=[%$])|\\[,;:! ]|\\(?:left|right)(?![a-zA-Z])|[$~]", " ", grouped)
@@ -76,7 +75,7 @@ def _boxed(text: str, start: int) -> str:
 
 
 def _balanced(text: str) -> str:
-    """Return what stands before the brace that closes the box; "" when it never closes."""
+    """Return the text before the brace that closes the box; "" if no brace closes it."""
     depth = 1
     for match in BRACES.finditer(text):
         depth += {"{": 1, "}": -1}.get(match.group(), 0)

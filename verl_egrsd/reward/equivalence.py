@@ -1,8 +1,8 @@
-"""When two answers are equal: rules that know what people write, around math-verify's judgement.
+"""When two answers are equal: rules for the notations that people use, then math-verify.
 
-Runs in the worker processes of the pool. There is no time limit in here, and sympy can compute for hours.
-Both texts are first brought into one spelling. Then each rule in turn may decide, or compare the parts of
-what it knows; what no rule claims is left to math-verify.
+This runs in the worker processes of the pool. It has no time limit of its own, and sympy can compute for
+hours. Both texts are first rewritten into one spelling. Then each rule in turn may decide, or may compare the
+parts of an answer. If no rule decides, math-verify does.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ DECISIONS: tuple[Callable[[str, str, Context], Reason | None], ...] = (
     quantities,
     words,
 )
-"""Rules that compare, in their order. Each returns None for what is not its own."""
+"""Rules that compare, in their order. A rule returns None if it does not apply."""
 MOST_PARTS = 6
-"""Parts of parts that are compared by rules; what is nested deeper goes to math-verify as it is."""
+"""Levels of nested parts that rules compare; math-verify judges anything nested deeper."""
 
 
 def equivalent(answer: str, ground_truth: str, problem: str | None = None) -> Reason:
     """Judge one answer against the ground truth, both LaTeX or plain.
 
     Args:
-        answer: what the response ends on.
+        answer: final answer of the response.
         ground_truth: the reference answer.
-        problem: text of the problem, which some rules ask; None where it is not known.
+        problem: text of the problem, which some rules read; None if it is not known.
 
     Returns:
-        `correct`, `wrong`, or `unparsed` where neither a rule nor math-verify can read one of the two.
+        `correct`, `wrong`, or `unparsed` if neither a rule nor math-verify can read one of the two.
 
     Raises:
         Exception: whatever sympy raises; the worker turns it into `error`.

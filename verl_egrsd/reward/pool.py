@@ -1,9 +1,9 @@
-"""Worker processes for verdicts: a time limit per item, and no item can harm another.
+"""Worker processes for verdicts: each item has a time limit, and no item can harm another.
 
-sympy can compute for ever while it holds the interpreter's lock, so nothing inside a process can stop it;
-only another process can. The standard pools cannot end one worker, and the child processes of multiprocessing
-need an importable `__main__` or a fork, neither of which is safe inside a Ray worker. So a worker is a plain
-subprocess at the other end of a pipe, which imports math-verify and neither torch nor verl.
+sympy can compute for ever while it holds the interpreter's lock. Only another process can stop it. The
+standard pools cannot end one worker, and the child processes of multiprocessing need an importable `__main__`
+or a fork, neither of which is safe inside a Ray worker. So a worker is a plain subprocess at the other end of
+a pipe, which imports math-verify and neither torch nor verl.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from verl_egrsd.reward.answer import final_answer, normalise
 from verl_egrsd.reward.verdict import Reason, Verdict
 
 TIME_LIMIT = 5.0
-"""Seconds for one item, parsing and comparison together, from the moment that a ready worker gets it."""
+"""Seconds for parsing and comparing one item, counted from when a ready worker receives it."""
 START_LIMIT = 120.0
 """Seconds in which a new worker must have imported math-verify."""
 SHARED_PROCESSES = 2
-"""Workers of the pool behind :func:`verify_answer`: one stuck item never holds up the others."""
+"""Workers of the pool behind :func:`verify_answer`: two, so that one stuck item does not block the others."""
 LONGEST_ANSWER = 2_000
 """Characters; a longer answer or ground truth is compared as a string only."""
 LOOKAHEAD = 256
-"""Items per worker that a stream reads ahead, so that one stuck item does not let the others stand idle."""
+"""Items per worker that a stream reads ahead, so that the others work on while one is stuck."""
 
 Item = tuple[str, str] | tuple[str, str, str | None]
-"""Response, ground truth, and the text of the problem where it is known."""
+"""Response, ground truth, and the text of the problem if it is known."""
 Question = tuple[str, str, str | None]
-"""What a worker is asked: answer, ground truth, problem."""
+"""What a worker judges: answer, ground truth, problem."""
 
 
 class VerdictPool:
@@ -48,7 +48,7 @@ class VerdictPool:
     Workers end with the pool, and also when its process is killed.
 
     Args:
-        processes: most workers at a time, 1 or more; each takes about 80 MB.
+        processes: largest number of workers at a time, 1 or more; each takes about 80 MB.
         time_limit: seconds for one item, positive; waiting for a free worker does not count.
 
     Raises:
@@ -178,7 +178,7 @@ class _Worker:
         self.usable = True
 
     def judge(self, question: Question, time_limit: float) -> Reason:
-        """Have one answer judged; one that was stuck, died or grew too large is not usable any more."""
+        """Judge one answer. A worker that got stuck, died or grew too large is not usable afterwards."""
         self._await_ready()
         try:
             self.connection.send((question, time_limit))
@@ -192,7 +192,7 @@ class _Worker:
         return "timeout"
 
     def end(self) -> None:
-        """End the process and wait for it, so that neither an orphan nor a zombie is left."""
+        """End the process and wait for it, so that no orphan or zombie remains."""
         self.process.kill()
         self.process.wait()
 
@@ -223,18 +223,19 @@ def verify_answer(
 ) -> Verdict:
     """Judge a response; safe in threads, Ray actors and (through `asyncio.to_thread`) asyncio.
 
-    Both paths judge every answer, equal strings too, so that each disagreement is seen. math-verify runs in a
-    pool that this process shares; its two workers start when first needed, which takes about a second.
+    Both paths judge every answer, even if the strings are equal, so that every disagreement is counted.
+    math-verify runs in a pool that this process shares; its two workers start when first needed, which takes
+    about a second.
 
     Args:
         response: decoded response; see :func:`verl_egrsd.reward.final_answer` for what counts.
         ground_truth: the reference answer, LaTeX or plain.
         inside_reasoning: whether the prompt opened the reasoning, see
             :func:`verl_egrsd.reward.opens_reasoning`.
-        problem: text of the problem; it decides where answer and ground truth alone leave something open:
-            whether an equation is asked for, and what the letters of a multiple choice stand for.
-        reasoning_counts: take an answer inside the reasoning where there is none after it.
-        time_limit: seconds for parsing and comparison, from the moment that a worker gets the answer.
+        problem: text of the problem. It tells whether an equation is asked for, and what the letters of a
+            multiple choice stand for.
+        reasoning_counts: accept an answer inside the reasoning if there is none after it.
+        time_limit: seconds for parsing and comparison, counted from when a worker receives the answer.
 
     Raises:
         RuntimeError: when a worker process cannot be started.

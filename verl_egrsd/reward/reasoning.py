@@ -1,7 +1,8 @@
-"""Where a response reasons: an answer counts after its reasoning, which the prompt may have opened.
+"""Where a response reasons: only an answer after the reasoning counts, and the prompt may have opened it.
 
-Many chat templates end a prompt with `<think>`, so a response starts inside its reasoning and never says so.
-Who judges a response must therefore know how its prompt ended; :func:`opens_reasoning` reads it off.
+Many chat templates end a prompt with `<think>`. The response then starts inside its reasoning, but its text
+does not show that. The code that judges a response must therefore know how the prompt ended; see
+:func:`opens_reasoning`.
 """
 
 from __future__ import annotations
@@ -31,22 +32,22 @@ MARK = re.compile("|".join(re.escape(mark) for pair in PAIRS for mark in pair))
 def opens_reasoning(prompt: str, message: str = "") -> bool:
     """Whether a response to a rendered prompt starts inside the reasoning.
 
-    Only the generation header decides, which is what the template writes after the last message: problems and
-    instructions may name the marks. `<think>\\n\\n</think>`, the header of a model that shall not think, is
-    closed.
+    Only the generation header decides, that is, what the template writes after the last message. Problems and
+    instructions may contain the same marks. `<think>\\n\\n</think>`, the header of a model that shall not
+    think, is closed.
 
     Args:
         prompt: the whole rendered prompt, or the end of it, generation header included.
-        message: text of the last message in it; "" where `prompt` is what follows that text.
+        message: text of the last message in it; "" if `prompt` already starts after that text.
     """
     header = prompt.rpartition(message.strip())[2] if message.strip() else prompt
     marks = MARK.findall(header)
-    # A prompt may also be written to its end by the data, without a header of the template.
+    # Data may also contain complete prompts, which have no header from the template.
     return marks[-1] in OPENING if marks else prompt.rstrip().endswith(OPENING)
 
 
 def after_reasoning(response: str, *, inside_reasoning: bool = False) -> str:
-    """Return what a response says after its reasoning, "" where it never leaves it.
+    """Return the part of a response after its reasoning, "" if the reasoning never ends.
 
     Args:
         response: decoded response.
@@ -59,12 +60,12 @@ def after_reasoning(response: str, *, inside_reasoning: bool = False) -> str:
 
 
 def warn_of_hidden_marks(tokenizer: Any) -> None:
-    """Warn where the text that is judged lacks marks: verl and vLLM leave special tokens out of it."""
+    """Warn if verl and vLLM remove the reasoning marks from the text that is judged, as special tokens."""
     hidden = [mark for pair in PAIRS for mark in pair if _is_hidden(tokenizer, mark)]
     if hidden:
         logger.warning(
-            "%s are special tokens of this tokenizer, so the text that is judged lacks them: nobody can tell "
-            "where a response leaves its reasoning, and an answer inside of it counts like one after it. Set "
+            "%s are special tokens of this tokenizer, so the decoded text lacks them. Nobody can tell "
+            "where the reasoning ends, and an answer inside it counts like one after it. Set "
             '"special": false for them in the tokenizer\'s files, or switch thinking off.',
             ", ".join(hidden),
         )

@@ -20,23 +20,24 @@ def compute_score(
     time_limit: float = TIME_LIMIT,
     **_: Any,
 ) -> dict[str, Any]:
-    """Return verl's score (1 or 0) and what else it averages or votes on.
+    """Return verl's score (1 or 0), and the values that verl averages or uses for its majority vote.
 
     verl calls this from a thread of a reward worker. Settings go through
     `+reward.custom_reward_function.reward_kwargs.time_limit=10`.
 
     Args:
-        data_source: name of the data set; every one is judged alike.
+        data_source: name of the data set; all are judged in the same way.
         solution_str: decoded response.
         ground_truth: the reference answer, text or a number.
-        extra_info: the row's column. Its `problem` (or `question`) helps to judge; `prompt_opens_reasoning`,
-            which this package's data set writes into it, says that the response starts inside the reasoning.
+        extra_info: the row's column. The verifier reads its `problem` (or `question`), and
+            `prompt_opens_reasoning`, which this package's data set adds if the response starts inside the
+            reasoning.
         reasoning_counts: as in :func:`verl_egrsd.reward.verify_answer`.
         time_limit: seconds for one answer.
 
     Returns:
         `score` and `acc` (1 or 0), one flag for each reason, `strict` and `disagreement` (which of the two
-        paths agreed), and the answer as `pred`, verl's name for the majority vote ("" for none).
+        paths agreed), and the answer as `pred`, verl's key for the majority vote ("" without an answer).
 
     Raises:
         ValueError: for a row without a ground truth.
@@ -64,7 +65,7 @@ def compute_score(
 
 
 def problem_text(extra_info: Any) -> str | None:
-    """Return the text of a row's problem, under the name that we write or that verl's scripts write."""
+    """Return a row's problem: `problem`, as `data_prep` writes it, or `question`, as verl's scripts do."""
     if not isinstance(extra_info, Mapping):
         return None
     texts = (extra_info.get(name) for name in ("problem", "question"))

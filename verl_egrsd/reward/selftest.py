@@ -16,7 +16,7 @@ KNOWN: tuple[tuple[str, str, Reason], ...] = (
     ("<think>\\boxed{12}</think> so it is twelve", "12", "no_answer"),
     ("so \\boxed{\\undefined}", "12", "unparsed"),
 )
-"""Response, ground truth, reason: one of each kind that needs no waiting."""
+"""Response, ground truth, reason: one example of each reason that does not need a time limit."""
 
 
 def self_test() -> None:

@@ -19,9 +19,9 @@ class Verdict:
         reason: `correct`; `wrong`; `no_answer` (nothing boxed or marked after the reasoning); `unparsed`
             (math-verify cannot read the answer or the ground truth); `timeout`; `error` (the comparison
             failed or ran out of memory).
-        extracted: what was taken for the answer, "" for none.
+        extracted: the answer that was found, "" if there is none.
         strict: whether the normalised strings are equal.
-        math: what math-verify alone says.
+        math: the verdict of rules and math-verify alone.
     """
 
     correct: bool

@@ -1,8 +1,8 @@
 """A worker process of the verdict pool: `python -m verl_egrsd.reward.worker DESCRIPTOR`.
 
 It says that it is ready, then answers one question at a time until its owner closes the pipe. Its memory is
-limited, and so is the processor time of each item: a worker that computes for ever ends by itself even when
-its owner was killed and nobody is left to end it.
+limited, and so is the processor time of each item: a stuck worker ends by itself even if its owner was
+killed.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def main(descriptor: int) -> None:
 def _judge(answer: str, ground_truth: str, problem: str | None) -> Reason:
     try:
         return equivalent(answer, ground_truth, problem)
-    except Exception:  # whatever sympy raises on a strange input: recorded, and nobody else's verdict
+    except Exception:  # sympy may raise anything on a strange input; it is recorded as this item's verdict
         return "error"
 
 
 def _address_space() -> int:
-    # Not ru_maxrss, which a process inherits from the one that started it.
+    # Not ru_maxrss, which a process inherits from its parent.
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 

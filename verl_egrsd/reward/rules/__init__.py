@@ -1,6 +1,6 @@
 """When two answers are equal: one module per idea, one function per rule, its examples beside it.
 
-A line `a -> b` in a docstring says what a rule makes of a text, `a == b` and `a != b` whether the verifier
+In a docstring, `a -> b` shows what a rule turns a text into; `a == b` and `a != b` show whether the verifier
 finds the answer `a` equal to the ground truth `b`. Tests execute these lines.
 """
 
@@ -43,7 +43,7 @@ RULES: tuple[Callable[[str], str], ...] = (
 
 
 def readable(text: str) -> str:
-    """Return an answer in the one spelling that all further rules expect."""
+    """Return an answer in the spelling that all further rules expect."""
     for rule in RULES:
         text = rule(text)
     return text.strip()

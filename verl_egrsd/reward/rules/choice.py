@@ -42,7 +42,7 @@ def choices(answer: str, ground_truth: str, context: Context) -> Reason | None:
 
 
 def options(problem: str | None) -> dict[str, str]:
-    """Return the options of a multiple choice by letter; {} where no A, B and C stand in order."""
+    """Return the options of a multiple choice by letter; {} unless A, B and C appear in this order."""
     from verl_egrsd.reward.rules import readable
 
     text = problem or ""
@@ -54,7 +54,7 @@ def options(problem: str | None) -> dict[str, str]:
 
 
 def _read(text: str) -> tuple[str, str]:
-    """Return letter and value of a choice, "" for what is not there."""
+    """Return letter and value of a choice; "" for a missing one."""
     text = plain(text)
     if match := CHOICE.fullmatch(text):
         return match[1], ""

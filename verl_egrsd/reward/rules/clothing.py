@@ -1,4 +1,4 @@
-"""What is around an answer and says nothing about it: delimiters, fonts, colours, spaces, a full stop."""
+"""Formatting around an answer: delimiters, fonts, colours, spaces, a full stop."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def switches(text: str) -> str:
 
 
 def spaces(text: str) -> str:
-    r"""Every space is one space; those that group the digits of a number are none.
+    r"""Every space becomes one space; spaces that group the digits of a number are removed.
 
     5\,\text{cm} -> 5 \text{cm}
     10,\!080 -> 10,080
@@ -104,7 +104,7 @@ def delimiters(text: str) -> str:
 
 
 def punctuation(text: str) -> str:
-    r"""What ends a sentence or a clause is not part of an answer.
+    r"""Punctuation that ends a sentence or a clause is not part of an answer.
 
     5, -> 5
     12. -> 12
@@ -143,7 +143,7 @@ def ordinals(text: str) -> str:
 
 
 def texts(text: str) -> str:
-    r"""Numbers and formulas are the same inside and outside of text; empty text is none.
+    r"""Numbers and formulas are the same inside and outside of text; empty text is removed.
 
     \text{12} -> 12
     \text{2 hours 30 minutes} -> 2 hours 30 minutes

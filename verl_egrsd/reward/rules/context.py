@@ -1,4 +1,4 @@
-"""What a rule may ask while it compares two answers."""
+"""What a rule may use while it compares two answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Context:
     """The problem, and the comparison of parts.
 
     Attributes:
-        problem: text of the problem; None where it is not known.
+        problem: text of the problem; None if it is not known.
         equal: judges a part of the answer against a part of the ground truth, both readable.
     """
 

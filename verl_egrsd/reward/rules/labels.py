@@ -1,4 +1,4 @@
-"""Equations: a name before the answer is not part of it; an equation that was asked for is.
+"""Equations: a name before the answer is not part of the answer, but an equation that was asked for is.
 
 A label is a symbol, a tuple of symbols, a named quantity or the value of a function: `x = 5` says no more
 than `5`. `2x + y = 5` says more, and so does `y = 2x + 3`, a line.
@@ -51,7 +51,7 @@ ASKED_VALUE = re.compile(
 
 
 def equations(answer: str, ground_truth: str, context: Context) -> Reason | None:
-    r"""A label may be there or not; an equation may not be left out; two labels must not contradict.
+    r"""A label is optional, an equation is not, and two labels must not contradict each other.
 
     5 == x=5
     x=5 == 5
@@ -88,7 +88,7 @@ def equations(answer: str, ground_truth: str, context: Context) -> Reason | None
 
 
 def sides(text: str) -> list[str]:
-    r"""Return what stands between the equals signs; a label before a membership counts as one side."""
+    r"""Return the sides of the equals signs; a label before a membership counts as one side."""
     if "=" in text:
         return cut(text, EQUALS)
     if "\\in" in text and len(parts := cut(text, MEMBER)) == 2 and NAME.fullmatch(parts[0]):
@@ -144,7 +144,7 @@ def _has_coordinate(value: str, label: str) -> bool:
 
 
 def _compatible(label: str, wanted: str) -> bool:
-    """Return whether two labels may name one thing: `S` and `S_{ABC}` may, `x` and `y` not."""
+    """Return whether two labels may name the same thing: `S` and `S_{ABC}` may, `x` and `y` may not."""
     one, other = (re.sub(r"[\s{}]|\\text|\\angle|m(?=\\angle)", "", name) for name in (label, wanted))
     if one.casefold() == other.casefold() or ("y" in (one, other) and "(" in one + other):
         return True

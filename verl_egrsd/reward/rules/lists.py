@@ -1,4 +1,4 @@
-"""Several answers: a list in any order, a tuple in its own, and names that say which is which."""
+"""Several answers: a list in any order, a tuple in its own order, and named values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPACED_SEPARATOR = re.compile(rf"\s*[,;]\s*(?:{AND})|;|,\s|{AND}")
 PLUS_MINUS = re.compile(r"\\pm(?![a-zA-Z])")
 MINUS_PLUS = re.compile(r"\\mp(?![a-zA-Z])")
 FOR_ALL = re.compile(r"\s*,\s*(?:\\text\s*\{\s*(?:where|for)\s*\}\s*)?[a-z]\s*\\in\s*\\mathbb\{[ZN]\}\s*$")
-"""What a parameter of a family of solutions runs through."""
+"""The range of the parameter of a family of solutions."""
 TUPLES = ("()", "\\langle\\rangle")
 UNIT = re.compile(r"\\text|[a-zA-Z]{3,}")
 
@@ -102,7 +102,7 @@ def items(text: str) -> list[Named]:
 
 
 def both_signs(text: str) -> list[str]:
-    r"""Return the two values of one plus-minus sign, else the text."""
+    r"""Return the two values of one plus-minus sign, or the text itself."""
     if len(PLUS_MINUS.findall(text)) != 1:
         return [text]
     return [

@@ -85,7 +85,7 @@ def plain_operators(text: str) -> str:
 
 
 def _in_braces(text: str, match: re.Match[str] | None, pattern: re.Pattern[str]) -> str:
-    """Write the bracket that a match opens, and its partner, as a group."""
+    """Write the bracket that a match opens, and the one that closes it, as a group."""
     while match:
         opening = match.end() - 1
         ends = (at for token, at, depth in tokens(text[opening:]) if token == ")" and depth == 0)

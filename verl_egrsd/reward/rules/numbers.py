@@ -68,7 +68,7 @@ def powers_of_ten(text: str) -> str:
 
 
 def bare_points(text: str) -> str:
-    r"""A point without digits after it says nothing.
+    r"""A point without digits after it is dropped.
 
     -1./3 -> -1/3
     (1., 2.) -> (1, 2)

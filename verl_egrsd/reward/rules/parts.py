@@ -41,7 +41,7 @@ def cut(text: str, separators: re.Pattern[str]) -> list[str]:
 
 
 def inner(text: str, brackets: str = "()") -> str | None:
-    """Return what one pair of brackets around the whole text encloses; None without such a pair."""
+    """Return the text inside one pair of brackets around the whole; None without such a pair."""
     opening, closing = brackets[: len(brackets) // 2], brackets[len(brackets) // 2 :]
     if not (text.startswith(opening) and text.endswith(closing) and len(text) >= len(brackets)):
         return None

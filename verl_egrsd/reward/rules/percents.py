@@ -1,4 +1,4 @@
-"""Percent: of a hundred, or the name of the unit."""
+"""Percent signs: a division by 100, or the name of the unit."""
 
 from __future__ import annotations
 

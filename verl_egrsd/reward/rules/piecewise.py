@@ -17,7 +17,7 @@ CONDITION = re.compile(
 
 
 def cases(answer: str, ground_truth: str, context: Context) -> Reason | None:
-    r"""The rows of a definition may come in any order; a comma before a condition says nothing.
+    r"""The rows of a definition may come in any order; a comma before a condition does not matter.
 
     \begin{cases} x & x>0 \\1&x\le 0\end{cases} == \begin{cases} x, & x>0 \\ 1, & \text{if } x\le 0\end{cases}
     \begin{cases} -x & x \le 0 \\ x & x>0 \end{cases} == \begin{cases} x & x>0 \\ -x & x\le 0 \end{cases}

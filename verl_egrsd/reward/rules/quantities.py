@@ -55,7 +55,7 @@ class Amount:
     Attributes:
         value: text of the number, or of a formula.
         words: text of the unit, "" for none.
-        unit: what the words name; None where they say something else.
+        unit: what the words name; None if they name no unit.
         is_guess: whether the unit may as well be a variable: `5 m`.
     """
 
@@ -66,7 +66,7 @@ class Amount:
 
     @property
     def is_bare(self) -> bool:
-        """Whether nothing is counted in particular."""
+        """Whether the number has no unit."""
         return self.unit is not None and not self.unit.powers
 
 
@@ -118,7 +118,7 @@ def compound_quantities(answer: str, ground_truth: str, context: Context) -> Rea
 
 
 def amounts(text: str) -> list[Amount]:
-    r"""Return the numbers of a text with their units; [] where it holds no unit, or begins with words."""
+    r"""Return the numbers of a text with their units; [] if it has no unit, or begins with words."""
     if not MAY_HOLD_A_UNIT.search(text) or TRIGONOMETRIC.search(text):
         return []
     text = _one_degree(_currency_behind(text))
@@ -170,7 +170,7 @@ def _in_radians(value: str, amount: Amount) -> str:
 
 
 def _multiple_is_asked(given: Amount, wanted: Amount, context: Context) -> bool:
-    """Return whether the problem already says million where only the answer says it again."""
+    """Return whether the problem already says "million" and only the answer repeats it."""
     asked = (
         ASKED_MULTIPLE.format(name) for name in MULTIPLES if name in given.words.lower() and not wanted.words
     )
@@ -178,7 +178,7 @@ def _multiple_is_asked(given: Amount, wanted: Amount, context: Context) -> bool:
 
 
 def _says_more(one: Unit, other: Unit) -> bool:
-    """Return whether one unit only says more about the other: cookies, and chocolate cookies."""
+    """Return whether one unit only specifies the other: cookies and chocolate cookies."""
     is_part = one.powers <= other.powers or other.powers <= one.powers
     return is_part and not any(is_measure(name) for name, _ in one.powers ^ other.powers)
 

@@ -1,4 +1,4 @@
-"""What a text means to sympy, and when two such meanings are equal: math-verify's judgement, narrowed.
+"""What a text means to sympy, and when two meanings are equal: a narrower form of math-verify's judgement.
 
 math-verify calls all numbers near 0 equal, keeps `i` as a variable, and takes `{1, 2}` for the point (1, 2).
 """
@@ -30,7 +30,7 @@ NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
 IMAGINARY = re.compile(r"(?<![a-zA-Z\\_])(?<!_\{)i(?![a-zA-Z])")
 COMMA = re.compile(",")
 UNEVALUATED = (sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit, sympy.Derivative)
-"""What takes long to evaluate at a point."""
+"""Expressions that take long to evaluate at a point."""
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 
 
@@ -70,10 +70,10 @@ def same_value(answer: str, ground_truth: str) -> Reason:
 
 @lru_cache(maxsize=REMEMBERED)
 def read(text: str, is_real: bool = True) -> Any:
-    """Return what a readable text means to sympy, as a whole; None where it cannot be read.
+    """Return what a readable text means to sympy; None if it cannot be read as a whole.
 
     Args:
-        text: what :func:`verl_egrsd.reward.rules.readable` returns.
+        text: as :func:`verl_egrsd.reward.rules.readable` returns it.
         is_real: whether letters stand for real numbers.
     """
     if is_decimal(text):
@@ -86,13 +86,13 @@ def read(text: str, is_real: bool = True) -> Any:
             convert_degrees=has_degrees,
             normalization_config=None,
         )
-    except Exception:  # the parser raises bare exceptions on whatever is not LaTeX
+    except Exception:  # the parser raises bare exceptions on text that is not LaTeX
         return None
     return imaginary_unit(value) if IMAGINARY.search(text) else value
 
 
 def imaginary_unit(value: Any) -> Any:
-    r"""The letter i, where nothing binds it, is the imaginary unit.
+    r"""A free letter i is the imaginary unit.
 
     \frac{1}{i} == -i
     \frac{3}{5}+\frac{4}{5}i == \frac{3+4i}{5}
@@ -109,7 +109,7 @@ def is_decimal(text: str) -> bool:
 
 
 def differ_at_a_point(a: sympy.Expr, b: sympy.Expr) -> bool:
-    r"""Formulas that differ at one point are different; to find no proof of equality takes sympy long.
+    r"""Formulas that differ at one point are different: faster than sympy's search for a proof.
 
     (x+1)^2 != x^2+1
     \sin^2 x + \cos^2 x == 1
@@ -137,7 +137,7 @@ def _same_number(a: Fraction, b: Fraction) -> bool:
 
 
 def _gap(a: Any, b: Any) -> tuple[float, bool]:
-    """Return the relative difference of two numbers (0 where one is none), and whether one is a decimal."""
+    """Return the relative difference of two numbers (0 for other values), and whether one is a decimal."""
     if not all(isinstance(value, sympy.Expr) and value.is_number for value in (a, b)):
         return 0.0, False
     size = max(abs(sympy.N(a)), abs(sympy.N(b)))

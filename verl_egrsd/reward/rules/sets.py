@@ -31,7 +31,7 @@ SPECIAL = {
 
 
 def solution_sets(answer: str, ground_truth: str, context: Context) -> Reason | None:
-    r"""The same numbers in another notation are the same set; another variable is another statement.
+    r"""The same numbers in another notation are the same set; the variable counts.
 
     m \ge \sqrt{2} == m \in [\sqrt{2}, +\infty)
     -2 \le x \le 7 == [-2,7]
@@ -58,7 +58,7 @@ def solution_sets(answer: str, ground_truth: str, context: Context) -> Reason | 
 
 
 def as_set(text: str) -> tuple[set[str], sympy.Set | None]:
-    """Return the variables that a text speaks of, and its set of real numbers; None where it has none."""
+    """Return the variables of a text and its set of real numbers; None if it describes no set."""
     text = text.strip()
     if text in SPECIAL:
         return set(), SPECIAL[text]
@@ -109,7 +109,7 @@ def _combined(parts: list[str], combine: Any) -> tuple[set[str], sympy.Set | Non
 
 
 def _all_or_any(*sets: sympy.Set) -> sympy.Set:
-    """A comma means "and"; where that leaves nothing, it can only mean "or"."""
+    """A comma means "and". If no number satisfies both conditions, it means "or"."""
     both = sympy.Intersection(*sets)
     return sympy.Union(*sets) if both is sympy.S.EmptySet else both
 

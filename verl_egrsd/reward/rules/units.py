@@ -49,27 +49,27 @@ _NAMES: dict[str, dict[str, float]] = {
     "am": {"am": 1},
     "pm": {"pm": 1},
 }  # fmt: skip
-"""For each quantity its units, by all their names, and how much of the first unit each is."""
+"""For each quantity: its units under all their names, and their size in the first unit."""
 MULTIPLES = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
     "万": 10**4, "亿": 10**8,
 }  # fmt: skip
 SPEEDS = dict.fromkeys(("kph", "kmh", "kmph"), ("km", "h")) | {"mph": ("mile", "h")}
 ANY = frozenset(["unit", "个", "only", "each", "total", "altogether", "approximately", "about"])
-"""Words that name no unit in particular."""
+"""Words that are not units."""
 MEANINGFUL = {
     "or", "and", "but", "with", "if", "when", "where", "for", "not", "no", "all", "every", "any", "undefined",
     "more", "less", "least", "most", "fewer", "than", "above", "below", "half", "third", "fourth",
     "remainder", "mod", "modulo", "except", "minus", "plus", "times",
 }  # fmt: skip
-"""Words that change what a number says: they are never left out."""
+"""Words that change the meaning of a number: they are never dropped."""
 TABLE = {
     name: (quantity, factor)
     for quantity, units in _NAMES.items()
     for names, factor in units.items()
     for name in names.split()
 }
-"""Name in lower case and singular: what is measured, and how much of its first unit."""
+"""By name, in lower case and singular: what is measured, and the size in its first unit."""
 IRREGULAR = {
     "people": "person", "men": "man", "women": "woman", "children": "child", "dice": "die", "mice": "mouse",
     "geese": "goose", "teeth": "tooth", "vertices": "vertex", "pennies": "penny", "centuries": "century",
@@ -88,7 +88,7 @@ class Unit:
 
     Attributes:
         powers: exponent by what is measured; a noun that is no unit of measurement measures itself.
-        factor: how much one of it is, in the first unit of each quantity.
+        factor: size of one such unit, in the first unit of each quantity.
         multiple: what a word such as "million" multiplies the number by.
     """
 
@@ -106,12 +106,12 @@ NO_UNIT = Unit(frozenset(), 1.0)
 
 
 def is_measure(name: str) -> bool:
-    """Return whether a name is that of a quantity such as "length", not a noun."""
+    """Return whether a name is a quantity such as "length" and not a noun."""
     return name in _NAMES
 
 
 def unit_of(text: str) -> Unit | None:
-    r"""Return the unit that a text names in any form; None where the text says something else.
+    r"""Return the unit that a text names in any form; None if the text is not a unit.
 
     5 km/h == 5 kilometers per hour
     5 \text{cm}^2 == 5 square centimeters

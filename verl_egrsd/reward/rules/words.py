@@ -33,7 +33,7 @@ PLAIN = re.compile(r"[^\W\d_][\w\s'.,-]*")
 
 
 def clock_times(answer: str, ground_truth: str, context: Context) -> Reason | None:
-    r"""A time of day is hours, minutes, and the half of the day where it is said.
+    r"""A time of day is hours, minutes and, if given, a.m. or p.m.
 
     11:30 \text{ a.m.} == 11:30 AM
     11 a.m. == 11:00 AM
@@ -83,7 +83,7 @@ def dates(answer: str, ground_truth: str, context: Context) -> Reason | None:
 
 
 def ratios(answer: str, ground_truth: str, context: Context) -> Reason | None:
-    r"""A ratio is what its parts have in common, in their order.
+    r"""A ratio may be reduced; the order of its parts counts.
 
     3 \text{ to } 4 == 3:4
     4:6:8 == 2:3:4
