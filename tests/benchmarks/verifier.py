@@ -30,7 +30,8 @@ from verl_egrsd.machine import processor
 from verl_egrsd.reward import final_answer
 
 HERE = Path(__file__).parents[2]
-DATA = HERE.parent / "shared" / "data" / "math500.jsonl"
+DATA = HERE / "tests" / "data" / "math500.jsonl"
+"""Its 121 rows; the page of results is of all 500."""
 SERVER = """
 import json, sys, time
 import psutil
@@ -133,7 +134,7 @@ def main() -> None:
     )
     parser.add_argument("--before", type=Path, help="checkout of an older commit")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--data", type=Path, default=DATA, help="math500.jsonl")
+    parser.add_argument("--data", type=Path, default=DATA, help="rows of MATH-500, JSON lines")
     parser.add_argument("--every", type=int, default=1, help="take every n-th problem")
     options = parser.parse_args()
     items = pairs(options.data, options.every)

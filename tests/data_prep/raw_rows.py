@@ -6,9 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-SHARED = ROOT / "../shared/data"
-
 METADATA: dict[str, Any] = {
     "problem": "How many primes are smaller than 12?",
     "deepseek_reasoning": "Okay. 2, 3, 5, 7, 11, so \\boxed{4}. Wait, that makes five.",
@@ -174,8 +171,3 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
-
-
-def shared_rows(name: str) -> list[dict[str, Any]]:
-    """Rows of a file of real data beside the checkout."""
-    return [json.loads(line) for line in (SHARED / name).read_text().splitlines()]

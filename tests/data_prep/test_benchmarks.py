@@ -18,20 +18,16 @@ from data_prep.benchmarks import (
     write_benchmark,
 )
 from data_prep.parquet import sha256
+from tests.support.published import FOLDER, published
 from verl_egrsd.reward import VerdictPool
 
-ROOT = Path(__file__).parents[2]
-SHARED = ROOT / "../shared/data"
 FILES = {
-    "aime24": SHARED / "aime24.jsonl",
-    "aime25": SHARED / "aime25.jsonl",
-    "math500": SHARED / "math500.jsonl",
-    "minerva": SHARED / "minerva_math.jsonl",
-    "gsm8k": SHARED / "gsm8k_test.jsonl",
+    "aime24": "aime24",
+    "aime25": "aime25",
+    "math500": "math500",
+    "minerva": "minerva_math",
+    "gsm8k": "gsm8k_test",
 }
-needs_shared_data = pytest.mark.skipif(
-    not SHARED.exists(), reason="needs the folder shared/data beside the checkout"
-)
 
 
 def source_of(tmp_path: Path, name: str, rows: list[dict]) -> str:
@@ -235,26 +231,28 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, list[
     written = {}
     with VerdictPool(PROCESSES) as pool:
         for name, file in FILES.items():
-            unread = write_benchmark(BENCHMARKS[name], folder / f"{name}.parquet", str(file), pool)
+            source = published(file)
+            benchmark = replace(BENCHMARKS[name], rows=len(source))
+            unread = write_benchmark(
+                benchmark, folder / f"{name}.parquet", str(FOLDER / f"{file}.jsonl"), pool
+            )
             rows = pd.read_parquet(folder / f"{name}.parquet").to_dict("records")
-            written[name] = (unread, rows, [json.loads(line) for line in file.open()])
+            written[name] = (unread, rows, source)
     return written
 
 
-@needs_shared_data
 @pytest.mark.parametrize("name", FILES)
 def test_a_real_file_keeps_every_problem_and_its_answers_can_be_compared(real, name):
-    unread, rows, published = real[name]
-    problems = [each.get("problem") or each["question"] for each in published]
+    unread, rows, source = real[name]
+    problems = [each.get("problem") or each["question"] for each in source]
     assert [row["extra_info"]["problem"] for row in rows] == [problem.strip() for problem in problems]
     # Minerva has answers such as `E_{1},E_{2}`, and some that take math-verify seconds.
     assert (unread > 0) == (name == "minerva")
 
 
-@needs_shared_data
-@pytest.mark.parametrize(("name", "unboxed"), [("aime24", [15]), ("math500", [])])
+@pytest.mark.parametrize(("name", "unboxed"), [("aime24", [7]), ("math500", [])])
 def test_a_solution_and_a_separate_answer_agree(real, name, unboxed):
-    # Row 15 of AIME24 ends in \framebox, which is no box.
+    # Row 7 of these ends in \framebox, which is no box.
     _, rows, _ = real[name]
     with VerdictPool(PROCESSES) as pool:
         pairs = ((row["extra_info"]["solution"], row["reward_model"]["ground_truth"]) for row in rows)
@@ -262,9 +260,8 @@ def test_a_solution_and_a_separate_answer_agree(real, name, unboxed):
     assert reasons == ["no_answer" if index in unboxed else "correct" for index in range(len(rows))]
 
 
-@needs_shared_data
 def test_two_runs_give_the_same_bytes(tmp_path):
     for folder in ("a", "b"):
-        given = ["--only", "aime25", "--source", f"aime25={FILES['aime25']}"]
+        given = ["--only", "aime25", "--source", source_of(tmp_path, "aime25", thirty())]
         assert main(["--out", str(tmp_path / folder), *given]) == 0
     assert sha256(tmp_path / "a" / "aime25.parquet") == sha256(tmp_path / "b" / "aime25.parquet")

@@ -11,7 +11,7 @@ from data_prep.rows import normalise_problem
 from data_prep.schemas import Exercise
 from data_prep.similarity import jaccard, shingles
 from data_prep.stages import Dropped, batches
-from tests.data_prep.raw_rows import SHARED, shared_rows
+from tests.support.published import published
 
 LONG = "A train leaves town at noon and drives 60 km in every hour of its way. How far is it away at four?"
 
@@ -124,16 +124,15 @@ def test_the_order_of_the_stream_and_its_batches_do_not_matter(rows, random, siz
     assert sorted(staying(shuffled, size=size)) == staying(rows)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs the folder shared/data beside the checkout")
 def test_every_reworded_real_problem_above_the_threshold_is_found():
-    originals = [exercise(row["question"], i) for i, row in enumerate(shared_rows("gsm8k_train.jsonl")[:400])]
+    originals = [exercise(row["question"], i) for i, row in enumerate(published("gsm8k_train")[:120])]
     reworded = []
     for row in originals:
         words = row.problem.split(" ")
         words[len(words) // 2] = "indeed"
-        changed = exercise(" ".join(words), 400 + row.index, "longer")
+        changed = exercise(" ".join(words), 120 + row.index, "longer")
         if jaccard(shingles(row.normalised), shingles(changed.normalised)) >= 0.8:
             reworded.append(changed)
-    assert len(reworded) > 300
-    rows = [replace(row, answer=str(row.index % 400)) for row in [*originals, *reworded]]
-    assert staying(rows) == list(range(400))
+    assert len(reworded) > 90
+    rows = [replace(row, answer=str(row.index % 120)) for row in [*originals, *reworded]]
+    assert staying(rows) == list(range(120))

@@ -11,13 +11,11 @@ from data_prep.openthoughts import main, split_of
 from data_prep.options import parse_options
 from data_prep.parquet import parquet_writer
 from data_prep.rows import problem_hash, to_row
-from tests.data_prep.raw_rows import GSM8K, METADATA, SHARED, shared_rows, sums, write_lines
+from tests.data_prep.raw_rows import GSM8K, METADATA, sums, write_lines
+from tests.support.published import published
 
 HALF = ["--validation-share", "0.5"]
 NAMES = ["data_card.json", "data_card.md", "lengths.png", "train.parquet", "validation.parquet"]
-needs_shared_data = pytest.mark.skipif(
-    not SHARED.exists(), reason="needs the folder shared/data beside the checkout"
-)
 
 
 def prepare(tmp_path, rows, *flags, out="out"):
@@ -292,24 +290,21 @@ def test_every_choice_has_a_flag_with_the_default_of_the_training_configuration(
     assert (options.student_thinks, options.teacher_thinks) == (False, True)
 
 
-@needs_shared_data
 def test_math500_is_prepared_whole_when_its_solutions_are_verified(tmp_path):
-    _, rows, card = prepare(tmp_path, shared_rows("math500.jsonl"))
-    assert stage(card, "verify")["noted"] == {"verified": 500}
-    assert len(rows) == 500
+    _, rows, card = prepare(tmp_path, published("math500"))
+    assert stage(card, "verify")["noted"] == {"verified": 121}
+    assert len(rows) == 121
 
 
-@needs_shared_data
 def test_math500_without_its_answers_is_kept_and_counted(tmp_path):
-    bare = [{"problem": r["problem"], "solution": r["solution"]} for r in shared_rows("math500.jsonl")]
+    bare = [{"problem": r["problem"], "solution": r["solution"]} for r in published("math500")]
     _, rows, card = prepare(tmp_path, bare)
-    assert stage(card, "verify")["noted"] == {"no_ground_truth": 500}
-    assert len(rows) == 500
+    assert stage(card, "verify")["noted"] == {"no_ground_truth": 121}
+    assert len(rows) == 121
 
 
-@needs_shared_data
 def test_a_wrong_answer_column_drops_the_row_of_real_data(tmp_path):
-    rows = shared_rows("math500.jsonl")[:60]
+    rows = published("math500")[:60]
     rotated = [
         row | {"answer": other["answer"]} for row, other in zip(rows, rows[1:] + rows[:1], strict=True)
     ]
@@ -318,11 +313,10 @@ def test_a_wrong_answer_column_drops_the_row_of_real_data(tmp_path):
     assert len(kept) <= 25
 
 
-@needs_shared_data
 def test_gsm8k_is_prepared_from_its_own_form(tmp_path):
-    _, rows, card = prepare(tmp_path, [*shared_rows("gsm8k_train.jsonl")[:300], GSM8K])
+    _, rows, card = prepare(tmp_path, [*published("gsm8k_train")[:120], GSM8K])
     assert card["schema"] == "GSM8K"
-    assert len(rows) == 301
+    assert len(rows) == 121
     assert all("<<" not in row["extra_info"]["solution"] for row in rows)
     assert rows[-1]["reward_model"]["ground_truth"] == "6"
 

@@ -1,16 +1,14 @@
 """A row in verl's schema, and which problems count as the same."""
 
 import hashlib
-import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.rows import INSTRUCTION, normalise_problem, problem_hash, to_row, without_marks
+from tests.support.published import published
 
-SHARED = Path(__file__).parents[2] / "../shared/data"
 FRAGMENTS = st.sampled_from(
     ["x", "2", "-", "^", "_", "{", "}", "(", ")", "\\frac", "\\Delta", "area", "1.5", "!", "=", "'", "\\{"]
 )
@@ -139,9 +137,7 @@ def test_only_a_solution_that_ends_in_a_marked_answer_loses_its_marks(solution, 
     assert without_marks(solution) == text
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs the folder shared/data beside the checkout")
 @pytest.mark.parametrize("name", ["aime24", "aime25", "math500", "minerva_math", "gsm8k_test", "gsm8k_train"])
 def test_no_two_real_problems_are_merged(name):
-    rows = [json.loads(line) for line in (SHARED / f"{name}.jsonl").open()]
-    problems = [row.get("problem") or row["question"] for row in rows]
+    problems = [row.get("problem") or row["question"] for row in published(name)]
     assert len({problem_hash(problem) for problem in problems}) == len(problems)

@@ -17,18 +17,14 @@ import pytest
 from data_prep import openthoughts
 from data_prep.rows import INSTRUCTION
 from recipes.rehearsal import build
+from tests.support.published import FOLDER
 from verl_egrsd.reward import compute_score
 
 REPOSITORY = Path(__file__).parents[2]
-SHARED = REPOSITORY.parent / "shared" / "data"
 SOURCES = ("gsm8k_train", "math500")
 ROWS = 30
 
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.timeout(700),
-    pytest.mark.skipif(not SHARED.exists(), reason="the raw rows of ../shared/data are not here"),
-]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(700)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     model = folder / "qwen3"
     assert build.main(["--vocabulary", "qwen3", "--out", str(model), "--train-rows", "4"]) == 0
     for name in SOURCES:
-        arguments = ["--source", str(SHARED / f"{name}.jsonl"), "--out", str(folder / name)]
+        arguments = ["--source", str(FOLDER / f"{name}.jsonl"), "--out", str(folder / name)]
         more = ["--limit", str(ROWS), "--tokenizer", str(model / "model"), "--validation-share", "0.2"]
         assert openthoughts.main([*arguments, *more]) == 0
     files = {

@@ -12,8 +12,9 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
+from tests.support.published import FOLDER
+
 REPOSITORY = Path(__file__).parents[2]
-SHARED = REPOSITORY.parent / "shared" / "data"
 PRESETS = {
     "egrsd_qwen3_4b": ("Qwen/Qwen3-4B", "egrsd", 0.3, 0),
     "cl_egrsd_qwen3_4b": ("Qwen/Qwen3-4B", "cl_egrsd", 0.3, 3),
@@ -117,9 +118,8 @@ def test_an_exported_rehearsal_is_the_trained_model_and_not_the_base(rehearsal, 
 @pytest.mark.stack
 @pytest.mark.timeout(1300)
 def test_full_fine_tuning_with_a_reference_worker_and_the_real_vocabulary_runs_two_steps():
-    files = [SHARED / "math500.jsonl", SHARED / "gsm8k_train.jsonl"]
-    data = {"DATA": " ".join(map(str, files))} if all(file.exists() for file in files) else {}
-    run = rehearse("actor_rollout_ref.model.lora_rank=0", VOCABULARY="qwen3", **data)
+    data = " ".join(str(FOLDER / f"{name}.jsonl") for name in ("math500", "gsm8k_train"))
+    run = rehearse("actor_rollout_ref.model.lora_rank=0", VOCABULARY="qwen3", DATA=data)
     assert sorted(run.steps) == [1, 2]
     for step in run.steps.values():
         assert 0 < step["egrsd/teacher_entropy/mean"] <= 11.94

@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from tests.reward import kind_cases
 from tests.reward.poison_cases import TABLE
+from tests.support.published import published
 from verl_egrsd.reward import VerdictPool, final_answer, verify_answer
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"{DATA} is not there: published problems")
 
 # Healthy answers take milliseconds; what cannot be computed should not hold up the tests.
 LIMIT = 5.0
@@ -119,41 +117,33 @@ def test_reasoning_counts_when_asked_for():
     assert verify_answer(response, "12", reasoning_counts=True).correct
 
 
-def published(name: str) -> list[tuple[str, str]]:
+PUBLISHED = ("math500", "gsm8k_test", "minerva_math")
+
+
+def solved(name: str) -> list[tuple[str, str]]:
     """(solution, answer) of each published problem; Minerva has no answers but those in its solutions."""
-    rows = [json.loads(line) for line in (DATA / name).read_text().splitlines()]
+    rows = published(name)
     if name.startswith("gsm8k"):
         return [(row["answer"], row["answer"].rsplit("#### ", 1)[1]) for row in rows]
     return [(row["solution"], row.get("answer", final_answer(row["solution"]))) for row in rows]
 
 
-@needs_data
-@pytest.mark.parametrize(
-    ("name", "problems"), [("math500.jsonl", 500), ("gsm8k_test.jsonl", 1_319), ("minerva_math.jsonl", 272)]
-)
-def test_every_published_solution_is_correct(pool, name, problems):
-    verdicts = list(pool.verify(published(name)))
-    assert sum(verdict.correct for verdict in verdicts) == len(verdicts) == problems
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_solution_is_correct(patient_pool, name):
+    pairs = solved(name)
+    verdicts = patient_pool.verify(pairs)
+    assert [pair for pair, verdict in zip(pairs, verdicts, strict=True) if not verdict.correct] == []
 
 
-NAMED_VALUE = {("x=5", "5"), ("5", "x=5")}
-"""The accepted pair of neighbours in MATH-500 that is not written alike, from both sides: a value, named."""
+NAMED_VALUE = [("5", "x=5"), ("x=5", "5")]
+"""Accepted though not written alike: a value, named."""
 
 
-@needs_data
-@pytest.mark.parametrize("shift", [1, -1])
-@pytest.mark.parametrize(
-    ("name", "equal_neighbours"),
-    [("math500.jsonl", 2), ("gsm8k_test.jsonl", 15), ("minerva_math.jsonl", 0)],
-)
-def test_of_answers_rotated_by_one_problem_only_equal_ones_are_accepted(pool, name, equal_neighbours, shift):
-    pairs = published(name)
-    truths = [pairs[(row + shift) % len(pairs)][1] for row in range(len(pairs))]
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_of_answers_rotated_by_one_problem_only_equal_ones_are_accepted(pool, name):
+    pairs = solved(name)
+    truths = [truth for _, truth in pairs[1:] + pairs[:1]]
     verdicts = pool.verify((solution, truth) for (solution, _), truth in zip(pairs, truths, strict=True))
-    accepted = [
-        (verdict.extracted, truth) for verdict, truth in zip(verdicts, truths, strict=True) if verdict.correct
-    ]
-    named = [pair for pair in accepted if pair[0] != pair[1]]
-    assert len(named) == (name == "math500.jsonl")
-    assert set(named) <= NAMED_VALUE
-    assert len([pair for pair in accepted if pair[0] == pair[1]]) == equal_neighbours
+    rotated = [(answer, truth) for (_, answer), truth in zip(pairs, truths, strict=True)]
+    accepted = [pair for pair, verdict in zip(rotated, verdicts, strict=True) if verdict.correct]
+    assert accepted == [pair for pair in rotated if pair[0] == pair[1] or pair in NAMED_VALUE]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from tests.benchmarks import gpu_teacher
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so_and_ends_with_code_1(capsys):
+def test_without_a_gpu_it_says_so_and_ends_with_code_1(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu_teacher.main([]) == 1
     assert "no GPU here: nothing was measured" in capsys.readouterr().err
 

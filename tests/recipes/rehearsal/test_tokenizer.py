@@ -4,16 +4,15 @@ import hashlib
 import json
 import random
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
+from dashscope.tokenizers.qwen_tokenizer import QwenTokenizer
 from transformers import AutoTokenizer
 
 from recipes.rehearsal import task, tokenizer
 from recipes.rehearsal.training import privileged_context
+from tests.support.published import published
 from verl_egrsd.teacher.templates import TEMPLATES, Template
-
-REAL_TEXT = Path(__file__).parents[3] / "../shared/data/math500.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,6 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def qwen3(tmp_path_factory):
-    pytest.importorskip("dashscope", reason="dashscope ships Qwen's vocabulary")
     path = tmp_path_factory.mktemp("qwen3")
     tokenizer.build_qwen3_tokenizer(path)
     return AutoTokenizer.from_pretrained(path)
@@ -119,14 +117,9 @@ def test_qwen3_has_the_real_ids_and_flags(qwen3):
 
 
 def test_qwen3_agrees_with_qwens_own_tokenizer(qwen3):
-    own = pytest.importorskip(
-        "dashscope.tokenizers.qwen_tokenizer", reason="dashscope ships Qwen's tokenizer"
-    )
-    reference = own.QwenTokenizer(str(files("dashscope").joinpath("resources", "qwen.tiktoken")))
+    reference = QwenTokenizer(str(files("dashscope").joinpath("resources", "qwen.tiktoken")))
     texts = ["I'LL we're  \n\n\t x", "e\u0301 日本語 👍🏽 1234\r\n", TEMPLATES["reference_solution"].text]
-    if REAL_TEXT.exists():
-        records = map(json.loads, REAL_TEXT.read_text(encoding="utf-8").splitlines()[:100])
-        texts += [text for record in records for text in (record["problem"], record["solution"])]
+    texts += [text for row in published("math500") for text in (row["problem"], row["solution"])]
     for text in texts:
         assert ids(qwen3, text) == reference.encode(text)
         assert qwen3.decode(ids(qwen3, text)) == reference.decode(reference.encode(text))
