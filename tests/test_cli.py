@@ -77,7 +77,7 @@ def test_export_hands_its_arguments_over(monkeypatch, capsys):
         calls.append((checkpoint, out, options))
         return out
 
-    monkeypatch.setattr("verl_egrsd.export.export", record)
+    monkeypatch.setattr("verl_egrsd.checkpoints.export.export", record)
     assert cli.main(["export", "run/global_step_3", "--out", "model"]) == 0
     given = ["--form", "adapter", "--base", "Qwen/Qwen3-4B", "--dtype", "float32"]
     assert cli.main(["export", "run/global_step_3", "--out", "model", *given]) == 0

@@ -1,5 +1,6 @@
 """Every module can be the first one that a process imports, and the plug-in registers whichever it is."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -76,6 +77,34 @@ from verl.workers.engine import EngineRegistry
 assert "cpu" in EngineRegistry._engines["language_model"]["fsdp2"]
 print("LATE")
 """
+
+
+def imports_of(folder: str) -> set[str]:
+    """Every module that a folder's modules import, wherever they do."""
+    found: set[str] = set()
+    for path in (REPOSITORY / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "others"),
+    [
+        ("verl_egrsd", ("recipes", "tests", "data_prep")),
+        ("data_prep", ("recipes", "tests")),
+        ("recipes", ("tests",)),
+        ("verl_egrsd/trainer", ("verl_egrsd.microscope", "verl_egrsd.evaluation", "verl_egrsd.frontier")),
+        ("verl_egrsd/rollouts", ("verl_egrsd.microscope", "verl_egrsd.trainer")),
+        ("verl_egrsd/scoring", ("verl_egrsd.microscope", "verl_egrsd.trainer", "verl_egrsd.teacher")),
+    ],
+)
+def test_imports_go_one_way(folder: str, others: tuple[str, ...]):
+    wrong = {name for name in imports_of(folder) if any(f"{name}.".startswith(f"{o}.") for o in others)}
+    assert not wrong
 
 
 def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

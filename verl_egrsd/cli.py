@@ -54,7 +54,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: argparse.Namespace, _: list[str]) -> None:
-    from verl_egrsd.export import export
+    from verl_egrsd.checkpoints.export import export
 
     options = {"base_model": arguments.base, "form": arguments.form, "dtype": arguments.dtype}
     print(export(arguments.checkpoint, arguments.out, **options))

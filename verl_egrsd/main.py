@@ -63,8 +63,8 @@ def _or_exit(checks: Callable[[DictConfig], Found], config: DictConfig) -> Found
 @hydra.main(config_path="configs", config_name="egrsd", version_base=None)
 def main(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
+    from verl_egrsd.checkpoints.resume import nothing_to_do, settle_start
     from verl_egrsd.preflight import check_files
-    from verl_egrsd.resume import nothing_to_do, settle_start
 
     if not isinstance(config.dry_run, bool):
         sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
+from recipes.machine import processor
 from recipes.miniature.measurement import MODEL, SECONDS_FILE, Measurement
 from recipes.miniature.page import page, points, results_table
 from recipes.miniature.results import largest_engine_difference
 from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.frontier.picture import draw
-from verl_egrsd.machine import processor
-from verl_egrsd.visuals import render
+from verl_egrsd.output.pictures import render
 
 WARNING = "**One seed proves nothing: this shows that it runs.**"
 

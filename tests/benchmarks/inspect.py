@@ -14,7 +14,6 @@ import platform
 import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from datetime import date
@@ -25,12 +24,9 @@ from typing import Any
 import torch
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from support.synthetic_run import synthetic_run, words
-
+from recipes.machine import processor
 from recipes.rehearsal.model import new_model, random_qwen3_config
-from verl_egrsd.machine import processor
+from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.scoring import score
 

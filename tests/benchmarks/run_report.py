@@ -28,7 +28,7 @@ from verl_egrsd.report.curves import PANELS, VALIDATION
 from verl_egrsd.report.ending import ending
 from verl_egrsd.report.run import RunReport
 from verl_egrsd.report.settings import ReportConfig
-from verl_egrsd.wording import hesitation_rate, repetition
+from verl_egrsd.rollouts.wording import hesitation_rate, repetition
 
 ROWS, TOKENS, ROUNDS = 512, 8192, 5
 STEPS = (100, 1000)

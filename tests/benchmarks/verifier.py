@@ -26,7 +26,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from verl_egrsd.machine import processor
+from recipes.machine import processor
 from verl_egrsd.reward import final_answer
 
 HERE = Path(__file__).parents[2]

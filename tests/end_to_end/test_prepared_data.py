@@ -42,8 +42,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         for split in ("train", "validation")
     }
     environment = os.environ | {
-        "PYTHONPATH": str(REPOSITORY / "tests"),
-        "VERL_USE_EXTERNAL_MODULES": "support.recorded_template",
+        "PYTHONPATH": str(REPOSITORY),
+        "VERL_USE_EXTERNAL_MODULES": "tests.support.recorded_template",
         "RECORDED_TURNS": str(folder / "turns.jsonl"),
         "VERL_PLATFORM": "cpu",
         "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.test_export import RANK, adapter_of, write_checkpoint
+from tests.checkpoints.test_export import RANK, adapter_of, write_checkpoint
 from verl_egrsd.evaluation.model import Servable, Source, find_model, servable
 
 from .builders import random_adapter, small_model

@@ -16,13 +16,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.rehearsal.build import BuildSettings, build
 from recipes.rehearsal.task import generate_rows
+from tests.checkpoints.test_export import RANK, adapter_of, write_checkpoint
 from tests.test_docs import ROOT
-from tests.test_export import RANK, adapter_of, write_checkpoint
 from verl_egrsd import cli
+from verl_egrsd.checkpoints.export import export
 from verl_egrsd.evaluation.problems import read_benchmarks
 from verl_egrsd.evaluation.samples import read_samples
 from verl_egrsd.evaluation.settings import PRESETS
-from verl_egrsd.export import export
 
 from .builders import random_adapter
 

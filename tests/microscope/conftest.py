@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
 from recipes.rehearsal.task import generate_rows

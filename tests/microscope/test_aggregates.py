@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.synthetic_run import synthetic_run, words
 
+from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd.config import EgrsdConfig
 from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.aggregates import aggregate

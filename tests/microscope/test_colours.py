@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from support.synthetic_run import synthetic_run, words
 
+from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd.microscope.colours import QUANTITIES, scales
 
 RUNS = [synthetic_run([words(300)]), synthetic_run([words(200, seed=1)], seed=3, gamma=0.3)]

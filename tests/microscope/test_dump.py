@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from verl_egrsd.config import EgrsdConfig
 from verl_egrsd.credit import token_credit
-from verl_egrsd.microscope.dumped import SCHEMA, read_run
+from verl_egrsd.microscope.dumped import read_run
+from verl_egrsd.rollouts.dump_format import SCHEMA
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.dump import PER_TOKEN, dump_rollouts
 

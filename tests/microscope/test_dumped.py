@@ -6,10 +6,11 @@ from dataclasses import asdict
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.synthetic_run import synthetic_run, words
 
+from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd import cli
-from verl_egrsd.microscope.dumped import METADATA_KEY, SCHEMA, is_dump, read_run
+from verl_egrsd.microscope.dumped import read_run
+from verl_egrsd.rollouts.dump_format import METADATA_KEY, SCHEMA, is_dump
 
 RUN = synthetic_run([words(40), words(25, seed=1)])
 AS_WRITTEN = ("problem", "student_prompt", "teacher_prompt", "ground_truth", "verdict", "reward", "truncated")

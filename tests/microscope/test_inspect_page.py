@@ -13,7 +13,7 @@ import yaml
 from verl_egrsd import cli
 from verl_egrsd.microscope.arguments import add_arguments
 from verl_egrsd.microscope.colours import QUANTITIES
-from verl_egrsd.microscope.dumped import SCHEMA
+from verl_egrsd.rollouts.dump_format import SCHEMA
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "inspect.md").read_text()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.synthetic_run import synthetic_run, words
 
+from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd import cli
 from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.aggregates import aggregate

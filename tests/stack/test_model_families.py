@@ -31,7 +31,7 @@ def scored(model_path, tmp_path_factory):
     """What the worker made of each family, with verl's fused head asked for and without."""
     output = tmp_path_factory.mktemp("families") / "scores.pt"
     command = [sys.executable, str(SUPPORT / "family_probe.py"), str(model_path), str(output)]
-    path = os.pathsep.join([str(SUPPORT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(SUPPORT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=560, check=False)
     assert run.returncode == 0, run.stderr[-3000:]

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from support.training_run import TIME_LIMIT, settings, start
-
 from recipes.miniature.sweep import require_shared_processes
 from recipes.miniature.train import compose_run, read_run
-from verl_egrsd.checkpoint import read_checkpoint
+from tests.support.training_run import TIME_LIMIT, settings, start
+from verl_egrsd.checkpoints.reading import read_checkpoint
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
 

@@ -24,7 +24,7 @@ def probe(model_path, tmp_path_factory):
     """Scores of one process that holds all workers (see tests/support/worker_probe.py)."""
     output = tmp_path_factory.mktemp("probe") / "scores.pt"
     command = [sys.executable, str(SUPPORT / "worker_probe.py"), str(model_path), str(output)]
-    path = os.pathsep.join([str(SUPPORT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(SUPPORT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert run.returncode == 0, run.stderr[-3000:]

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from hashlib import sha256
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from support.training_run import TIME_LIMIT, train
-
+from tests.support.training_run import TIME_LIMIT, train
 from verl_egrsd.microscope.aggregates import aggregate
 from verl_egrsd.microscope.dumped import read_run
 from verl_egrsd.microscope.pages import write_pages

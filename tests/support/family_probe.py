@@ -1,6 +1,6 @@
 """Score tokens of many model families with the teacher's worker, without Ray, and write down the errors.
 
-Usage: python family_probe.py TOKENIZER OUTPUT, with `tests/` on PYTHONPATH (see worker_probe.py).
+Usage: python family_probe.py TOKENIZER OUTPUT, with the checkout on PYTHONPATH (see worker_probe.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 import transformers as hf
-from support.worker_probe import TEMPERATURE, Rows, _stock, _teacher, _worker, rendezvous
+
+from tests.support.worker_probe import TEMPERATURE, Rows, _stock, _teacher, _worker, rendezvous
 
 GROUPED = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 512}
 GROUPED |= {"num_attention_heads": 4, "num_key_value_heads": 2}

@@ -1,6 +1,6 @@
 """A privileged template that writes down every teacher turn that it fills, for tests that follow a row.
 
-Loaded into every process by `VERL_USE_EXTERNAL_MODULES=support.recorded_template`, chosen by
+Loaded into every process by `VERL_USE_EXTERNAL_MODULES=tests.support.recorded_template`, chosen by
 `actor_rollout_ref.teacher.template=recorded`; the file is named by `RECORDED_TURNS`.
 """
 

@@ -3,8 +3,8 @@
 Answers depend on the prompt ids alone, never on weights, seeds or the number of servers. Everything else of a
 run (agent loop, reward, TransferQueue, FSDP, gloo, weight sync up to the last hop) is real.
 
-Loaded into every process by `VERL_USE_EXTERNAL_MODULES=support.scripted_rollout` with `tests/` on PYTHONPATH
-(verl's wheel installs a package called `tests`, so ours cannot be imported under that name), and chosen by
+Loaded into every process by `VERL_USE_EXTERNAL_MODULES=tests.support.scripted_rollout` with the checkout on
+PYTHONPATH (verl's wheel installs a package called `tests` too, which comes behind it), and chosen by
 `actor_rollout_ref.rollout.name=scripted`. With `+actor_rollout_ref.rollout.custom={refuse: text}` the server
 raises for prompts that contain the text.
 """

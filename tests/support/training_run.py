@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-TESTS = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 TIME_LIMIT = 360
 """Seconds for one run; on two idle cores it takes about a fifth of that."""
 
@@ -62,8 +62,8 @@ def start(folder: Path, module: str, *arguments: str) -> tuple[int, str]:
     """Run a module that takes Hydra overrides last; returns exit code and log."""
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "VERL_USE_EXTERNAL_MODULES": "support.scripted_rollout",
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "VERL_USE_EXTERNAL_MODULES": "tests.support.scripted_rollout",
         "VERL_PLATFORM": "cpu",
         "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"),
         "RAY_memory_monitor_refresh_ms": "0",

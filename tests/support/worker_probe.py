@@ -1,7 +1,7 @@
 """Run the teacher's worker alone, without Ray, and write down what it scores.
 
-Usage: python worker_probe.py MODEL OUTPUT, with `tests/` on PYTHONPATH. verl fixes its platform when it is
-imported, so this is a process of its own.
+Usage: python worker_probe.py MODEL OUTPUT, with the checkout on PYTHONPATH. verl fixes its platform when it
+is imported, so this is a process of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 from unittest.mock import patch
 
-os.environ |= {"VERL_PLATFORM": "cpu", "VERL_USE_EXTERNAL_MODULES": "support.scripted_rollout"}
+os.environ |= {"VERL_PLATFORM": "cpu", "VERL_USE_EXTERNAL_MODULES": "tests.support.scripted_rollout"}
 os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
 
 import hydra

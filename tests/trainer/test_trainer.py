@@ -16,7 +16,7 @@ from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.config import EgrsdConfig, TeacherConfig
 from verl_egrsd.credit import policy_loss
-from verl_egrsd.outcome import Caps, OutcomeWarnings
+from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.estimators import completed_by_trainer, length_shaped_estimator

@@ -12,8 +12,8 @@ from typing import Literal
 
 from huggingface_hub import snapshot_download
 
-from verl_egrsd.checkpoint import read_checkpoint
-from verl_egrsd.export import Form, export
+from verl_egrsd.checkpoints.export import Form, export
+from verl_egrsd.checkpoints.reading import read_checkpoint
 
 Kind = Literal["model", "adapter", "checkpoint"]
 

@@ -9,7 +9,7 @@ from verl_egrsd.frontier.page import page, row
 from verl_egrsd.frontier.pareto import pareto_front
 from verl_egrsd.frontier.picture import draw
 from verl_egrsd.frontier.points import Point, Published, published_points, read_points
-from verl_egrsd.visuals import render
+from verl_egrsd.output.pictures import render
 
 COLUMNS = ("name", "accuracy", "length", "efficiency", "front")
 

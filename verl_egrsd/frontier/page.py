@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, pareto_front
 from verl_egrsd.frontier.points import Interval, Point, Published
-from verl_egrsd.visuals import fill, inline
+from verl_egrsd.output.pictures import fill, inline
 
 
 def page(title: str, points: Sequence[Point], published: Published | None, svg: bytes) -> str:

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, efficiency, iso_efficiency, pareto_front
 from verl_egrsd.frontier.points import Point, Published
-from verl_egrsd.visuals import COLOURS, GREY, PALE, style
+from verl_egrsd.output.pictures import COLOURS, GREY, PALE, style
 
 WIDTH, HEIGHT, LEGEND_LINE, LEGEND_HEADS = 9.0, 5.0, 0.18, 1.2
 """Inches; a picture grows beyond its height when the legend has more lines."""

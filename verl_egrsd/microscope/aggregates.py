@@ -13,7 +13,7 @@ import numpy as np
 
 from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.rollout import Rollout, Run
-from verl_egrsd.microscope.text import WORD_CLASSES, word_class
+from verl_egrsd.microscope.word_class import WORD_CLASSES, word_class
 
 DECILES = 10
 POSITIONS = 20

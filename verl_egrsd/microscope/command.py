@@ -10,10 +10,11 @@ import yaml
 
 from verl_egrsd.config import EgrsdConfig, TeacherConfig, build, resolve_egrsd
 from verl_egrsd.credit.checks import require
-from verl_egrsd.microscope.dumped import is_dump, read_run
+from verl_egrsd.microscope.dumped import read_run
 from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.rollout import Run
 from verl_egrsd.microscope.scored import Question, run_model
+from verl_egrsd.rollouts.dump_format import is_dump
 
 
 def inspect(arguments: argparse.Namespace) -> Path:

@@ -6,54 +6,17 @@ Credit, ratio and gate are those that the update used.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verl_egrsd.config import EgrsdConfig
 from verl_egrsd.credit import TokenCredit
 from verl_egrsd.microscope.rollout import Measured, Rollout, Run, complete, padded
-
-METADATA_KEY = b"verl_egrsd"
-"""Key of the file's metadata; its value is JSON: `step`, `model`, `settings`, `low`, `high`, `version`."""
-
-_FLOATS = pa.list_(pa.float32())
-SCHEMA = pa.schema(
-    {
-        "step": pa.int64(),
-        "uid": pa.string(),
-        "problem": pa.string(),
-        "student_prompt": pa.string(),
-        "teacher_prompt": pa.string(),
-        "ground_truth": pa.string(),
-        "answer": pa.string(),
-        "verdict": pa.string(),
-        "score": pa.float32(),
-        "reward": pa.float32(),
-        "truncated": pa.bool_(),
-        "response_ids": pa.list_(pa.int64()),
-        "tokens": pa.list_(pa.string()),
-        "response_mask": pa.list_(pa.int8()),
-        "student_log_prob": _FLOATS,
-        "teacher_log_prob": _FLOATS,
-        "teacher_entropy": _FLOATS,
-        "advantages": _FLOATS,
-        "ratio": _FLOATS,
-        "gate": _FLOATS,
-        "credit": _FLOATS,
-    }
-)
-"""Columns of a dump; lists have one entry per token of the response."""
-
-
-def is_dump(path: Path) -> bool:
-    """Whether a path is a parquet file, or a folder of them."""
-    return path.suffix == ".parquet" or any(path.glob("*.parquet"))
+from verl_egrsd.rollouts.dump_format import SCHEMA, read_facts
 
 
 def read_run(path: Path) -> Run:
@@ -63,7 +26,7 @@ def read_run(path: Path) -> Run:
         ValueError: for a file that the trainer did not write, or files of runs with different settings.
     """
     files = list(path.glob("*.parquet")) if path.is_dir() else [path]
-    dumps = sorted(((_facts(file), file) for file in files), key=lambda dump: dump[0]["step"])
+    dumps = sorted(((read_facts(file), file) for file in files), key=lambda dump: dump[0]["step"])
     settings = dumps[-1][0]["settings"]
     for facts, file in dumps:
         if facts["settings"] != settings:
@@ -81,16 +44,6 @@ def read_run(path: Path) -> Run:
         },
         rollouts=[rollout for facts, file in dumps for rollout in _rollouts(facts, file)],
     )
-
-
-def _facts(file: Path) -> dict[str, Any]:
-    metadata = pq.read_schema(file).metadata or {}
-    if METADATA_KEY not in metadata:
-        raise ValueError(
-            f"{file} holds no rollouts of a training run: name a file or folder that was written under "
-            "trainer.rollout_data_dir, or give this file as --data with a model."
-        )
-    return json.loads(metadata[METADATA_KEY])
 
 
 def _rollouts(facts: Mapping[str, Any], file: Path) -> list[Rollout]:

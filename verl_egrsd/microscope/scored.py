@@ -15,10 +15,10 @@ from verl_egrsd.credit import is_correct, length_shaped_reward
 from verl_egrsd.microscope.question import Question, Response, encoded, generated, rows_and_responses
 from verl_egrsd.microscope.rollout import Measured, Run, credited
 from verl_egrsd.microscope.scoring import require_plain_head, score
-from verl_egrsd.microscope.text import token_texts
 from verl_egrsd.microscope.weights import Weights, find_weights
-from verl_egrsd.outcome import end_token_ids
 from verl_egrsd.reward import Verdict, problem_text, verify_answer
+from verl_egrsd.rollouts.outcome import end_token_ids
+from verl_egrsd.rollouts.token_texts import token_texts
 from verl_egrsd.rows import GROUND_TRUTH, Row, row_name, text_of
 from verl_egrsd.teacher.context import PrivilegedContext
 

@@ -12,9 +12,9 @@ import torch
 from peft import PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
-from verl_egrsd.checkpoint import read_checkpoint
+from verl_egrsd.checkpoints.export import merged_model
+from verl_egrsd.checkpoints.reading import read_checkpoint
 from verl_egrsd.credit import RunningAdvantage
-from verl_egrsd.export import merged_model
 
 STATE_FILE = "egrsd.json"
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from verl_egrsd.output.pictures import COLOURS, GREY, style
 from verl_egrsd.report.history import Steps
-from verl_egrsd.visuals import COLOURS, GREY, style
 
 VALIDATION = "val-core/"
 """Prefix of verl's main validation metrics; the rest of the name is data source and variable."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from verl_egrsd.output.pictures import fill
 from verl_egrsd.report.curves import VALIDATION, curves
 from verl_egrsd.report.health import examine
 from verl_egrsd.report.history import Steps, json_number
 from verl_egrsd.report.settings import Thresholds
-from verl_egrsd.visuals import fill
 
 SCHEMA = "verl_egrsd.report/2"
 MARKS = {"ok": "●", "warn": "▲", "fail": "■"}

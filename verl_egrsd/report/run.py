@@ -11,13 +11,13 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from verl_egrsd.fingerprint import file_digest
+from verl_egrsd.checkpoints.fingerprint import file_digest
+from verl_egrsd.output.pictures import inline, render
 from verl_egrsd.report.curves import draw
 from verl_egrsd.report.ending import Ending, ending
 from verl_egrsd.report.history import History, read_steps
 from verl_egrsd.report.page import facts, page
 from verl_egrsd.report.settings import ReportConfig
-from verl_egrsd.visuals import inline, render
 
 STEPS_FILE, JSON_FILE, HTML_FILE, PNG_FILE = "report.jsonl", "report.json", "report.html", "curves.png"
 PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueue", "tensordict", "numpy")
@@ -36,7 +36,7 @@ class RunReport:
         config: folder and thresholds.
         run: what is known at the start, see :func:`describe`.
         resumed_at: step that the run resumes from; 0 starts a new report.
-        breaks: settings that changed on the way, see :class:`verl_egrsd.resume.Start`.
+        breaks: settings that changed on the way, see :class:`verl_egrsd.checkpoints.resume.Start`.
         goes_on: whether the steps that the folder holds belong to this run.
     """
 

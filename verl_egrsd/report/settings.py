@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from verl_egrsd.config import build
-from verl_egrsd.wording import HESITATION_WORDS, NGRAM
+from verl_egrsd.rollouts.wording import HESITATION_WORDS, NGRAM
 
 Limits = tuple[float, float]
 """(warn, fail): values from which a check warns and fails; fail is the smaller one where less is worse."""

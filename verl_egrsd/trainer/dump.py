@@ -6,7 +6,6 @@ verl writes prompts, answers and scores to `STEP.jsonl` there; `STEP.parquet` be
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 
-from verl_egrsd import __version__
-from verl_egrsd.microscope.dumped import METADATA_KEY, SCHEMA
-from verl_egrsd.microscope.text import token_texts
 from verl_egrsd.reward import REASONS
+from verl_egrsd.rollouts.dump_format import SCHEMA, metadata
+from verl_egrsd.rollouts.token_texts import token_texts
 from verl_egrsd.trainer import queue
 
 PER_TOKEN = {
@@ -67,11 +65,10 @@ def dump_rollouts(
             "tokens": token_texts(tokenizer, tokens["response_ids"]),
         }
         table.append(texts | tokens | numbers)
-    metadata = {METADATA_KEY: json.dumps({**facts, "version": __version__})}
     path = Path(folder) / f"{facts['step']}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.partial")
-    pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA.with_metadata(metadata)), unfinished)
+    pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA.with_metadata(metadata(facts))), unfinished)
     unfinished.replace(path)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from transfer_queue import KVBatchMeta
 
+from verl_egrsd.checkpoints.resume import RUN_FILE, Start, nothing_to_do
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.report.ending import noting
 from verl_egrsd.report.run import RunReport, describe
-from verl_egrsd.resume import RUN_FILE, Start, nothing_to_do
 
 if TYPE_CHECKING:
     from verl.trainer.ppo.v1 import PPOTrainerSync as Trainer

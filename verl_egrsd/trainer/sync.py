@@ -20,6 +20,7 @@ from verl.utils.debug import marked_timer
 from verl.utils.device import get_device_name
 from verl.workers.utils.padding import response_to_nested
 
+from verl_egrsd.checkpoints.resume import STATE_FILE, read_state, settle_start
 from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.config import ESTIMATORS
 from verl_egrsd.credit import RunningAdvantage, TokenCredit, is_correct, token_credit
@@ -30,11 +31,11 @@ from verl_egrsd.metrics import (
     rollout_metrics,
     verdict_metrics,
 )
-from verl_egrsd.outcome import Caps, OutcomeWarnings, end_token_ids, truncated_rows
 from verl_egrsd.preflight import TRAINER, check_files, lora_rank, plain, preflight
 from verl_egrsd.preflight.reading import VERIFIER
-from verl_egrsd.resume import STATE_FILE, read_state, settle_start
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
+from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings, end_token_ids, truncated_rows
+from verl_egrsd.rollouts.wording import wording_metrics
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.balance import balanced_order, ranks_of
@@ -45,7 +46,6 @@ from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
 from verl_egrsd.trainer.reported import Reported
 from verl_egrsd.trainer.rollout_match import RolloutMatch
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
-from verl_egrsd.wording import wording_metrics
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from verl_egrsd.checkpoint import LORA_KEY, Checkpoint, read_checkpoint
+from verl_egrsd.checkpoints.reading import LORA_KEY, Checkpoint, read_checkpoint
 
 Form = Literal["merged", "adapter"]
 Dtype = Literal["bfloat16", "float32"]

@@ -1,10 +1,17 @@
-"""Token texts join to the response, whatever its bytes; each token has one kind."""
+"""Token texts join to the response, whatever its bytes."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_egrsd.microscope.text import REPLACEMENT, WORD_CLASSES, WORDS, token_texts, word_class
+from recipes.rehearsal.tokenizer import build_small_tokenizer
+from verl_egrsd.rollouts.token_texts import REPLACEMENT, token_texts
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    """Whole words of the task, bytes for everything else."""
+    return build_small_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
 def ids_of(tokenizer, text):
@@ -35,24 +42,3 @@ def test_a_character_that_is_cut_off_shows_as_a_replacement_and_hides_nothing_be
 
 def test_special_tokens_keep_their_names(tokenizer):
     assert token_texts(tokenizer, [tokenizer.eos_token_id]) == ["<|im_end|>"]
-
-
-@pytest.mark.parametrize(
-    ("token", "kind"),
-    [
-        *((" Wait", "hesitation"), ("hmm,", "hesitation"), (" But", "hesitation"), ("\ncheck", "hesitation")),
-        *(("7", "digits"), (" 12.", "digits"), ("x2", "digits"), ("½", "other"), ("²", "digits")),
-        *(("+", "operators"), (" =", "operators"), ("\\frac", "operators"), ("\\cdot", "operators")),
-        *(("\\boxed", "answer format"), ("<|im_end|>", "answer format"), (" Answer", "answer format")),
-        *((" the", "other"), ("\n", "other"), ("", "other"), (".", "other"), ("}", "other"), (" x", "other")),
-    ],
-)
-def test_a_token_has_the_kind_of_its_word(token, kind):
-    assert word_class(token) == kind
-
-
-def test_no_word_has_two_kinds_and_all_are_in_lower_case():
-    words = [word for group in WORDS.values() for word in group]
-    assert len(words) == len(set(words))
-    assert [word.lower() for word in words] == words
-    assert {word_class(word) for word in words} == set(WORDS) < set(WORD_CLASSES)

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.checkpoint import join_shards
-from verl_egrsd.export import export
+from verl_egrsd.checkpoints.export import export
+from verl_egrsd.checkpoints.reading import join_shards
 
 RANK, ALPHA = 5, 10
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -202,7 +202,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, checkpoint, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("verl_egrsd.export.save_file", full)
+    monkeypatch.setattr("verl_egrsd.checkpoints.export.save_file", full)
     with pytest.raises(OSError, match="no space left"):
         export(checkpoint, tmp_path / "new" / "out", form="adapter")
     assert not any((tmp_path / "new").iterdir())

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.wording import hesitation_rate, repetition, wording_metrics
+from verl_egrsd.rollouts.wording import hesitation_rate, repetition, wording_metrics
 
 # Few token ids, so that n-grams come back; the largest is Qwen3's.
 rollouts = st.lists(st.lists(st.sampled_from([0, 1, 2, 151_935]), max_size=30), min_size=1, max_size=5)

@@ -6,8 +6,15 @@ import pytest
 from omegaconf import OmegaConf
 from verl.utils.checkpoint.checkpoint_manager import find_latest_ckpt_path
 
-from verl_egrsd.fingerprint import fingerprint
-from verl_egrsd.resume import RUN_FILE, STATE_FILE, TRACKER, checkpoint_to_resume, nothing_to_do, settle_start
+from verl_egrsd.checkpoints.fingerprint import fingerprint
+from verl_egrsd.checkpoints.resume import (
+    RUN_FILE,
+    STATE_FILE,
+    TRACKER,
+    checkpoint_to_resume,
+    nothing_to_do,
+    settle_start,
+)
 
 SETTINGS = {
     "trainer": {"resume_mode": "auto", "resume_from_path": None, "total_training_steps": 12},

@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from verl_egrsd.checkpoints.fingerprint import Changes, Fingerprint, changes, fingerprint
 from verl_egrsd.config import build
-from verl_egrsd.fingerprint import Changes, Fingerprint, changes, fingerprint
 from verl_egrsd.preflight.reading import plain
 
 STATE_FILE = "egrsd.json"

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_egrsd.outcome import (
+from verl_egrsd.rollouts.outcome import (
     Caps,
     OutcomeWarnings,
     describe_cut,
