@@ -1,4 +1,4 @@
-"""The verl interfaces that this package stands on, checked at start instead of met at step 40."""
+"""The interfaces of verl and TransferQueue that this package uses, checked at start."""
 
 from __future__ import annotations
 
@@ -77,22 +77,62 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("verl.workers.utils.padding", "response_to_nested", ("tensor", "response_mask")),
     ("transfer_queue", "kv_batch_get", ("keys", "partition_id", "select_fields")),
     ("transfer_queue", "kv_batch_put", ("keys", "partition_id", "fields")),
+    ("transfer_queue", "init", ("conf",)),
+    ("transfer_queue", "close", ()),
+    ("transfer_queue", "KVBatchMeta", ("keys", "tags", "partition_id", "extra_info")),
+    ("verl.trainer.main_ppo", "TaskRunnerV1", ()),
+    ("verl.trainer.main_ppo", "run_ppo", ("config", "task_runner_class")),
+    ("verl.trainer.ppo.utils", "need_critic", ("config",)),
+    ("verl.trainer.ppo.utils", "need_reference_policy", ("config",)),
+    ("verl.trainer.ppo.utils", "Role.ActorRollout", ()),
+    ("verl.trainer.ppo.utils", "Role.ActorRolloutRef", ()),
+    ("verl.trainer.ppo.v1", "register_trainer", ("name",)),
+    ("verl.trainer.ppo.core_algos", "ADV_ESTIMATOR_REGISTRY", ()),
+    ("verl.trainer.ppo.core_algos", "register_policy_loss", ("name",)),
+    ("verl.utils.config", "omega_conf_to_dataclass", ("config",)),
+    ("verl.utils.config", "validate_config", ("config", "use_reference_policy", "use_critic")),
+    ("verl.utils.dataset.rl_dataset", "get_dataset_class", ("data_config",)),
+    ("verl.utils.debug", "marked_timer", ("name", "timing_raw", "color")),
+    ("verl.utils.device", "auto_set_device", ("config",)),
+    ("verl.utils.device", "get_device_id", ()),
+    ("verl.utils.device", "get_device_name", ()),
+    ("verl.utils.distributed", "initialize_global_process_group_ray", ("backend",)),
+    ("verl.utils.profiler", "DistProfiler.annotate", ("color",)),
+    ("verl.utils.tensordict_utils", "assign_non_tensor", ("kwargs",)),
+    ("verl.utils.tensordict_utils", "get", ("tensordict", "key", "default")),
+    ("verl.utils.tensordict_utils", "get_tensordict", ("tensor_dict", "non_tensor_dict")),
+    ("verl.utils.tensordict_utils", "pop", ("tensordict", "key", "default")),
+    ("verl.utils.tracking", "Tracking.supported_backend", ()),
+    ("verl.single_controller.base.decorator", "register", ("dispatch_mode",)),
+    ("verl.single_controller.base.decorator", "Dispatch.ONE_TO_ALL", ()),
+    ("verl.single_controller.base.decorator", "make_nd_compute_dataproto_dispatch_fn", ("mesh_name",)),
+    (
+        "verl.models.transformers.monkey_patch",
+        "patch_forward_with_backends",
+        ("model", "use_fused_kernels", "fused_kernels_backend"),
+    ),
+    ("verl.workers.rollout.base", "_ROLLOUT_REGISTRY", ()),
+    ("verl.plugin.platform.platform_base", "PlatformBase", ()),
+    ("verl.plugin.platform.platform_manager", "PlatformRegistry.register", ("platform",)),
 )
-"""Module, attribute and the parameters that we pass or override."""
+"""Module, attribute and the parameters that we pass or override; none for constants and whole classes."""
+
+OPTIONAL = {"verl.utils.kernel.linear_cross_entropy"}
+"""Modules whose absence is no error: verl's fused head on a GPU, which competes with ours at start."""
 
 REGISTRIES = {
     "estimator": ("verl.trainer.ppo.core_algos", "ADV_ESTIMATOR_REGISTRY", ("egrsd", "cl_egrsd", "rlsd")),
     "policy loss": ("verl.trainer.ppo.core_algos", "POLICY_LOSS_REGISTRY", ("egrsd", "egrsd_ppo_clip")),
     "trainer": ("verl.trainer.ppo.v1.trainer_base", "TRAINER_REGISTRY", ("egrsd_sync",)),
 }
-"""Where verl keeps names of a kind, and which of them are ours."""
+"""By kind: verl's registry, and our names in it."""
 
 
 def check_version() -> str:
     """Return the version of verl.
 
     Raises:
-        ImportError: when this package was not tested with it, naming it and what to install.
+        ImportError: when this package was not tested with that version; the message says what to install.
     """
     installed = version("verl")
     if Version(installed) not in VERL:
@@ -101,17 +141,20 @@ def check_version() -> str:
 
 
 def check_verl() -> None:
-    """Compare the installed verl, its interfaces too, with what this package was tested with.
+    """Check the version of verl and every interface in `PROBES`.
 
     Raises:
-        ImportError: naming the version or the interface that differs, and what to install.
+        ImportError: naming the version or interface that differs, and what to install.
     """
     installed = check_version()
     for module, attribute, parameters in PROBES:
-        target: Any = import_module(module)
-        for name in attribute.split("."):
-            target = getattr(target, name, None)
-        found = list(inspect.signature(target).parameters) if callable(target) else []
+        try:
+            target: Any = import_module(module)
+            for name in attribute.split("."):
+                target = getattr(target, name)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise ImportError(f"verl {installed} has no {module}.{attribute}: {INSTALL}") from error
+        found = inspect.signature(target).parameters if parameters else {}
         missing = [name for name in parameters if name not in found]
         if missing:
             raise ImportError(
@@ -120,13 +163,14 @@ def check_verl() -> None:
 
 
 def assert_registered(*kinds: str) -> None:
-    """Make sure that the plug-in's names are known to verl in this process.
+    """Check that verl knows the plug-in's names in this process.
 
-    verl logs a plug-in that fails to import at DEBUG level only, and an unknown loss at the first update.
+    verl reports a plug-in that fails to import at DEBUG level only, and an unknown loss at the first update
+    only.
 
     Args:
-        kinds: of `REGISTRIES`, all of them when none is named. A process asks for what it uses: each costs
-            the import of verl's module with the registry.
+        kinds: keys of `REGISTRIES`; empty means all. Each one imports verl's module with that registry, so a
+            process names the ones that it uses.
 
     Raises:
         ImportError: listing the missing names and the import that shows the cause.
