@@ -84,7 +84,7 @@ def test_an_adapter_is_known_by_its_base_too(base, adapter):
 
 
 def test_what_is_no_model_is_refused(tmp_path, base, adapter):
-    with pytest.raises(FileNotFoundError, match=r"is not a model: it has no config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"is not a model, adapter or checkpoint: it has no"):
         find_model(str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"none/at/all is neither a folder nor a hub id"):
         find_model("none/at/all")

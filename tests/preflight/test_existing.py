@@ -47,6 +47,7 @@ MISSING = {
         r"train_files=a\.csv is not a file that verl reads",
     ),
     "model": ({"actor_rollout_ref.model.path": "/no/model"}, r"model\.path=/no/model does not exist"),
+    "folder without a model": ({"actor_rollout_ref.model.path": "."}, r"is a folder without config\.json"),
     "model below here": ({"actor_rollout_ref.model.path": ".cache/no"}, r"model\.path=\.cache/no does not"),
     "reward file": (
         {"reward.custom_reward_function.path": "gone.py"},
@@ -82,6 +83,17 @@ def test_what_is_missing_is_said_with_key_and_value(place, name):
     for key, value in changes.items():
         OmegaConf.update(place.config, key, value, force_add=True)
     with pytest.raises(ValueError, match=message):
+        check_files(place.config)
+
+
+def test_a_checkpoint_or_an_adapter_is_no_model_to_train(place):
+    (place.folder / "global_step_3" / "actor").mkdir()
+    place.config.actor_rollout_ref.model.path = str(place.folder / "global_step_3")
+    with pytest.raises(ValueError, match=r"global_step_3 is a checkpoint: .*verl-egrsd export"):
+        check_files(place.config)
+    (place.folder / "model" / "adapter_config.json").write_text('{"base_model_name_or_path": "a/base"}')
+    place.config.actor_rollout_ref.model.path = str(place.folder / "model")
+    with pytest.raises(ValueError, match=r"is a LoRA adapter: .*\(a/base\)"):
         check_files(place.config)
 
 

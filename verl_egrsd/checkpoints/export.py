@@ -16,6 +16,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from verl_egrsd.checkpoints.places import HUB_ID
 from verl_egrsd.checkpoints.reading import LORA_KEY, Checkpoint, read_checkpoint
 
 Form = Literal["merged", "adapter"]
@@ -124,6 +125,5 @@ def _require_base(base: str) -> None:
     """Refuse a base model that cannot be meant: none, or a folder that is not here."""
     if not base:
         raise ValueError("the checkpoint notes no base model: name the one it was trained from (--base).")
-    # A hub id has at most one slash; what else is no folder here would end in a download error.
-    if not Path(base).is_dir() and (base.startswith((".", "/", "~")) or base.count("/") > 1):
+    if not Path(base).is_dir() and not HUB_ID.fullmatch(base):
         raise FileNotFoundError(f"the base model {base} is no folder here: name folder or hub id (--base).")

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
+from verl_egrsd.checkpoints.places import saved_step
+
 LORA_KEY = re.compile(r"base_model\.model\.(?:.+\.)?(?P<module>\w+)\.lora_[AB]\.default\.weight")
 """peft's name of an adapter weight in a wrapped model."""
 
@@ -43,18 +45,16 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
         FileNotFoundError: naming the file that is missing, and the remedy.
         ValueError: when shards do not fit together, or for an adapter that is not plain LoRA.
     """
-    folder = Path(folder)
-    actor = folder if folder.name == "actor" else folder / "actor"
-    require(actor, "name a folder global_step_N of a run, which has one")
-    huggingface = require(actor / "huggingface", "verl writes configuration and tokenizer there")
-    adapter, own = _split(join_shards(actor))
-    meta = actor / "lora_train_meta.json"
-    note = actor.parent / "egrsd.json"
+    saved = saved_step(folder)
+    require(saved.actor, "name a folder global_step_N of a run, which has one")
+    huggingface = require(saved.huggingface, "verl writes configuration and tokenizer there")
+    adapter, own = _split(join_shards(saved.actor))
+    meta = saved.actor / "lora_train_meta.json"
     return Checkpoint(
         adapter=adapter,
         own=own,
         lora=_read(meta, "it holds rank and alpha, copy it from the training run") if adapter else {},
-        base_model=json.loads(note.read_text()).get("base_model") if note.exists() else None,
+        base_model=saved.base_model,
         huggingface=huggingface,
     )
 

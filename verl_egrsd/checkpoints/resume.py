@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.fingerprint import Changes, Fingerprint, changes, fingerprint
+from verl_egrsd.checkpoints.places import STATE_FILE, saved_step, step_number
 from verl_egrsd.config import build
 from verl_egrsd.preflight.reading import plain
 
-STATE_FILE = "egrsd.json"
-"""In every checkpoint: what the trainer knows beside weights, optimiser and data."""
 RUN_FILE = "fingerprint.json"
 """In the folder of the checkpoints: the fingerprint of the run that wrote there last."""
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -81,17 +79,14 @@ def settle_start(config: DictConfig) -> Start:
     folder = checkpoint_to_resume(config)
     if folder is None:
         return Start(now)
-    state = read_state(folder)
+    state, step = read_state(folder), step_number(folder) or 0
     before, breaks = state.get("fingerprint"), state.get("breaks", [])
     changed = {} if before is None else changes(before, now)
     if before is None or changed:
         if not accept:
             raise ValueError(_refusal(folder, changed))
-        breaks = [
-            *breaks,
-            {"step": step_of(folder), "changed": {key: [*pair] for key, pair in changed.items()}},
-        ]
-    return Start(now, folder, step_of(folder), changed, tuple(breaks), _wrote_last(config, before))
+        breaks = [*breaks, {"step": step, "changed": {key: [*pair] for key, pair in changed.items()}}]
+    return Start(now, folder, step, changed, tuple(breaks), _wrote_last(config, before))
 
 
 def checkpoint_to_resume(config: DictConfig) -> Path | None:
@@ -103,7 +98,7 @@ def checkpoint_to_resume(config: DictConfig) -> Path | None:
     trainer = config.trainer
     if trainer.resume_mode == "resume_path":
         folder = Path(trainer.resume_from_path or "")
-        if not re.fullmatch(r"global_step_\d+", folder.name) or not folder.is_dir():
+        if step_number(folder) is None:
             raise ValueError(
                 f"trainer.resume_from_path={trainer.resume_from_path}: it must be an existing folder "
                 "global_step_N of a run. Correct it, or leave trainer.resume_mode at auto."
@@ -114,17 +109,12 @@ def checkpoint_to_resume(config: DictConfig) -> Path | None:
         return None
     step = tracker.read_text().strip()
     folder = tracker.with_name(f"global_step_{step}")
-    if not step.isdigit() or not folder.is_dir():
+    if step_number(folder) is None:
         raise ValueError(
             f"{tracker} names step {step!r}, which is not there: the run would start anew over the earlier "
             f"one. Put it back, name another with trainer.resume_mode=resume_path, or remove {tracker}."
         )
     return folder
-
-
-def step_of(checkpoint: Path) -> int:
-    """Return N of a folder `global_step_N`."""
-    return int(checkpoint.name.removeprefix("global_step_"))
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -133,14 +123,14 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     Raises:
         ValueError: when another trainer wrote the checkpoint.
     """
-    path = checkpoint / STATE_FILE
-    if not path.exists():
+    state = saved_step(checkpoint).state
+    if state is None:
         raise ValueError(
             f"{checkpoint} has no {STATE_FILE}: another trainer than egrsd_sync wrote it, so the running "
             "baseline is lost. Start a new run (trainer.resume_mode=disable, or another "
             "trainer.default_local_dir)."
         )
-    return json.loads(path.read_text())
+    return state
 
 
 def nothing_to_do(start: Start, total_steps: int | None) -> str | None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import snapshot_download
-
 from verl_egrsd.checkpoints.export import Form, export
+from verl_egrsd.checkpoints.places import Adapter, HubId, Model, SavedStep, find_place
 from verl_egrsd.checkpoints.reading import read_checkpoint
 
 Kind = Literal["model", "adapter", "checkpoint"]
 
 CONTENT = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors", "*.bin", "model_*.pt")
 """Files that affect the answers: weights, configuration, tokenizer, chat template."""
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,8 @@ class Source:
     @property
     def sha256(self) -> str:
         """SHA-256 of the files that affect the answers."""
-        actor = self.path if self.path.name == "actor" else self.path / "actor"
-        return _sha256([actor, actor / "huggingface"] if self.kind == "checkpoint" else [self.path])
+        saved = SavedStep(self.path)
+        return _sha256([saved.actor, saved.huggingface] if self.kind == "checkpoint" else [self.path])
 
     @property
     def base_sha256(self) -> str | None:
@@ -74,16 +70,16 @@ def find_model(name: str, base: str | None = None) -> Source:
         FileNotFoundError: when there is no such model, or no such base.
         ValueError: when a base is given for whole weights, or when the base is needed and unknown.
     """
-    path = Path(name)
-    if (path / "adapter_config.json").exists():
-        noted = json.loads((path / "adapter_config.json").read_text()).get("base_model_name_or_path")
-        return Source("adapter", path, _base(name, base or noted))
-    is_checkpoint = path.name == "actor" or (path / "actor").is_dir()
-    if is_checkpoint and (checkpoint := read_checkpoint(path)).adapter:
-        return Source("checkpoint", path, _base(name, base or checkpoint.base_model))
+    place = find_place(name)
+    if isinstance(place, Adapter):
+        return Source("adapter", place.path, _base(name, base or place.base_model))
+    if isinstance(place, SavedStep) and read_checkpoint(place.path).adapter:
+        return Source("checkpoint", place.path, _base(name, base or place.base_model))
     if base:
         raise ValueError(f"{name} holds whole weights, so --base {base} has no effect: leave it out.")
-    return Source("checkpoint", path, None) if is_checkpoint else Source("model", _folder(name), None)
+    if isinstance(place, SavedStep):
+        return Source("checkpoint", place.path, None)
+    return Source("model", _folder(place), None)
 
 
 def servable(source: Source, cache: Path) -> Servable:
@@ -99,8 +95,7 @@ def servable(source: Source, cache: Path) -> Servable:
         return servable(Source("adapter" if source.base else "model", cache, source.base), cache)
     if source.base is None:
         return Servable(source.path)
-    rank = json.loads((source.path / "adapter_config.json").read_text())["r"]
-    return Servable(source.base, source.path, rank)
+    return Servable(source.base, source.path, Adapter(source.path).rank)
 
 
 def _base(name: str, base: str | None) -> Path:
@@ -108,21 +103,14 @@ def _base(name: str, base: str | None) -> Path:
         raise ValueError(
             f"{name} does not record its base model: name the model that it was trained from (--base)."
         )
-    return _folder(base)
+    place = find_place(base)
+    if not isinstance(place, Model | HubId):
+        raise ValueError(f"{base}, the base of {name}, does not hold whole weights: name a model (--base).")
+    return _folder(place)
 
 
-def _folder(name: str) -> Path:
-    """Return the folder of a model, from the hub when the name is a hub id."""
-    path = Path(name)
-    if path.is_dir():
-        if not (path / "config.json").exists():
-            raise FileNotFoundError(
-                f"{path} is not a model: it has no config.json, adapter_config.json or actor/."
-            )
-        return path
-    if not HUB_ID.fullmatch(name):
-        raise FileNotFoundError(f"{name} is neither a folder nor a hub id: pass one of the two.")
-    return Path(snapshot_download(name, allow_patterns=list(CONTENT)))
+def _folder(place: Model | HubId) -> Path:
+    return place.path if isinstance(place, Model) else place.download(CONTENT)
 
 
 def _sha256(folders: Iterable[Path]) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from verl_egrsd.checkpoints.export import merged_model
+from verl_egrsd.checkpoints.places import Adapter, SavedStep, find_place
 from verl_egrsd.checkpoints.reading import read_checkpoint
 from verl_egrsd.credit import RunningAdvantage
-
-STATE_FILE = "egrsd.json"
 
 
 @dataclass(frozen=True)
@@ -57,40 +54,36 @@ def find_weights(source: str, base: str | None) -> Weights:
         FileNotFoundError: naming the file that a checkpoint lacks.
         ValueError: for a checkpoint that notes no base model.
     """
-    folder = Path(source)
-    if folder.name == "actor" or (folder / "actor").is_dir():
-        return _checkpoint(folder, base)
-    if (folder / "adapter_config.json").exists():
-        return _adapter(source, base)
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise FileNotFoundError(
-            f"{folder} is no model, adapter, checkpoint or folder of dumped rollouts: it has no config.json, "
-            "adapter_config.json, actor or *.parquet."
-        )
+    place = find_place(source, also=["*.parquet"])
+    if isinstance(place, SavedStep):
+        return _checkpoint(place, base)
+    if isinstance(place, Adapter):
+        return _adapter(place, base)
     teacher = None if base is None else lambda: _load(base)
-    return Weights(source, lambda: _load(source), teacher, base or "the model itself", {})
+    return Weights(place.name, lambda: _load(place.name), teacher, base or "the model itself", {})
 
 
-def _checkpoint(folder: Path, base: str | None) -> Weights:
-    source = read_checkpoint(folder)
-    initial = base or source.base_model
+def _checkpoint(saved: SavedStep, base: str | None) -> Weights:
+    source = read_checkpoint(saved.path)
+    initial = base or saved.base_model
     if not initial:
-        raise ValueError(f"{folder} notes no base model: name the one it was trained from (--base).")
-    note = source.huggingface.parents[1] / STATE_FILE
+        raise ValueError(f"{saved.path} notes no base model: name the one it was trained from (--base).")
     return Weights(
-        tokenizer=str(source.huggingface),
+        tokenizer=str(saved.huggingface),
         student=lambda: merged_model(source, initial).eval(),
         teacher=lambda: _load(initial),
         teacher_name=initial,
-        state=json.loads(note.read_text()) if note.exists() else {},
+        state=saved.state or {},
     )
 
 
-def _adapter(source: str, base: str | None) -> Weights:
-    initial = base or PeftConfig.from_pretrained(source).base_model_name_or_path
+def _adapter(adapter: Adapter, base: str | None) -> Weights:
+    folder, initial = str(adapter.path), base or adapter.base_model
+    if not initial:
+        raise ValueError(f"{folder} notes no base model: name the one it was trained from (--base).")
     return Weights(
-        tokenizer=source,
-        student=lambda: PeftModel.from_pretrained(_load(initial), source).merge_and_unload(),
+        tokenizer=folder,
+        student=lambda: PeftModel.from_pretrained(_load(initial), folder).merge_and_unload(),
         teacher=lambda: _load(initial),
         teacher_name=initial,
         state={},

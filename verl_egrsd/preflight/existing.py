@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from verl_egrsd.preflight.lengths import config_file
+from verl_egrsd.checkpoints.places import Adapter, HubId, SavedStep, config_file, find_place, step_number
 from verl_egrsd.preflight.reading import plain
 
 logger = logging.getLogger(__name__)
@@ -21,7 +20,6 @@ REMOTE = ("hdfs://", "s3://", "gs://")
 """Paths that verl fetches itself, which nobody here can look up."""
 
 SUFFIXES = (".parquet", ".json", ".jsonl")
-HUB_ID = re.compile(r"(?![.~/])[\w.-]+(/[\w.-]+)?")
 MAKE_DATA = "python -m data_prep.openthoughts --source siyanzhao/Openthoughts_math_30k_opsd --out"
 
 
@@ -54,21 +52,27 @@ def _data(config: DictConfig) -> Iterator[str]:
 
 def _model(config: DictConfig) -> Iterator[str]:
     path = config.actor_rollout_ref.model.path
-    folder = Path(path)
-    if path.startswith(REMOTE) or config_file(path):
+    if path.startswith(REMOTE):
         return
-    if folder.is_dir():
-        yield f"actor_rollout_ref.model.path={path} is a folder without config.json: name a model's folder."
-    elif HUB_ID.fullmatch(path):
+    said = f"actor_rollout_ref.model.path={path}"
+    try:
+        place = find_place(path)
+    except FileNotFoundError:
+        what = "is a folder without config.json" if Path(path).is_dir() else "does not exist"
+        yield f"{said} {what}: name a model's folder, or a hub id such as Qwen/Qwen3-4B."
+        return
+    if isinstance(place, Adapter):
+        yield f"{said} is a LoRA adapter: name the model that it was trained from ({place.base_model})."
+    elif isinstance(place, SavedStep):
+        yield (
+            f"{said} is a checkpoint: name the model it makes (verl-egrsd export {path} --out DIR), or go on "
+            "from it (trainer.resume_mode=resume_path, trainer.resume_from_path)."
+        )
+    elif isinstance(place, HubId) and not config_file(path):
         logger.warning(
             "actor_rollout_ref.model.path=%s is neither a folder here nor in the hub's cache. Fetch it: hf "
             "download %s",
             *(path, path),
-        )
-    else:
-        yield (
-            f"actor_rollout_ref.model.path={path} does not exist: name a model's folder, or a hub id such as "
-            "Qwen/Qwen3-4B."
         )
 
 
@@ -101,7 +105,7 @@ def _call_shape(function: Any) -> inspect.Signature:
 
 def _resumed(config: DictConfig) -> Iterator[str]:
     trainer = config.trainer
-    if trainer.resume_mode == "resume_path" and not Path(trainer.resume_from_path).is_dir():
+    if trainer.resume_mode == "resume_path" and step_number(trainer.resume_from_path) is None:
         yield (
             f"trainer.resume_from_path={trainer.resume_from_path} does not exist: name a folder "
             "global_step_N of a run."

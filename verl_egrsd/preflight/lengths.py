@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
 from omegaconf import DictConfig, OmegaConf
 
+from verl_egrsd.checkpoints.places import config_file
 from verl_egrsd.config import EgrsdConfig, TeacherConfig
 
 TOKENS_PER_GPU = 20_000
@@ -74,25 +72,13 @@ def model_context(config: DictConfig) -> int | None:
     """
     model = config.actor_rollout_ref.model
     given = model.override_config.get("max_position_embeddings")
-    file = config_file(model.path)
-    if given is not None or file is None:
+    file = None if given is not None else config_file(model.path)
+    if file is None:
         return given
     facts = json.loads(file.read_text())
     facts = facts.get("text_config") or facts
     positions = facts.get("max_position_embeddings")
     return positions if isinstance(positions, int) else None
-
-
-def config_file(model: str) -> Path | None:
-    """Return the path of a model's `config.json`: of a folder, or of a hub id in the cache; None for none."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder / "config.json" if (folder / "config.json").is_file() else None
-    try:
-        cached = try_to_load_from_cache(model, "config.json")
-    except HFValidationError:
-        return None
-    return Path(cached) if isinstance(cached, str) else None
 
 
 def _check_context(config: DictConfig, context: int, teacher: TeacherConfig | None) -> None:

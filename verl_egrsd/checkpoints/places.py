@@ -1,0 +1,173 @@
+"""What is at this path: a model, an adapter, a checkpoint of a run, or a name on the hub?
+
+Decided by the files that lie there. Only small files are read, and only :meth:`HubId.download` downloads.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+
+STATE_FILE = "egrsd.json"
+"""In every checkpoint: what the trainer knows beside weights, optimiser and data."""
+MARKS = ("config.json", "adapter_config.json", "actor/")
+"""What makes a folder a model, an adapter or a checkpoint."""
+HUB_ID = re.compile(r"(?![.~/])[\w.-]+(/[\w.-]+)?")
+_STEP_FOLDER = re.compile(r"global_step_(\d+)")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A folder with whole weights.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder, as what loads models takes it."""
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A folder of peft with a LoRA adapter.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def rank(self) -> int:
+        """Rank of the adapter."""
+        return self._config()["r"]
+
+    @property
+    def base_model(self) -> str | None:
+        """Folder or hub id of the base model, where the adapter records it."""
+        return self._config().get("base_model_name_or_path")
+
+    def _config(self) -> dict[str, Any]:
+        return json.loads((self.path / "adapter_config.json").read_text())
+
+
+@dataclass(frozen=True)
+class SavedStep:
+    """A checkpoint of a run.
+
+    Attributes:
+        path: its folder `global_step_N`.
+    """
+
+    path: Path
+
+    @property
+    def actor(self) -> Path:
+        """Folder of the weights: each rank's shards."""
+        return self.path / "actor"
+
+    @property
+    def huggingface(self) -> Path:
+        """Folder of the model's configuration, tokenizer and generation config."""
+        return self.actor / "huggingface"
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """What the trainer wrote beside the weights; None where another trainer wrote the checkpoint."""
+        file = self.path / STATE_FILE
+        return json.loads(file.read_text()) if file.exists() else None
+
+    @property
+    def base_model(self) -> str | None:
+        """Folder or hub id of the weights that training started from, where the trainer recorded it."""
+        return (self.state or {}).get("base_model")
+
+
+@dataclass(frozen=True)
+class HubId:
+    """A name on the hub.
+
+    Attributes:
+        name: such as `Qwen/Qwen3-4B`.
+    """
+
+    name: str
+
+    def download(self, patterns: Sequence[str]) -> Path:
+        """Return the folder with the files of these patterns, from the hub's cache or the hub.
+
+        Raises:
+            FileNotFoundError: when neither has them.
+        """
+        try:
+            return Path(snapshot_download(self.name, allow_patterns=list(patterns)))
+        except OSError as error:
+            raise FileNotFoundError(
+                f"{self.name} is not a folder here, and the hub does not provide it: {error}"
+            ) from error
+
+
+Place = Model | Adapter | SavedStep | HubId
+
+
+def find_place(name: str | Path, also: Sequence[str] = ()) -> Place:
+    """Say what a path or hub id stands for; a checkpoint may be named by its folder `actor` too.
+
+    Args:
+        name: path or hub id.
+        also: files that the caller accepts besides, for the message.
+
+    Raises:
+        FileNotFoundError: for a folder that holds none of these, and for a name that is no hub id either.
+    """
+    path = Path(name).expanduser()
+    if (path / "adapter_config.json").exists():
+        return Adapter(path)
+    if path.name == "actor" or (path / "actor").is_dir():
+        return saved_step(path)
+    if (path / "config.json").exists():
+        return Model(path)
+    if path.is_dir():
+        *others, last = *MARKS, *also
+        raise FileNotFoundError(
+            f"{path} is not a model, adapter or checkpoint: it has no {', '.join(others)} or {last}."
+        )
+    if not HUB_ID.fullmatch(str(name)):
+        raise FileNotFoundError(f"{name} is neither a folder nor a hub id: pass one of the two.")
+    return HubId(str(name))
+
+
+def config_file(model: str) -> Path | None:
+    """Return the path of a model's `config.json`: of a folder, or of a hub id in the cache; None for none."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder / "config.json" if (folder / "config.json").is_file() else None
+    try:
+        cached = try_to_load_from_cache(model, "config.json")
+    except HFValidationError:
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def saved_step(path: str | Path) -> SavedStep:
+    """Return the checkpoint of `.../global_step_N`, or of the `actor` folder in it."""
+    path = Path(path)
+    return SavedStep(path.parent if path.name == "actor" else path)
+
+
+def step_number(path: str | Path) -> int | None:
+    """Return N of a folder `global_step_N` that exists, None for anything else."""
+    found = _STEP_FOLDER.fullmatch(Path(path).name)
+    return int(found[1]) if found and Path(path).is_dir() else None
