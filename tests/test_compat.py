@@ -81,6 +81,17 @@ def test_a_verl_outside_the_window_is_refused_with_the_command_that_installs_the
         compat.check_verl()
 
 
+def test_a_verl_that_uses_our_names_itself_is_refused_by_name(monkeypatch):
+    taken = ("verl.workers.engine_workers", "ActorRolloutRefWorker", ("refresh_teacher", "ref"))
+    monkeypatch.setattr(compat, "ADDED", (taken,))
+    with pytest.raises(ImportError, match=r"ActorRolloutRefWorker of verl .* has ref itself: pip install"):
+        compat.check_verl()
+    monkeypatch.setattr(compat, "ADDED", ())
+    monkeypatch.setattr(compat, "SECTION", ("actor_rollout_ref", "ref"))
+    with pytest.raises(ImportError, match=r"has a section actor_rollout_ref\.ref itself"):
+        compat.check_verl()
+
+
 @pytest.mark.parametrize(
     ("attribute", "parameters", "complaint"),
     [

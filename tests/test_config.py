@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_egrsd.config import DEFAULT_LOOKAHEAD, EgrsdConfig, TeacherConfig, build, resolve_egrsd
+from verl_egrsd.config import (
+    DEFAULT_LOOKAHEAD,
+    EgrsdConfig,
+    TeacherConfig,
+    build,
+    resolve_egrsd,
+    resolve_teacher,
+)
 
 ALLOWED = {"gamma": (0, 1), "clip": (0, 0.999), "floor": (1e-6, 1), "length_beta": (0, 10)}
 
@@ -152,3 +159,39 @@ def test_a_resolved_config_shows_every_number():
 )
 def test_the_teacher_is_needed_unless_ratio_and_gate_are_both_off(gamma, clip, uses_teacher):
     assert egrsd(gamma=gamma, clip=clip).uses_teacher is uses_teacher
+
+
+@pytest.mark.parametrize(
+    ("values", "refusal"),
+    [
+        ({"refresh": "moving"}, r"refresh='moving' is not allowed: .*frozen, current, copy, ema"),
+        ({"refresh": "copy", "every": 0}, r"every=0 is not allowed: .*a whole number of 1 or more"),
+        ({"refresh": "ema", "decay": 1.0}, r"decay=1\.0 is not allowed: .*in \(0, 1\); .*refresh=frozen 1"),
+        ({"every": 20}, r"every=20 is read with refresh=copy only, and refresh=frozen: leave every unset"),
+        ({"refresh": "copy", "decay": 0.9}, r"decay=0\.9 is read with refresh=ema only, .*set refresh=ema"),
+        ({"refresh": "current", "every": 5}, r"every=5 is read with refresh=copy only, and refresh=current"),
+    ],
+)
+def test_a_pace_that_does_not_belong_to_the_refresh_is_refused_with_key_value_and_remedy(values, refusal):
+    with pytest.raises(ValueError, match=rf"^actor_rollout_ref\.teacher\.{refusal}"):
+        resolve_teacher(values)
+
+
+@pytest.mark.parametrize(
+    ("given_values", "implied", "resolved"),
+    [
+        ({}, {}, ("frozen", None, None)),
+        (dict.fromkeys(("refresh", "every", "decay")), None, ("frozen", None, None)),
+        ({"refresh": "copy"}, {}, ("copy", 20, None)),
+        ({"refresh": "ema"}, {}, ("ema", None, 0.99)),
+        ({}, {"refresh": "copy", "every": 10}, ("copy", 10, None)),
+        ({"every": 5}, {"refresh": "copy", "every": 10}, ("copy", 5, None)),
+        ({"refresh": "frozen"}, {"refresh": "copy", "every": 10}, ("frozen", None, None)),
+        ({"refresh": "ema"}, {"refresh": "copy", "every": 10}, ("ema", None, 0.99)),
+    ],
+)
+def test_a_teacher_is_what_the_user_says_then_the_method_then_the_default(given_values, implied, resolved):
+    teacher = resolve_teacher(given_values, implied)
+    assert (teacher.refresh, teacher.every, teacher.decay) == resolved
+    assert resolve_teacher(asdict(teacher), implied) == teacher
+    assert teacher.moves == (resolved[0] in ("copy", "ema"))

@@ -47,6 +47,8 @@ def _train(arguments: argparse.Namespace, overrides: list[str]) -> None:
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="folder global_step_N of a run")
     parser.add_argument("--out", required=True, help="folder to write; it must not exist")
+    whose = ("student", "teacher")
+    parser.add_argument("--weights", choices=whose, default="student", help="the teacher's where it moves")
     parser.add_argument("--form", choices=("merged", "adapter"), default="merged", help="(%(default)s)")
     parser.add_argument("--base", help="folder or hub id of the base model (the one noted in the checkpoint)")
     dtypes = ("bfloat16", "float32")
@@ -56,8 +58,8 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 def _export(arguments: argparse.Namespace, _: list[str]) -> None:
     from verl_egrsd.checkpoints.export import export
 
-    options = {"base_model": arguments.base, "form": arguments.form, "dtype": arguments.dtype}
-    print(export(arguments.checkpoint, arguments.out, **options))
+    options = {name: getattr(arguments, name) for name in ("weights", "form", "dtype")}
+    print(export(arguments.checkpoint, arguments.out, base_model=arguments.base, **options))
 
 
 def _frontier_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -120,6 +124,22 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 OPTIONAL = {"verl.utils.kernel.linear_cross_entropy"}
 """Modules whose absence is no error: verl's fused head on a GPU, which competes with ours at start."""
 
+ADDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (
+        "verl.workers.engine_workers",
+        "ActorRolloutRefWorker",
+        (
+            *("compute_teacher_log_prob", "refresh_teacher", "save_teacher", "load_teacher", "sync_metrics"),
+            *("hold_teacher", "teacher_in_engine", "teacher", "teacher_weights", "adapter_off", "kernel"),
+        ),
+    ),
+    ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer", ("teacher_config", "_compute_teacher_log_prob")),
+)
+"""Module, class, and the names that this package adds to it: in verl they would mean something else."""
+
+SECTION = ("actor_rollout_ref", "teacher")
+"""Section of this package inside one of verl's."""
+
 REGISTRIES = {
     "estimator": ("verl.trainer.ppo.core_algos", "ADV_ESTIMATOR_REGISTRY", ("egrsd", "cl_egrsd", "rlsd")),
     "policy loss": ("verl.trainer.ppo.core_algos", "POLICY_LOSS_REGISTRY", ("egrsd", "egrsd_ppo_clip")),
@@ -160,6 +180,33 @@ def check_verl() -> None:
             raise ImportError(
                 f"{module}.{attribute} of verl {installed} lacks {', '.join(missing)}: {INSTALL}"
             )
+    for module, name, added in ADDED:
+        taken = sorted(names_of(getattr(import_module(module), name)) & {*added})
+        if taken:
+            raise ImportError(f"{module}.{name} of verl {installed} has {', '.join(taken)} itself: {INSTALL}")
+    parent, section = SECTION
+    if section in verl_settings()[parent]:
+        raise ImportError(f"verl {installed} has a section {parent}.{section} itself: {INSTALL}")
+
+
+def names_of(cls: type) -> set[str]:
+    """Return the names that a class defines, and those that its methods read or set."""
+    names: set[str] = set()
+    for base in cls.__mro__[:-1]:
+        functions = [inspect.unwrap(value) for value in vars(base).values() if callable(value)]
+        codes = [function.__code__ for function in functions if inspect.isfunction(function)]
+        names |= vars(base).keys() | {name for code in codes for name in code.co_names}
+    return names
+
+
+@cache
+def verl_settings() -> dict[str, Any]:
+    """Return verl's whole configuration, which its wheel holds as one file."""
+    spec = find_spec("verl")
+    assert spec is not None
+    assert spec.origin is not None
+    file = Path(spec.origin).parent / "trainer" / "config" / "_generated_ppo_trainer.yaml"
+    return yaml.safe_load(file.read_text())
 
 
 def assert_registered(*kinds: str) -> None:

@@ -19,11 +19,15 @@ GateControl = Literal["none", "mean_preserving", "shuffled"]
 Header = Literal["own", "student"]
 Overlong = Literal["error", "drop"]
 OnControlTokens = Literal["error", "drop", "keep"]
+Refresh = Literal["frozen", "current", "copy", "ema"]
 
 ESTIMATORS = ("egrsd", "cl_egrsd", "rlsd")
 """Advantage estimators of this package; the other estimators of verl can serve as the direction too."""
 
 DEFAULT_LOOKAHEAD = 3
+
+PACE: dict[str, tuple[str, float]] = {"copy": ("every", 20), "ema": ("decay", 0.99)}
+"""How fast a teacher that moves follows the student: key and default, by `refresh`."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,13 @@ class EgrsdConfig:
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """The frozen teacher: the initial weights, shown the reference solution.
+    """The teacher: which weights it has, and what it is shown.
 
     Attributes:
+        refresh: its weights. "frozen": those that training starts from. "current": the student's. "copy": the
+            student's, copied after every `every`-th step. "ema": a moving average of the student's.
+        every: training steps from copy to copy; with `refresh: copy` only.
+        decay: share of the average that stays at each step, in (0, 1); with `refresh: ema` only.
         template: name in `verl_egrsd.teacher.templates.TEMPLATES`.
         enable_thinking: thinking flag of the teacher's chat template; None takes the student's flag.
         max_prompt_length: longest privileged prompt, in tokens.
@@ -117,6 +125,9 @@ class TeacherConfig:
             the longest possible teacher sequence.
     """
 
+    refresh: Refresh = "frozen"
+    every: int | None = None
+    decay: float | None = None
     template: str = "reference_solution"
     enable_thinking: bool | None = None
     max_prompt_length: int = 8192
@@ -128,6 +139,18 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         """Refuse values outside their range, naming key, value and remedy."""
         check = _Checker("actor_rollout_ref.teacher", self)
+        check.one_of("refresh", get_args(Refresh))
+        if self.refresh == "copy":
+            check.integer("every", minimum=1)
+        if self.refresh == "ema":
+            check.number("decay", lambda x: 0 < x < 1, "in (0, 1); refresh=current has 0, refresh=frozen 1")
+        for refresh, (key, _) in PACE.items():
+            value = getattr(self, key)
+            if value is not None and self.refresh != refresh:
+                raise ValueError(
+                    f"actor_rollout_ref.teacher.{key}={value} is read with refresh={refresh} only, and "
+                    f"refresh={self.refresh}: leave {key} unset, or set refresh={refresh}."
+                )
         check.integer("max_prompt_length", minimum=1)
         check.one_of("overlong", get_args(Overlong))
         check.one_of("header", get_args(Header))
@@ -137,6 +160,11 @@ class TeacherConfig:
             check.number("temperature", lambda x: x > 0, "positive")
         if self.max_token_len_per_gpu is not None:
             check.integer("max_token_len_per_gpu", minimum=1)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the teacher has weights of its own that change during the training."""
+        return self.refresh in PACE
 
 
 @dataclass(frozen=True)
@@ -195,6 +223,29 @@ def resolve_egrsd(
             f"{remedy}."
         )
     return config
+
+
+def resolve_teacher(
+    given: Mapping[str, Any] | None, implied: Mapping[str, Any] | None = None
+) -> TeacherConfig:
+    """Complete `actor_rollout_ref.teacher` with what the method implies, and then with the defaults.
+
+    Args:
+        given: the keys that the user set; a null value counts as not set.
+        implied: keys that the method sets. Its `every` and `decay` belong to its `refresh`: they are left out
+            where the user chose another one.
+
+    Raises:
+        ValueError: for an unknown key, a value out of range, or two that contradict each other.
+    """
+    values = {key: value for key, value in (given or {}).items() if value is not None}
+    method = dict(implied or {})
+    if values.get("refresh", method.get("refresh")) != method.get("refresh"):
+        method = {key: value for key, value in method.items() if key not in ("every", "decay")}
+    values = method | values
+    if values.get("refresh") in PACE:
+        values.setdefault(*PACE[values["refresh"]])
+    return build(TeacherConfig, values, "actor_rollout_ref.teacher")
 
 
 Settings = TypeVar("Settings", bound="DataclassInstance")

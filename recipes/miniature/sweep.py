@@ -35,7 +35,7 @@ PER_RUN = {
     for key in (
         *("rollout.n", "actor.rollout_n", "ref.rollout_n", "actor.ppo_mini_batch_size"),
         "rollout.trace.experiment_name",
-        *(f"teacher.{field.name}" for field in fields(TeacherConfig)),
+        *(f"teacher.{field.name}" for field in fields(TeacherConfig) if field.name != "refresh"),
     )
 }
 """Keys of them that only the trainer reads, and tells the processes step by step."""
@@ -72,6 +72,8 @@ class NextRun(EgrsdTrainer):
     def _load_checkpoint(self) -> None:
         self.global_steps = 0
         self.actor_rollout_wg.load_checkpoint(str(self.first.initial))
+        if self.teacher_config.moves:
+            self.actor_rollout_wg.refresh_teacher(0.0)
 
 
 def sweep(configs: Sequence[DictConfig], initial: Path) -> None:

@@ -1,5 +1,6 @@
 """Exported weights are the trained ones, whatever the number of ranks; what is missing is named."""
 
+import copy
 import json
 import shutil
 
@@ -17,6 +18,7 @@ from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.checkpoints.export import export
 from verl_egrsd.checkpoints.reading import join_shards
+from verl_egrsd.teacher.refresh import TeacherWeights
 
 RANK, ALPHA = 5, 10
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -98,6 +100,13 @@ def write_checkpoint(folder, weights, base, *, mesh_shape=(2,), lora=True):
     return actor.parent
 
 
+def write_teacher(saved, weights, ranks):
+    """Write what the ranks of a moving teacher write: parts that are dealt out as the student's are."""
+    for rank in range(ranks):
+        parts = {name: chunks(value, ranks)[rank].clone() for name, value in weights.items()}
+        torch.save(parts, saved / "actor" / f"teacher_world_size_{ranks}_rank_{rank}.pt")
+
+
 @pytest.fixture
 def checkpoint(tmp_path, base, trained):
     return write_checkpoint(tmp_path / "run", adapter_of(trained), base)
@@ -147,6 +156,38 @@ def test_full_fine_tuning_is_exported_as_it_is(tmp_path, base):
     torch.testing.assert_close(logits(load(out)), logits(model), atol=0, rtol=0)
     with pytest.raises(ValueError, match=r"holds no adapter .* form=merged"):
         export(saved, tmp_path / "adapter", form="adapter")
+
+
+@pytest.mark.parametrize("form", ["merged", "adapter"])
+def test_a_teacher_that_moves_is_exported_in_place_of_the_student(tmp_path, base, trained, checkpoint, form):
+    write_teacher(checkpoint, {name: value / 2 for name, value in adapter_of(trained).items()}, ranks=2)
+    out = export(checkpoint, tmp_path / "out", weights="teacher", form=form, dtype="float32")
+    found = logits(load(out) if form == "merged" else PeftModel.from_pretrained(load(base), out))
+    halved = copy.deepcopy(trained)
+    for value in adapter_of(halved).values():
+        value.div_(2)
+    torch.testing.assert_close(found, logits(halved), atol=1e-5, rtol=1e-5)
+    assert (found - logits(trained)).abs().max() > 0.05
+
+
+def test_a_teacher_of_full_fine_tuning_is_exported_as_it_is(tmp_path, base):
+    student, teacher = (new_model(load(base).config, seed=seed) for seed in (5, 6))
+    saved = write_checkpoint(tmp_path / "run", student.state_dict(), base, mesh_shape=(4,), lora=False)
+    write_teacher(saved, TeacherWeights(teacher).state_dict(), ranks=4)
+    out = export(saved, tmp_path / "out", weights="teacher", dtype="float32")
+    torch.testing.assert_close(logits(load(out)), logits(teacher), atol=0, rtol=0)
+
+
+def test_a_checkpoint_whose_teacher_did_not_move_has_none_to_export(tmp_path, checkpoint):
+    with pytest.raises(ValueError, match=r"no weights of a teacher: with teacher\.refresh=frozen it is the"):
+        export(checkpoint, tmp_path / "out", weights="teacher")
+
+
+def test_a_teacher_of_some_ranks_names_the_file_that_is_missing(tmp_path, trained, checkpoint):
+    write_teacher(checkpoint, adapter_of(trained), ranks=2)
+    (checkpoint / "actor" / "teacher_world_size_2_rank_1.pt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"teacher_world_size_2_rank_1\.pt is missing: .*all 2 ranks"):
+        export(checkpoint, tmp_path / "out", weights="teacher")
 
 
 def test_merged_weights_are_bfloat16_unless_told_otherwise(tmp_path, trained, checkpoint):
@@ -224,7 +265,7 @@ def test_what_is_missing_is_named_with_the_remedy(tmp_path, checkpoint, missing,
         export(checkpoint, tmp_path / "out")
 
 
-@pytest.mark.parametrize("wrong", [{"form": "gguf"}, {"dtype": "float16"}])
+@pytest.mark.parametrize("wrong", [{"form": "gguf"}, {"dtype": "float16"}, {"weights": "both"}])
 def test_an_unknown_form_or_dtype_is_refused(tmp_path, checkpoint, wrong):
     with pytest.raises(ValueError, match="is not allowed: it must be one of"):
         export(checkpoint, tmp_path / "out", **wrong)

@@ -169,6 +169,17 @@ def test_steps_of_another_run_in_the_folder_are_not_taken_for_those_of_this_one(
     assert not settle_start(configured()).report_is_ours
 
 
+@pytest.mark.parametrize("accept", [False, True])
+def test_another_number_of_ranks_is_refused_with_both_numbers_whatever_is_accepted(configured, saved, accept):
+    here = {"trainer.nnodes": 1, "trainer.n_gpus_per_node": 4, "resume.accept_changes": accept}
+    folder = saved(configured(**here))
+    (folder / "actor").mkdir()
+    (folder / "actor" / "fsdp_config.json").write_text(json.dumps({"world_size": 4}))
+    assert settle_start(configured(**here)).checkpoint == folder
+    with pytest.raises(ValueError, match=r"was written by 4 ranks, .*nnodes=2 .* gives 8: .*Set them to 4"):
+        settle_start(configured(**(here | {"trainer.nnodes": 2})))
+
+
 def test_accept_changes_is_true_or_false(configured):
     with pytest.raises(ValueError, match=r"resume\.accept_changes='yes': it must be true or false"):
         settle_start(configured(**{"resume.accept_changes": "yes"}))

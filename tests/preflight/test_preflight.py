@@ -111,9 +111,37 @@ REFUSED = {
         r"2 updates per batch \(actor\.ppo_mini_batch_size=16 of data\.train_batch_size=32.*=egrsd_ppo_clip",
     ),
     "several_epochs": ({f"{ACTOR}.ppo_epochs": 3}, r"3 updates per batch .*actor\.ppo_epochs=3.*make it one"),
-    "adapter_to_start_from": (
-        {"actor_rollout_ref.model.lora_adapter_path": "x"},
-        r"lora_adapter_path=x starts .*merge the adapter into the model first \(verl-egrsd export\)",
+    "adapter_that_full_fine_tuning_leaves_out": (
+        {"actor_rollout_ref.model.lora_adapter_path": "x", "actor_rollout_ref.model.lora_rank": 0},
+        r"lora_adapter_path=x with .*lora_rank=0: .*Set lora_rank to the adapter's, or merge it",
+    ),
+    "adapter_beside_fsdp1": (
+        {"actor_rollout_ref.model.lora_adapter_path": "x", f"{ACTOR}.strategy": "fsdp"},
+        r"actor\.strategy=fsdp with .*lora_adapter_path=x: .*shards of FSDP2 only\. Set .*strategy=fsdp2",
+    ),
+    "moving_teacher_in_a_reference_engine_of_fsdp1": (
+        {
+            "actor_rollout_ref.teacher.refresh": "copy",
+            "actor_rollout_ref.model.lora_rank": 0,
+            "actor_rollout_ref.ref.strategy": "fsdp",
+        },
+        r"ref\.strategy=fsdp with .*refresh=copy: .*Set actor_rollout_ref\.ref\.strategy=fsdp2",
+    ),
+    "average_in_half_precision": (
+        {
+            "actor_rollout_ref.teacher.refresh": "ema",
+            "actor_rollout_ref.model.lora_rank": 0,
+            "actor_rollout_ref.ref.fsdp_config.model_dtype": "bf16",
+        },
+        r"ref\.fsdp_config\.model_dtype=bf16 with .*refresh=ema: .*rounds away\. Set it to fp32",
+    ),
+    "moving_teacher_that_nobody_asks": (
+        {
+            "actor_rollout_ref.teacher.refresh": "ema",
+            "algorithm.egrsd.gamma": 0.0,
+            "algorithm.egrsd.clip": 0.0,
+        },
+        r"teacher\.refresh=ema says how a teacher moves, and this method asks no teacher: leave it unset",
     ),
     "multi_turn": ({f"{ROLLOUT}.multi_turn.enable": True}, r"multi_turn\.enable=True.*Set it to False"),
     "two_temperatures": (
@@ -260,9 +288,19 @@ def test_the_resolved_method_has_no_null_and_a_second_pass_changes_nothing(confi
     assert OmegaConf.to_container(config, resolve=True) == resolved
 
 
-@pytest.mark.parametrize(("rank", "scoring", "other"), [(64, "actor", "ref"), (0, "ref", "actor")])
-def test_the_engine_that_scores_returns_float32_entropies(config, rank, scoring, other):
-    preflight(changed(config, {"actor_rollout_ref.model.lora_rank": rank}))
+@pytest.mark.parametrize(
+    ("rank", "refresh", "scoring", "other"),
+    [
+        (64, "frozen", "actor", "ref"),
+        (64, "ema", "actor", "ref"),
+        (0, "frozen", "ref", "actor"),
+        (0, "ema", "ref", "actor"),
+        (0, "current", "actor", "ref"),
+    ],
+)
+def test_the_engine_that_scores_returns_float32_entropies(config, rank, refresh, scoring, other):
+    values = {"actor_rollout_ref.model.lora_rank": rank, "actor_rollout_ref.teacher.refresh": refresh}
+    preflight(changed(config, values))
     section = config.actor_rollout_ref
     assert section[scoring].entropy_from_logits_with_chunking is True
     assert section[scoring].fsdp_config.entropy_from_logits_with_chunking is True

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from verl_egrsd.checkpoints.places import HUB_ID
-from verl_egrsd.checkpoints.reading import LORA_KEY, Checkpoint, read_checkpoint
+from verl_egrsd.checkpoints.reading import LORA_KEY, Checkpoint, Weights, read_checkpoint
 
 Form = Literal["merged", "adapter"]
 Dtype = Literal["bfloat16", "float32"]
@@ -30,6 +30,7 @@ def export(
     out: str | Path,
     *,
     base_model: str | Path | None = None,
+    weights: Weights = "student",
     form: Form = "merged",
     dtype: Dtype = "bfloat16",
 ) -> Path:
@@ -43,6 +44,7 @@ def export(
         out: folder to write; it must not exist.
         base_model: folder or hub id of the base weights; None takes what the trainer noted. Not needed for
             merging when the checkpoint holds all weights: those are the ones that were trained on.
+        weights: "student"; or "teacher", where it moves (`teacher.refresh` copy or ema).
         form: "merged" (ready for vLLM) or "adapter" (LoRA checkpoints only).
         dtype: of merged weights. Merging is done in float32; bfloat16 then rounds once, as vLLM would at
             load, float32 does not. An adapter keeps the dtype that it was saved in.
@@ -56,12 +58,14 @@ def export(
         ValueError: when the checkpoint, the base model and the form do not fit together.
     """
     out = Path(out)
-    for name, value, choices in (("form", form, get_args(Form)), ("dtype", dtype, get_args(Dtype))):
+    allowed = {"weights": Weights, "form": Form, "dtype": Dtype}
+    for name, value in (("weights", weights), ("form", form), ("dtype", dtype)):
+        choices = get_args(allowed[name])
         if value not in choices:
             raise ValueError(f"{name}={value!r} is not allowed: it must be one of {', '.join(choices)}.")
     if out.exists():
         raise FileExistsError(f"{out} exists already: remove it or choose another folder.")
-    source = read_checkpoint(checkpoint)
+    source = read_checkpoint(checkpoint, weights)
     base = str(base_model or source.base_model or "")
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:

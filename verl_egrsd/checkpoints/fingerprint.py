@@ -42,6 +42,7 @@ MAY_CHANGE = (
 BY_CONTENT = (
     *("data.train_files", "data.val_files", "data.custom_cls.path", "actor_rollout_ref.model.path"),
     *("actor_rollout_ref.model.tokenizer_path", "reward.custom_reward_function.path"),
+    "actor_rollout_ref.model.lora_adapter_path",
 )
 """Keys that name files or folders: what is in them counts, not where they lie."""
 

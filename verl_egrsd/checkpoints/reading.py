@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,10 +18,16 @@ from verl_egrsd.checkpoints.places import saved_step
 LORA_KEY = re.compile(r"base_model\.model\.(?:.+\.)?(?P<module>\w+)\.lora_[AB]\.default\.weight")
 """peft's name of an adapter weight in a wrapped model."""
 
+STUDENT_FILE = "model_world_size_{ranks}_rank_{rank}.pt"
+TEACHER_FILE = "teacher_world_size_{ranks}_rank_{rank}.pt"
+"""A rank's shards: verl writes the student's; those of a teacher that moves are dealt out alike."""
+
+Weights = Literal["student", "teacher"]
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds, in the dtype it was saved in.
+    """What a checkpoint holds of the student or of its teacher, in the dtype it was saved in.
 
     Attributes:
         adapter: LoRA weights under peft's names; empty after full fine-tuning.
@@ -38,8 +44,12 @@ class Checkpoint:
     huggingface: Path
 
 
-def read_checkpoint(folder: str | Path) -> Checkpoint:
+def read_checkpoint(folder: str | Path, weights: Weights = "student") -> Checkpoint:
     """Read `.../global_step_N`, or the `actor` folder in it.
+
+    Args:
+        folder: of the checkpoint.
+        weights: "student"; or "teacher", whose weights stand in the place of those that are trained.
 
     Raises:
         FileNotFoundError: naming the file that is missing, and the remedy.
@@ -48,7 +58,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     saved = saved_step(folder)
     require(saved.actor, "name a folder global_step_N of a run, which has one")
     huggingface = require(saved.huggingface, "verl writes configuration and tokenizer there")
-    adapter, own = _split(join_shards(saved.actor))
+    adapter, own = _split(join_shards(saved.actor, weights))
     meta = saved.actor / "lora_train_meta.json"
     return Checkpoint(
         adapter=adapter,
@@ -60,20 +70,37 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
 
 
 @torch.no_grad()
-def join_shards(actor: Path) -> dict[str, Tensor]:
+def join_shards(actor: Path, weights: Weights = "student") -> dict[str, Tensor]:
     """Join the shards that the ranks wrote into whole tensors, by name.
 
     Raises:
         FileNotFoundError: when `fsdp_config.json` or a rank's file is missing.
         ValueError: when the shards of a tensor do not add up to its shape, or are placed in another way than
-            FSDP and HSDP place them.
+            FSDP and HSDP place them; and where there is no teacher that moves.
     """
-    world_size = _read(actor / "fsdp_config.json", "it says how many ranks wrote the shards")["world_size"]
-    paths = [actor / f"model_world_size_{world_size}_rank_{rank}.pt" for rank in range(world_size)]
+    ranks = _read(actor / "fsdp_config.json", "it says how many ranks wrote the shards")["world_size"]
+    student = _of_ranks(actor, STUDENT_FILE, ranks)
+    parts = {name: [_local(shards[name]) for shards in student] for name in student[0]}
+    if weights == "teacher":
+        _require_teacher(actor)
+        teacher = _of_ranks(actor, TEACHER_FILE, ranks)
+        parts |= {name: [shards[name] for shards in teacher] for name in teacher[0]}
+    return {name: _join(name, parts[name], like) for name, like in student[0].items()}
+
+
+def _require_teacher(actor: Path) -> None:
+    if not any(actor.glob(TEACHER_FILE.format(ranks="*", rank="*"))):
+        raise ValueError(
+            f"{actor} holds no weights of a teacher: with teacher.refresh=frozen it is the model that "
+            "training started from, with current it is the student. Export that (--weights student)."
+        )
+
+
+def _of_ranks(actor: Path, pattern: str, ranks: int) -> list[dict[str, Any]]:
+    paths = [actor / pattern.format(ranks=ranks, rank=rank) for rank in range(ranks)]
     for path in paths:
-        require(path, f"the files of all {world_size} ranks are needed, copy those of the other nodes here")
-    shards = [torch.load(path, map_location="cpu", mmap=True, weights_only=True) for path in paths]
-    return {name: _join(name, [shard[name] for shard in shards]) for name in shards[0]}
+        require(path, f"the files of all {ranks} ranks are needed, copy those of the other nodes here")
+    return [torch.load(path, map_location="cpu", mmap=True, weights_only=True) for path in paths]
 
 
 def require(path: Path, remedy: str) -> Path:
@@ -87,21 +114,24 @@ def require(path: Path, remedy: str) -> Path:
     return path
 
 
-def _join(name: str, parts: Sequence[Any]) -> Tensor:
-    """Return one whole tensor; what FSDP does not shard is the same on every rank."""
-    first = parts[0]
-    if not isinstance(first, DTensor):
-        return first
-    for placement in first.placements:
+def _join(name: str, parts: Sequence[Tensor], like: Any) -> Tensor:
+    """Return one whole tensor, dealt out as `like` is; what FSDP does not shard is the same on every rank."""
+    if not isinstance(like, DTensor):
+        return parts[0]
+    for placement in like.placements:
         if type(placement) not in (Shard, Replicate):
             raise ValueError(f"{name} is placed as {placement}: only FSDP and HSDP checkpoints can be read.")
-    whole = _gather([part.to_local() for part in parts], first.device_mesh.mesh, first.placements)
-    if whole.shape != first.shape:
+    whole = _gather(parts, like.device_mesh.mesh, like.placements)
+    if whole.shape != like.shape:
         raise ValueError(
-            f"the shards of {name} join to shape {tuple(whole.shape)} instead of {tuple(first.shape)}: the "
+            f"the shards of {name} join to shape {tuple(whole.shape)} instead of {tuple(like.shape)}: the "
             "rank files come from different checkpoints, or one is damaged."
         )
     return whole
+
+
+def _local(part: Any) -> Tensor:
+    return part.to_local() if isinstance(part, DTensor) else part
 
 
 def _gather(parts: Sequence[Tensor], ranks: Tensor, placements: Sequence[Placement]) -> Tensor:

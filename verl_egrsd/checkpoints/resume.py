@@ -71,14 +71,15 @@ def settle_start(config: DictConfig) -> Start:
         config: the whole configuration after :func:`verl_egrsd.preflight.preflight`.
 
     Raises:
-        ValueError: when the checkpoint cannot be found, was not written by this package, or belongs to a run
-            with other settings or data; names the keys, both values and the remedy.
+        ValueError: when the checkpoint cannot be found, was not written by this package or by as many ranks,
+            or belongs to a run with other settings or data; names the keys, both values and the remedy.
     """
     accept = build(ResumeConfig, plain(config.get("resume")), "resume").accept_changes
     now = json.loads(json.dumps(fingerprint(plain(config))))
     folder = checkpoint_to_resume(config)
     if folder is None:
         return Start(now)
+    _require_ranks(config, folder)
     state, step = read_state(folder), step_number(folder) or 0
     before, breaks = state.get("fingerprint"), state.get("breaks", [])
     changed = {} if before is None else changes(before, now)
@@ -141,6 +142,21 @@ def nothing_to_do(start: Start, total_steps: int | None) -> str | None:
         f"nothing to do: {start.checkpoint} has all {total_steps} steps of this run. Raise "
         "trainer.total_training_steps to train on, or name another trainer.default_local_dir for a new run."
     )
+
+
+def _require_ranks(config: DictConfig, folder: Path) -> None:
+    """Refuse another number of ranks: each reads the shards that one rank wrote."""
+    path = folder / "actor" / "fsdp_config.json"
+    if not path.exists():
+        return
+    wrote = json.loads(path.read_text())["world_size"]
+    ranks = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    if ranks != wrote:
+        raise ValueError(
+            f"{folder} was written by {wrote} ranks, and trainer.nnodes={config.trainer.nnodes} with "
+            f"trainer.n_gpus_per_node={config.trainer.n_gpus_per_node} gives {ranks}: verl resumes with the "
+            f"same number only. Set them to {wrote} in all, or export the checkpoint and start a new run."
+        )
 
 
 def _wrote_last(config: DictConfig, before: Fingerprint | None) -> bool:

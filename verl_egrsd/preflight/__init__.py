@@ -14,13 +14,29 @@ from dataclasses import asdict
 
 from omegaconf import DictConfig, open_dict
 
-from verl_egrsd.config import DataChecks, EgrsdConfig, TeacherConfig, build, resolve_egrsd
+from verl_egrsd.config import (
+    DataChecks,
+    EgrsdConfig,
+    TeacherConfig,
+    build,
+    resolve_egrsd,
+    resolve_teacher,
+)
 from verl_egrsd.preflight.existing import check_files
 from verl_egrsd.preflight.keys import check_keys
 from verl_egrsd.preflight.lengths import check_lengths, settle_lengths
 from verl_egrsd.preflight.names import check_names
 from verl_egrsd.preflight.precision import settle_precision
-from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, lora_rank, plain, report_settings
+from verl_egrsd.preflight.reading import (
+    LOSSES,
+    PLAIN_LOSS,
+    TRAINER,
+    lora_rank,
+    plain,
+    report_settings,
+    scoring_role,
+)
+from verl_egrsd.preflight.refresh import check_refresh
 from verl_egrsd.preflight.refusals import REFUSALS, REMARKS
 from verl_egrsd.preflight.rollout_sync import check_rollout_sync
 from verl_egrsd.preflight.run_name import name_run
@@ -40,6 +56,7 @@ __all__ = [
     "plain",
     "preflight",
     "report_settings",
+    "scoring_role",
 ]
 
 
@@ -71,7 +88,8 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
     check_lengths(config, egrsd, teacher)
     _check_batch(config, egrsd)
     _check_temperature(config, teacher)
-    settle_precision(config, egrsd)
+    check_refresh(config, teacher, scored=egrsd.uses_teacher)
+    settle_precision(config, egrsd, teacher)
     check_rollout_sync(config)
     named += [message(config) for holds, message in REMARKS if holds(config)]
     if named:
@@ -89,7 +107,7 @@ def _settings(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
         plain(algorithm.get("egrsd")),
         max_response_length=config.data.max_response_length,
     )
-    teacher = build(TeacherConfig, given, "actor_rollout_ref.teacher")
+    teacher = resolve_teacher(given)
     get_template(teacher.template)
     build(DataChecks, plain(config.data.get("checks")), "data.checks")
     return egrsd, teacher

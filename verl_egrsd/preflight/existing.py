@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.places import Adapter, HubId, SavedStep, config_file, find_place, step_number
 from verl_egrsd.preflight.reading import plain
+from verl_egrsd.preflight.refresh import adapter_problems
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,13 @@ def check_files(config: DictConfig) -> None:
     Raises:
         ValueError: with one line for each thing that is missing, and the remedy.
     """
-    missing = [*_data(config), *_model(config), *_reward(config), *_resumed(config)]
+    missing = [
+        *_data(config),
+        *_model(config),
+        *adapter_problems(config),
+        *_reward(config),
+        *_resumed(config),
+    ]
     if missing:
         raise ValueError("\n".join(missing))
 

@@ -8,8 +8,6 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase, translate
 from functools import cache
 from importlib.resources import files
-from importlib.util import find_spec
-from pathlib import Path
 from re import compile as pattern
 from typing import Any
 
@@ -17,6 +15,7 @@ import yaml
 from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from verl_egrsd.compat import verl_settings
 from verl_egrsd.config import flat
 from verl_egrsd.preflight.reading import plain
 from verl_egrsd.preflight.rules import RULES
@@ -93,26 +92,16 @@ def _is_known(key: str) -> bool:
 def _leaves() -> frozenset[str]:
     """Return the keys of verl's configuration and of this package's."""
     own = yaml.safe_load((files("verl_egrsd.configs") / "egrsd.yaml").read_text())
-    return frozenset(flat(_tree())) | frozenset(flat(own)) | {"model_engine"}
+    return frozenset(flat(verl_settings())) | frozenset(flat(own)) | {"model_engine"}
 
 
 @cache
 def _fields() -> frozenset[str]:
     """Return the keys that verl's dataclasses have beyond its files."""
-    classes = {key: name for key, name in flat(_tree()).items() if key.endswith("._target_")}
+    classes = {key: name for key, name in flat(verl_settings()).items() if key.endswith("._target_")}
     return frozenset(
         f"{key.removesuffix('_target_')}{field.name}"
         for key, name in classes.items()
         if key.startswith("actor_rollout_ref.")
         for field in fields(get_class(name))
     )
-
-
-@cache
-def _tree() -> dict[str, Any]:
-    """Return verl's whole configuration, which its wheel holds as one file."""
-    spec = find_spec("verl")
-    assert spec is not None
-    assert spec.origin is not None
-    file = Path(spec.origin).parent / "trainer" / "config" / "_generated_ppo_trainer.yaml"
-    return yaml.safe_load(file.read_text())

@@ -39,6 +39,7 @@ READ: tuple[str, ...] = (
     f"{ROLLOUT}.load_format",
     *(f"{MODEL}.{name}" for name in ("path", "override_config", "lora_rank", "lora_alpha", "lora.merge")),
     *(f"{MODEL}.{name}" for name in ("target_modules", "use_remove_padding", "custom_chat_template")),
+    f"{MODEL}.lora_adapter_path",
     *(f"{MODEL}.{name}" for name in ("use_fused_kernels", "fused_kernel_options.*", "use_liger")),
     *(f"data.{name}" for name in ("train_files", "val_files", "train_batch_size", "gen_batch_size")),
     *(f"data.{name}" for name in ("max_prompt_length", "max_response_length", "filter_overlong_prompts")),

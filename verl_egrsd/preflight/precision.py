@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from verl_egrsd.config import EgrsdConfig
-from verl_egrsd.preflight.reading import lora_rank
+from verl_egrsd.config import EgrsdConfig, TeacherConfig
+from verl_egrsd.preflight.reading import scoring_role
 
 
-def settle_precision(config: DictConfig, egrsd: EgrsdConfig) -> None:
-    """Make the engine that scores return float32 entropies: the actor with LoRA, else the reference.
+def settle_precision(config: DictConfig, egrsd: EgrsdConfig, teacher: TeacherConfig) -> None:
+    """Make the engine that scores for the teacher return float32 entropies.
 
     Under bf16 autocast verl's default entropy is bf16 too, up to 0.07 nat off at Qwen3's vocabulary.
     """
-    role = "actor" if lora_rank(config) else "ref"
+    role = scoring_role(config, teacher)
     section = config.actor_rollout_ref[role]
     engine = section.get("fsdp_config")
     if not egrsd.uses_teacher or engine is None:

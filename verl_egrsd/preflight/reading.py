@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from verl_egrsd.config import TeacherConfig
 from verl_egrsd.report.settings import ReportConfig, resolve_report
 
 TRAINER = "egrsd_sync"
@@ -30,6 +31,14 @@ def lora_rank(config: DictConfig) -> int:
     """Return the adapter's rank; 0 is full fine-tuning. verl reads two keys."""
     model = config.actor_rollout_ref.model
     return (model.get("lora") or {}).get("rank", 0) or model.get("lora_rank", 0)
+
+
+def scoring_role(config: DictConfig, teacher: TeacherConfig) -> Literal["actor", "ref"]:
+    """Return the section of the engine that scores for the teacher.
+
+    Under LoRA the actor holds its weights, and with `refresh: current` the actor is the teacher.
+    """
+    return "actor" if lora_rank(config) or teacher.refresh == "current" else "ref"
 
 
 def report_settings(config: DictConfig) -> ReportConfig:

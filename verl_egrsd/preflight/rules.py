@@ -265,13 +265,6 @@ RULES: tuple[Rule, ...] = (
     ),
     # The student: its weights.
     Rule(
-        f"{MODEL}.lora_adapter_path",
-        UNSET,
-        "starts from an adapter, and with the adapter off the teacher would be the base model, not the "
-        "policy that training starts from",
-        "merge the adapter into the model first (verl-egrsd export)",
-    ),
-    Rule(
         f"{MODEL}.lora.adapter_path",
         UNSET,
         "is read by verl's Megatron engine only, so training would not start from the adapter",

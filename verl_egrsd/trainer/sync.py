@@ -31,7 +31,7 @@ from verl_egrsd.metrics import (
     rollout_metrics,
     verdict_metrics,
 )
-from verl_egrsd.preflight import TRAINER, check_files, lora_rank, plain, preflight
+from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
 from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings, end_token_ids, truncated_rows
@@ -42,6 +42,7 @@ from verl_egrsd.trainer.balance import balanced_order, ranks_of
 from verl_egrsd.trainer.dataset import use_privileged_dataset
 from verl_egrsd.trainer.dump import dump_rollouts
 from verl_egrsd.trainer.estimators import completed_by_trainer
+from verl_egrsd.trainer.moving_teacher import MovingTeacher
 from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
 from verl_egrsd.trainer.reported import Reported
 from verl_egrsd.trainer.rollout_match import RolloutMatch
@@ -54,7 +55,7 @@ CPU_POLL_SECONDS = 0.1
 
 
 @register_trainer(TRAINER)
-class EgrsdTrainer(Reported, RolloutMatch, PPOTrainerSync):
+class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the
@@ -141,8 +142,8 @@ class EgrsdTrainer(Reported, RolloutMatch, PPOTrainerSync):
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
-        if self.egrsd.uses_teacher and not lora_rank(self.config) and Role.ActorRollout in self.mapping:
-            # Full fine-tuning: the frozen teacher is verl's reference engine.
+        reference = self.egrsd.uses_teacher and scoring_role(self.config, self.teacher_config) == "ref"
+        if reference and Role.ActorRollout in self.mapping:
             self.mapping[Role.ActorRolloutRef] = self.mapping.pop(Role.ActorRollout)
             self.role_worker_mapping[Role.ActorRolloutRef] = self.role_worker_mapping.pop(Role.ActorRollout)
         for role in (Role.ActorRollout, Role.ActorRolloutRef):
@@ -200,12 +201,8 @@ class EgrsdTrainer(Reported, RolloutMatch, PPOTrainerSync):
         metrics["egrsd/dropped_prompts"] = len(self.train_dataset.dropped)
 
     def _engine_tokens_per_gpu(self) -> int:
-        section = self.config.actor_rollout_ref
-        return (
-            section.rollout.log_prob_max_token_len_per_gpu
-            if lora_rank(self.config)
-            else (section.ref.log_prob_max_token_len_per_gpu)
-        )
+        section, role = self.config.actor_rollout_ref, scoring_role(self.config, self.teacher_config)
+        return (section.ref if role == "ref" else section.rollout).log_prob_max_token_len_per_gpu
 
     def _credit_tokens(self, batch: KVBatchMeta, metrics: dict) -> None:
         """Write A * ratio * gate in place of the advantages; padding rows get zeros."""

@@ -11,11 +11,11 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_name, is_support_ipc
 from verl.utils.distributed import initialize_global_process_group_ray
 from verl.utils.profiler import DistProfiler
-from verl.workers.engine_workers import ActorRolloutRefWorker
 from verl.workers.utils.padding import response_from_nested
 
 from verl_egrsd.compat import assert_registered
 from verl_egrsd.trainer.engine import VENDOR, EgrsdFSDPEngine
+from verl_egrsd.trainer.held_teacher import HeldTeacher
 from verl_egrsd.trainer.queue import jagged
 from verl_egrsd.trainer.response_head import find_kernel, score_responses
 from verl_egrsd.trainer.weight_stream import refuse_small_bucket, refuse_unmergeable, rollout_dtype
@@ -24,12 +24,13 @@ TEACHER_FIELDS = ("teacher_prompts", "responses", "response_mask")
 """Columns that the teacher reads."""
 
 
-class TeacherWorker(ActorRolloutRefWorker):
+class TeacherWorker(HeldTeacher):
     """verl's actor-rollout-reference worker, with a teacher.
 
-    The teacher is verl's reference engine where the role has one (full fine-tuning), else the actor with its
-    LoRA adapter switched off, which takes no memory. Both are the initial weights, frozen. Under FSDP the
-    head sees response rows only (`response_head`); any other engine does the work in its own way.
+    verl's reference engine scores for the teacher where the role has one (full fine-tuning), else the actor
+    does: with its LoRA adapter switched off (`refresh: frozen`, which takes no memory), as it is (`current`),
+    or with other weights in it (`held_teacher`). Under FSDP the head sees response rows only
+    (`response_head`); any other engine does the work in its own way.
     """
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
@@ -47,6 +48,7 @@ class TeacherWorker(ActorRolloutRefWorker):
         self.kernel = find_kernel(self.teacher)
         if self.ref is not None:
             find_kernel(self.actor)  # refuses an actor whose fused head is wrong, whatever the reference runs
+        self.hold_teacher()
 
     def _prepare_stream(self) -> None:
         """Tell the engine in what the rollout computes; refuse what would fail at the first weight sync."""
@@ -83,10 +85,11 @@ class TeacherWorker(ActorRolloutRefWorker):
             TypeError: when the engine returns anything but float32, naming the setting that mends it.
         """
         batch = self._teacher_batch(data)
-        if self.kernel is None:
-            output = self.teacher.infer_batch(batch)
-        else:
-            output = score_responses(self.teacher, batch, self.kernel)
+        with self.teacher_in_engine():
+            if self.kernel is None:
+                output = self.teacher.infer_batch(batch)
+            else:
+                output = score_responses(self.teacher, batch, self.kernel)
         if output is None:
             return None
         return TensorDict(
@@ -119,7 +122,7 @@ class TeacherWorker(ActorRolloutRefWorker):
                 "temperature": data["temperature"],
                 "calculate_entropy": True,
                 "compute_loss": False,
-                "no_lora_adapter": self.ref is None,
+                "no_lora_adapter": self.adapter_off,
                 "use_dynamic_bsz": True,
                 "max_token_len_per_gpu": data["max_token_len_per_gpu"],
             },

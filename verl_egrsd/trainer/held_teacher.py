@@ -1,0 +1,82 @@
+"""The worker's part of a teacher that has weights of its own: hold them, move them, save them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from verl.single_controller.base.decorator import Dispatch, register
+from verl.utils.device import get_device_id
+from verl.workers.engine_workers import ActorRolloutRefWorker
+
+from verl_egrsd.checkpoints.reading import TEACHER_FILE, require
+from verl_egrsd.config import resolve_teacher
+from verl_egrsd.preflight.reading import plain
+from verl_egrsd.teacher.refresh import TeacherWeights
+
+
+class HeldTeacher(ActorRolloutRefWorker):
+    """Adds to verl's worker what `trainer.moving_teacher` calls.
+
+    Attributes:
+        teacher_weights: None where the teacher is an engine as it is.
+        adapter_off: whether that engine is the actor without its adapter.
+    """
+
+    def hold_teacher(self) -> None:
+        """Take the teacher's weights from the engines, which hold those that training starts from."""
+        settings = resolve_teacher(plain(self.config.get("teacher")))
+        stays, adapter = settings.refresh == "frozen", bool(self.config.model.get("lora_adapter_path"))
+        reference = None if self.ref is None else self.ref.engine.module
+        self.adapter_off = stays and not adapter and reference is None
+        own = settings.moves or (stays and adapter)
+        self.teacher_weights = TeacherWeights(self.actor.engine.module, reference) if own else None
+
+    def teacher_in_engine(self) -> AbstractContextManager[None]:
+        """Let the engine that scores for the teacher have the teacher's weights meanwhile."""
+        return nullcontext() if self.teacher_weights is None else self.teacher_weights.standing_in()
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def refresh_teacher(self, decay: float) -> dict[str, float]:
+        """Move the teacher's weights towards the student's.
+
+        Args:
+            decay: of teacher <- decay * teacher + (1 - decay) * student; 1 leaves them.
+
+        Returns:
+            `egrsd/teacher/distance`: |teacher - student| / |student| over all trained weights.
+        """
+        weights = self._moving()
+        if decay < 1:
+            weights.follow(decay)
+        norms = weights.squared_norms().float().to(get_device_id())
+        torch.distributed.all_reduce(norms)
+        apart, student = norms.sqrt().tolist()
+        return {"egrsd/teacher/distance": apart / student}
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def save_teacher(self, folder: str) -> None:
+        """Write this rank's shards of the teacher into the actor's folder of a checkpoint."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        torch.save(self._moving().state_dict(), _file(folder))
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def load_teacher(self, folder: str) -> None:
+        """Read them back.
+
+        Raises:
+            FileNotFoundError: when the checkpoint does not have them.
+            ValueError: when they are of another model, or of another number of ranks.
+        """
+        file = require(_file(folder), "it holds the teacher's weights, copy it here")
+        self._moving().load_state_dict(torch.load(file, map_location="cpu", mmap=True, weights_only=True))
+
+    def _moving(self) -> TeacherWeights:
+        assert self.teacher_weights is not None, "the trainer moves a teacher that this worker does not hold"
+        return self.teacher_weights
+
+
+def _file(folder: str) -> Path:
+    ranks, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+    return Path(folder) / TEACHER_FILE.format(ranks=ranks, rank=rank)
