@@ -29,7 +29,10 @@ EVIDENCE = ROOT / "docs" / "evidence" / "README.md"
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), EVIDENCE)
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 METHOD = ROOT / "docs" / "method.md"
-METRIC_SOURCES = ("trainer/sync.py", "trainer/rounding.py", "trainer/rollout_match.py", "rollouts/wording.py")
+METRIC_SOURCES = (
+    *("trainer/sync.py", "trainer/rounding.py", "trainer/rollout_match.py", "rollouts/wording.py"),
+    *("trainer/moving_teacher.py", "trainer/held_teacher.py"),
+)
 METRIC = r"egrsd/[a-z_]+(?:/[a-z_]+)*"
 
 

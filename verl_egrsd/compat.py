@@ -161,10 +161,10 @@ def check_version() -> str:
 
 
 def check_verl() -> None:
-    """Check the version of verl and every interface in `PROBES`.
+    """Check the version of verl, every interface in `PROBES`, and that our names in `ADDED` are free.
 
     Raises:
-        ImportError: naming the version or interface that differs, and what to install.
+        ImportError: naming the version, interface or name that differs, and what to install.
     """
     installed = check_version()
     for module, attribute, parameters in PROBES:
@@ -180,6 +180,10 @@ def check_verl() -> None:
             raise ImportError(
                 f"{module}.{attribute} of verl {installed} lacks {', '.join(missing)}: {INSTALL}"
             )
+    _refuse_taken_names(installed)
+
+
+def _refuse_taken_names(installed: str) -> None:
     for module, name, added in ADDED:
         taken = sorted(names_of(getattr(import_module(module), name)) & {*added})
         if taken:
