@@ -39,6 +39,8 @@ overrides=("+preset=$preset" "+model=$model" +hardware=cpu)
 add_text trainer.default_local_dir "$PWD/$run/checkpoints"
 add_text report.folder "$PWD/$run"
 export VERL_PLATFORM=cpu VERL_FILE_LOGGER_PATH="$PWD/$run/metrics.jsonl" TENSORBOARD_DIR="$PWD/$run/tensorboard"
+# Ray would begin with one idle Python process for each of the 32 CPUs that verl's workers ask for.
+export RAY_prestart_worker_first_driver=0
 export RAY_memory_monitor_refresh_ms=0 HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 TOKENIZERS_PARALLELISM=false
 echo "Training; the log is $run/train.log" >&2
 status=0

@@ -106,6 +106,7 @@ def train(workplace: Path, output: Path, *overrides: str) -> dict[int, dict[str,
         "VERL_PLATFORM": "cpu",
         "VERL_FILE_LOGGER_PATH": str(output / "metrics.jsonl"),
         "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_prestart_worker_first_driver": "0",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HF_HUB_OFFLINE": "1",
     }
