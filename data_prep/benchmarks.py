@@ -24,6 +24,7 @@ from data_prep.parquet import parquet_writer, sha256
 from data_prep.rows import Row, to_row, without_marks
 from data_prep.sources import read_rows
 from data_prep.values import UnreadableError, as_answer
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.reward import VerdictPool, final_answer, normalise
 
 SPLIT = "test"
@@ -185,15 +186,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sources = dict(options.source)
     if unused := sources.keys() - set(options.only):
         parser.error(f"--source names {', '.join(sorted(unused))}, which --only leaves out.")
-    table = ["| benchmark | rows | compared as strings only | file | SHA-256 |", "|---|---:|---:|---|---|"]
+    head, rows = ("benchmark", "rows", "compared as strings only", "file", "SHA-256"), []
     try:
         with VerdictPool(PROCESSES) as pool:
             for name in options.only:
                 benchmark, path = BENCHMARKS[name], options.out / f"{name}.parquet"
                 unread = write_benchmark(benchmark, path, sources.get(name), pool)
-                table.append(
-                    f"| {benchmark.title} | {benchmark.rows:,} | {unread} | {path} | {sha256(path)} |"
-                )
+                sizes = (f"{benchmark.rows:,}", str(unread))
+                rows.append((benchmark.title, *sizes, str(path), sha256(path)))
     except ValueError as error:
         print(
             f"{error}\nGive another source with --source {name}=PATH, or choose others with --only.",
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     finally:
-        print("\n".join(table))
+        print(text_table(head, rows, "lrrll"))
     return 0
 
 

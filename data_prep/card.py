@@ -14,10 +14,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.options import Options
-from data_prep.parquet import completed, sha256
+from data_prep.parquet import sha256
 from data_prep.rows import Lengths
 from data_prep.similarity import Match
 from data_prep.stages import Stage
+from verl_egrsd.output.files import completed, write_completed
+from verl_egrsd.output.tables import text_table
 
 PACKAGES = (
     *("verl_egrsd", "datasets", "datasketch", "math-verify", "numpy", "pyarrow", "sympy", "tokenizers"),
@@ -70,20 +72,21 @@ def write_card(card: Card, options: Options, parquet: Sequence[Path]) -> None:
     with completed(options.out / PICTURE) as path:
         _picture(card).savefig(path, format="png", dpi=120, metadata={"Software": None})
     facts = _facts(card, options, [*parquet, options.out / PICTURE])
-    with completed(options.out / MARKDOWN_CARD) as path:
-        path.write_text(_markdown(card, facts), encoding="utf-8")
+    write_completed(options.out / MARKDOWN_CARD, _markdown(card, facts))
     facts["files"][MARKDOWN_CARD] = _file(options.out / MARKDOWN_CARD)
-    with completed(options.out / JSON_CARD) as path:
-        path.write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_completed(options.out / JSON_CARD, json.dumps(facts, ensure_ascii=False, indent=1))
 
 
 def stage_table(stages: Sequence[Stage]) -> str:
     """Return the stages as a Markdown table: rows in and out, what was dropped and noted."""
-    lines = ["| stage | choice | in | out | dropped | noted |", "|---|---|---:|---:|---|---|"]
-    for stage in stages:
-        counts = f"{stage.rows_in:,} | {stage.rows_out:,} | {_counts(stage.dropped)} | {_counts(stage.noted)}"
-        lines.append(f"| {stage.name} | {stage.setting} | {counts} |")
-    return "\n".join(lines)
+    rows = [
+        (
+            *(stage.name, str(stage.setting), f"{stage.rows_in:,}", f"{stage.rows_out:,}"),
+            *(_counts(stage.dropped), _counts(stage.noted)),
+        )
+        for stage in stages
+    ]
+    return text_table(("stage", "choice", "in", "out", "dropped", "noted"), rows, "llrrll")
 
 
 def reading_line(reading: Mapping[str, Any]) -> str:
@@ -167,15 +170,11 @@ def _picture(card: Card) -> Figure:
 
 def _markdown(card: Card, facts: Mapping[str, Any]) -> str:
     notes = [f"- **{note}**" for note in card.notes] or ["- none"]
-    files = [f"| {name} | {f['bytes']:,} | {f['sha256']} |" for name, f in facts["files"].items()]
+    files = [(name, f"{f['bytes']:,}", f["sha256"]) for name, f in facts["files"].items()]
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    lengths = [
-        f"| {side} | " + " | ".join(f"{value:,}" for value in facts["lengths"][side].values()) + " |"
-        for side in SIDES
-        if card.lengths
-    ]
-    quantiles = [f"p{100 * q:g}" for q in QUANTILES]
-    head = f"| prompt ({facts['lengths']['unit']}) | {' | '.join([*quantiles, 'limit'])} |"
+    sides = SIDES if card.lengths else ()
+    lengths = [(side, *(f"{value:,}" for value in facts["lengths"][side].values())) for side in sides]
+    head = (f"prompt ({facts['lengths']['unit']})", *(f"p{100 * q:g}" for q in QUANTILES), "limit")
     return "\n".join(
         [
             f"# Data card of {facts['options']['source']}",
@@ -186,13 +185,10 @@ def _markdown(card: Card, facts: Mapping[str, Any]) -> str:
             "\n## Stages\n",
             stage_table(card.stages),
             "\n## Lengths of the prompts\n",
-            head,
-            "|---|" + "---:|" * (len(QUANTILES) + 1),
-            *lengths,
+            text_table(head, lengths),
             f"\n![lengths of the prompts]({PICTURE})",
             "\n## Files\n",
-            "| file | bytes | SHA-256 |\n|---|---:|---|",
-            *files,
+            text_table(("file", "bytes", "SHA-256"), files, "lrl"),
             "\n## Choices\n",
             "```json",
             json.dumps(facts["options"], indent=1),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.rows import SCHEMA
+from verl_egrsd.output.files import completed
 
 ROWS_PER_GROUP = 1000
 COMPRESSION = "zstd"
@@ -72,22 +73,6 @@ def parquet_writer(
         writer = RowWriter(file, schema, rows_per_group)
         yield writer
         writer.flush()
-
-
-@contextmanager
-def completed(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, which takes its name when the block ends without an error.
-
-    After an error the temporary file is removed, and what stood under `path` before is still there. A process
-    that is killed leaves the temporary file; the next run overwrites it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.partial")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

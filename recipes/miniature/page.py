@@ -7,8 +7,8 @@ from typing import Any
 
 from recipes.miniature.arms import QUESTIONS
 from recipes.miniature.results import Difference, Measured, differences
-from verl_egrsd.evaluation.summary import text_table
-from verl_egrsd.frontier.points import Interval, Point
+from verl_egrsd.frontier.points import Point
+from verl_egrsd.output.tables import text_table
 
 WORDS = {"accuracy": ("less accurate", "more accurate"), "length": ("shorter", "longer")}
 SCALE, UNIT = {"accuracy": 100, "length": 1}, {"accuracy": "points", "length": "tokens"}
@@ -17,7 +17,7 @@ SCALE, UNIT = {"accuracy": 100, "length": 1}, {"accuracy": "points", "length": "
 def points(arms: Mapping[str, Measured]) -> list[Point]:
     """Return the arms in the accuracy-length plane."""
     return [
-        Point(found.arm.title, Interval(**found.interval("accuracy")), Interval(**found.interval("length")))
+        Point(found.arm.title, found.interval("accuracy"), found.interval("length"))
         for found in arms.values()
     ]
 
@@ -41,7 +41,7 @@ def findings(arms: Mapping[str, Measured]) -> str:
 
 def in_words(metric: str, difference: Difference) -> str:
     """Say whether an arm is longer or shorter, more or less accurate, or that it is not clear."""
-    value, low, high = (SCALE[metric] * difference.found[end] for end in ("value", "low", "high"))
+    value, low, high = difference.found.scaled(SCALE[metric])
     numbers = f"{value:+.1f} {UNIT[metric]} [{low:+.1f}, {high:+.1f}]"
     if not difference.clear:
         return f"no clear difference in {metric} ({numbers})"
@@ -83,8 +83,7 @@ LEGEND = (
 def _row(found: Measured) -> Sequence[str]:
     cells = [found.arm.title, f"`{found.arm.name}`"]
     for metric in ("accuracy", "length"):
-        value, low, high = (SCALE[metric] * found.interval(metric)[end] for end in ("value", "low", "high"))
-        cells.append(f"{value:.1f} [{low:.1f}, {high:.1f}]")
+        cells.append(found.interval(metric).scaled(SCALE[metric]).text("{:.1f}".format))
         cells.append(", ".join(f"{SCALE[metric] * seed[metric]:.1f}" for seed in found.seeds))
     gate, forks = found.training.get("gate"), found.training.get("forks")
     return [

@@ -27,7 +27,7 @@ def write_page(measurement: Measurement) -> str:
         (out / f"frontier.{form}").write_bytes(render(figure, form))
     (out / "index.md").write_text(page(arms, _facts(measurement)), encoding="utf-8")
     numbers = {
-        name: {metric: found.interval(metric) for metric in found.pooled}
+        name: {metric: found.interval(metric)._asdict() for metric in found.pooled}
         | {"seeds": list(found.seeds), "training": dict(found.training)}
         for name, found in arms.items()
     }

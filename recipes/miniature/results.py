@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from recipes.miniature.arms import Arm, Question
-from verl_egrsd.evaluation.statistics import Interval, Series, bootstrap, interval
+from verl_egrsd.evaluation.statistics import Series, bootstrap, interval
 from verl_egrsd.evaluation.tables import Table, read_tables
+from verl_egrsd.output.intervals import Interval
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
 
@@ -120,7 +121,7 @@ def differences(question: Question, arms: Mapping[str, Measured]) -> dict[str, D
 def _difference(found: Interval, metric: str, one: Measured, other: Measured) -> Difference:
     ours, theirs = ([seed[metric] for seed in arm.seeds] for arm in (one, other))
     apart = min(ours) > max(theirs) or max(ours) < min(theirs)
-    return Difference(found, apart and not found["low"] <= 0 <= found["high"])
+    return Difference(found, apart and not found.covers_zero)
 
 
 def _training(folders: Sequence[Path]) -> dict[str, float]:

@@ -37,6 +37,7 @@ from recipes.rehearsal.real_rows import Row, read_rows, split_rows
 from recipes.rehearsal.shipped import load_shipped, shipped_facts
 from recipes.rehearsal.tokenizer import build_qwen3_tokenizer, build_small_tokenizer
 from recipes.rehearsal.training import TrainingBudget, train
+from verl_egrsd.output.files import write_completed
 
 MEASURED_ROWS = 256
 """Held-out problems that the accuracy in `rehearsal.json` is measured on."""
@@ -98,7 +99,7 @@ def build(out: str | Path, settings: BuildSettings) -> dict[str, Any]:
     facts = (_build_small if settings.vocabulary == "small" else _build_qwen3)(folder, settings)
     summary = {"settings": wanted, "versions": _versions(), **facts}
     # Written last: without it an interrupted build starts over.
-    record.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_completed(record, json.dumps(summary, indent=2) + "\n")
     print(f"{folder} is ready.")
     return summary
 

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+from verl_egrsd.output.tables import text_table
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -231,10 +233,8 @@ def prediction_table(
         response: R, tokens; every rollout is taken to reach it.
         rollouts: of a step.
     """
-    lines = [
-        "| model | machine | solution | generation | student | teacher | update | teacher's share |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    head = ("model", "machine", "solution", "generation", "student", "teacher", "update", "teacher's share")
+    rows = []
     for name, shape in (("Qwen3-4B", QWEN3_4B), ("Qwen3-8B", QWEN3_8B)):
         for machine in (A100, H100):
             for solution in solutions:
@@ -242,10 +242,10 @@ def prediction_table(
                 work = step_work(shape, lengths, lora=True, recomputed=True)
                 parts = [training_seconds(part, rollouts, machine) for part in work]
                 seconds = [generation_seconds(shape, lengths, rollouts, machine), *parts]
-                cells = " | ".join(f"{part:.2f}" for part in seconds)
-                share = 100 * parts[1] / sum(seconds)
-                lines.append(f"| {name} | {machine.name} | {solution:,} | {cells} | {share:.0f} % |")
-    return "\n".join(lines)
+                share = f"{100 * parts[1] / sum(seconds):.0f} %"
+                numbers = (f"{part:.2f}" for part in seconds)
+                rows.append((name, machine.name, f"{solution:,}", *numbers, share))
+    return text_table(head, rows, "ll")
 
 
 if __name__ == "__main__":

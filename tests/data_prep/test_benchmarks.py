@@ -140,11 +140,9 @@ def test_the_command_writes_the_files_and_a_table_of_them(tmp_path, capsys):
     given = ["--source", source_of(tmp_path, "hmmt_feb_2025", thirty(problem_type=["Algebra"]))]
     out = tmp_path / "out"
     assert main(["--out", str(out), "--only", "hmmt_feb_2025", *given]) == 0
-    table = capsys.readouterr().out
-    assert (
-        f"| HMMT Feb 2025 | 30 | 0 | {out}/hmmt_feb_2025.parquet | {sha256(out / 'hmmt_feb_2025.parquet')} |"
-        in table
-    )
+    cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split("|")[1:-1]]
+    file = out / "hmmt_feb_2025.parquet"
+    assert cells == ["HMMT Feb 2025", "30", "0", str(file), sha256(file)]
     frame = pd.read_parquet(out / "hmmt_feb_2025.parquet")
     assert [extra["source"] for extra in frame["extra_info"]] == ["hmmt_feb_2025.jsonl"] * 30
 
@@ -184,7 +182,7 @@ def test_answers_that_are_compared_as_strings_only_are_counted(tmp_path, capsys)
     rows = [*thirty()[:28], *({"problem": name, "answer": f"{name} \\star b"} for name in "ab")]
     given = ["--source", source_of(tmp_path, "hmmt_feb_2025", rows)]
     assert main(["--out", str(tmp_path), "--only", "hmmt_feb_2025", *given]) == 0
-    assert "| HMMT Feb 2025 | 30 | 2 |" in capsys.readouterr().out
+    assert re.search(r"\| HMMT Feb 2025 \| +30 \| +2 \|", capsys.readouterr().out)
 
 
 def test_what_was_written_before_an_error_stays_and_is_listed(tmp_path, capsys):
@@ -194,7 +192,7 @@ def test_what_was_written_before_an_error_stays_and_is_listed(tmp_path, capsys):
     ]
     assert main(["--out", str(tmp_path / "out"), "--only", "aime24", "aime25", *given]) == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["aime24.parquet"]
-    assert "| AIME24 | 30 |" in capsys.readouterr().out
+    assert re.search(r"\| AIME24 +\| +30 \|", capsys.readouterr().out)
 
 
 def test_a_copy_of_a_benchmark_on_the_hub_gives_its_own_configuration_and_split(tmp_path):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.parquet import completed, parquet_writer, sha256
+from data_prep.parquet import parquet_writer, sha256
 from data_prep.rows import SCHEMA, to_row
 
 
@@ -81,14 +81,6 @@ def test_a_partial_file_of_a_killed_run_is_overwritten(tmp_path):
     write(tmp_path / "rows.parquet", [row(1)])
     assert len(pd.read_parquet(tmp_path / "rows.parquet")) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
-
-
-def test_a_file_under_its_final_name_is_complete(tmp_path):
-    path = tmp_path / "card.json"
-    with completed(path) as temporary:
-        temporary.write_text("{}")
-        assert not path.exists()
-    assert path.read_text() == "{}"
 
 
 def test_a_row_with_other_columns_is_refused(tmp_path):

@@ -62,7 +62,7 @@ def test_the_comparison_is_paired(tmp_path, rows):
     difference = found["benchmarks"]["sums"]["length"]["difference"]
     assert difference["high"] - difference["low"] < 1e-6
     alone = interval(bootstrap(table_of(rows), "sums", replicates=500)["length"])
-    assert alone["high"] - alone["low"] > 300
+    assert alone.high - alone.low > 300
 
 
 def test_problems_are_matched_by_id_and_not_by_the_order_of_the_lines(tmp_path, rows):

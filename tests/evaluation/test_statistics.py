@@ -131,14 +131,14 @@ def test_quantiles_are_those_of_numpy(problems):
 def test_an_interval_contains_its_value(problems):
     for series in bootstrap(table_of(problems), "sums", replicates=100).values():
         found = interval(series)
-        assert found["low"] <= found["value"] <= found["high"]
+        assert found.low <= found.value <= found.high
 
 
 def test_an_interval_that_misses_its_value_is_widened_to_it():
     replicates = np.arange(1000.0)
-    assert interval(np.concatenate([[-5.0], replicates]))["low"] == -5
-    assert interval(np.concatenate([[2000.0], replicates]))["high"] == 2000
-    expected = {"value": 500.0, "low": pytest.approx(24.975), "high": pytest.approx(974.025)}
+    assert interval(np.concatenate([[-5.0], replicates])).low == -5
+    assert interval(np.concatenate([[2000.0], replicates])).high == 2000
+    expected = (500.0, pytest.approx(24.975), pytest.approx(974.025))
     assert interval(np.concatenate([[500.0], replicates])) == expected
 
 
@@ -165,8 +165,8 @@ def test_the_interval_of_a_mean_is_as_wide_as_its_standard_error_says():
     rng = np.random.default_rng(0)
     right = rng.random((400, 1)) < 0.6
     found = interval(bootstrap(table_of([[(10, bool(x[0]))] for x in right]), "sums")["avg"])
-    error = np.sqrt(found["value"] * (1 - found["value"]) / 400)
-    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * error, rel=0.05)
+    error = np.sqrt(found.value * (1 - found.value) / 400)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
 
 
 def test_equal_samples_of_a_problem_do_not_narrow_the_interval():

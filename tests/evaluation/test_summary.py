@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from verl_egrsd.evaluation.summary import summarise, terminal_table, text_table, write_summary
+from verl_egrsd.evaluation.summary import summarise, terminal_table, write_summary
 
 from .builders import make_samples, write_evaluation
 
@@ -71,12 +71,3 @@ def test_an_unfinished_evaluation_has_no_summary(folder):
     with pytest.raises(ValueError, match=r"holds 3 of 4 samples of hard: run the same eval again\."):
         write_summary(folder)
     assert not (folder / "summary.json").exists()
-
-
-def test_columns_of_a_table_are_aligned():
-    assert text_table(["name", "tokens"], [["a", "1,000"], ["longer", "2"]]).splitlines() == [
-        "| name   | tokens |",
-        "| :----- | -----: |",
-        "| a      |  1,000 |",
-        "| longer |      2 |",
-    ]

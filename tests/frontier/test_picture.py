@@ -10,9 +10,10 @@ import pytest
 from matplotlib.colors import to_hex
 
 from verl_egrsd import cli
-from verl_egrsd.frontier import Interval, Point, frontier, published_points, read_points
+from verl_egrsd.frontier import Point, frontier, published_points, read_points
 from verl_egrsd.frontier.picture import draw
 from verl_egrsd.frontier.points import PUBLISHED_MODELS
+from verl_egrsd.output.intervals import Interval
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.json"))
 FILES = ("frontier.png", "frontier.svg", "frontier.html")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from verl_egrsd.frontier import Interval, Point, published_points, read_points
+from verl_egrsd.frontier import Point, published_points, read_points
 from verl_egrsd.frontier.points import PUBLISHED_MODELS
+from verl_egrsd.output.intervals import Interval
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.json"))
 SIX = ("AIME24", "AIME25", "HMMT25", "MATH500", "Minerva", "GSM8K")

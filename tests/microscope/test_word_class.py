@@ -3,6 +3,7 @@
 import pytest
 
 from verl_egrsd.microscope.word_class import WORD_CLASSES, WORDS, word_class
+from verl_egrsd.rollouts.wording import HESITATION_WORDS, hesitation_rate
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,9 @@ def test_no_word_has_two_kinds_and_all_are_in_lower_case():
     assert len(words) == len(set(words))
     assert [word.lower() for word in words] == words
     assert {word_class(word) for word in words} == set(WORDS) < set(WORD_CLASSES)
+
+
+def test_the_words_of_hesitation_are_those_that_reports_count():
+    for word in HESITATION_WORDS:
+        assert (word_class(word) == "hesitation") == (" " not in word), word
+        assert hesitation_rate([word]) > 0, word

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from verl_egrsd.checkpoints.places import HUB_ID
 from verl_egrsd.checkpoints.reading import LORA_KEY, Checkpoint, Weights, read_checkpoint
+from verl_egrsd.output.files import completed_folder
 
 Form = Literal["merged", "adapter"]
 Dtype = Literal["bfloat16", "float32"]
@@ -63,21 +63,15 @@ def export(
         choices = get_args(allowed[name])
         if value not in choices:
             raise ValueError(f"{name}={value!r} is not allowed: it must be one of {', '.join(choices)}.")
-    if out.exists():
-        raise FileExistsError(f"{out} exists already: remove it or choose another folder.")
-    source = read_checkpoint(checkpoint, weights)
-    base = str(base_model or source.base_model or "")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:
-        folder = Path(unfinished) / out.name
-        folder.mkdir()
+    with completed_folder(out) as folder:
+        source = read_checkpoint(checkpoint, weights)
+        base = str(base_model or source.base_model or "")
         if form == "adapter":
             _write_adapter(source, base, folder)
         else:
             merged_model(source, base).to(getattr(torch, dtype)).save_pretrained(folder)
         ignored = shutil.ignore_patterns(*_NOT_TOKENIZER)
         shutil.copytree(source.huggingface, folder, ignore=ignored, dirs_exist_ok=True)
-        folder.rename(out)
     return out
 
 

@@ -16,14 +16,15 @@ from verl_egrsd.evaluation.samples import read_settings
 from verl_egrsd.evaluation.statistics import (
     CONFIDENCE,
     REPLICATES,
-    Interval,
     Series,
     average,
     bootstrap,
     interval,
 )
-from verl_egrsd.evaluation.summary import AVERAGE, percent, text_table, whole, with_interval
+from verl_egrsd.evaluation.summary import AVERAGE, percent, whole
 from verl_egrsd.evaluation.tables import Table, read_tables
+from verl_egrsd.output.intervals import Interval
+from verl_egrsd.output.tables import text_table
 
 METRICS = {"accuracy": "avg", "length": "length"}
 """The metrics that are compared, by their names in a comparison."""
@@ -154,12 +155,12 @@ def signed_tokens(tokens: float) -> str:
     return f"{tokens:+,.0f}"
 
 
-def _differences(a: Mapping[str, Series], b: Mapping[str, Series]) -> dict[str, dict[str, Interval]]:
+def _differences(a: Mapping[str, Series], b: Mapping[str, Series]) -> dict[str, dict[str, Any]]:
     return {
         name: {
-            "a": interval(a[metric]),
-            "b": interval(b[metric]),
-            "difference": interval(a[metric] - b[metric]),
+            "a": interval(a[metric])._asdict(),
+            "b": interval(b[metric])._asdict(),
+            "difference": interval(a[metric] - b[metric])._asdict(),
         }
         for name, metric in METRICS.items()
     }
@@ -172,19 +173,19 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any
     return {key: [flat_a[key], flat_b[key]] for key in shared}
 
 
-def _cells(found: Mapping[str, Interval], show_difference: Callable[[float], str]) -> list[str]:
+def _cells(found: Mapping[str, Any], show_difference: Callable[[float], str]) -> list[str]:
     show = percent if show_difference is points else whole
     return [
         show(found["a"]["value"]),
         show(found["b"]["value"]),
-        with_interval(found["difference"], show_difference),
+        Interval(**found["difference"]).text(show_difference),
     ]
 
 
-def _in_words(difference: Interval, words: tuple[str, str], show: Callable[[float], str]) -> str:
+def _in_words(found: Mapping[str, float], words: tuple[str, str], show: Callable[[float], str]) -> str:
     """Return which of two words holds, with the difference, or that neither is clear."""
-    less, more = words
-    shown = f"({with_interval(difference, show)})"
-    if difference["low"] <= 0 <= difference["high"]:
+    difference, (less, more) = Interval(**found), words
+    shown = f"({difference.text(show)})"
+    if difference.covers_zero:
         return f"not clearly {less} or {more} {shown}"
-    return f"{more if difference['value'] > 0 else less} {shown}"
+    return f"{more if difference.value > 0 else less} {shown}"

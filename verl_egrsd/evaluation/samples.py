@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_egrsd.config import flat
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.reward import Reason
 
 SAMPLES, SETTINGS = "samples.jsonl", "settings.json"
@@ -146,10 +147,7 @@ def begin_or_resume(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """
     path = folder / SETTINGS
     if not path.exists() or _may_begin_anew(folder, facts):
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".partial")
-        unfinished.write_text(json.dumps({"schema": SCHEMA, **facts}, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
+        write_completed(path, json.dumps({"schema": SCHEMA, **facts}, indent=1) + "\n")
     found = read_settings(folder)
     now, then = flat(json.loads(json.dumps(facts["identity"]))), flat(found["identity"])
     for key in [*then, *(now.keys() - then.keys())]:

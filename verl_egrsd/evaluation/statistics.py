@@ -14,6 +14,7 @@ from math import comb
 import numpy as np
 
 from verl_egrsd.evaluation.tables import Floats, Table
+from verl_egrsd.output.intervals import Interval
 
 Series = Floats
 """Shape (1 + R): the value, then R replicates."""
@@ -24,7 +25,6 @@ CHUNK = 250
 CONFIDENCE = 0.95
 QUANTILES = {"length_p50": 50, "length_p90": 90}
 """Metrics that are quantiles of the length, in percent."""
-Interval = dict[str, float]
 
 
 def bootstrap(
@@ -108,11 +108,11 @@ def average(benchmarks: Mapping[str, Mapping[str, Series]]) -> dict[str, Series]
 
 
 def interval(series: Series) -> Interval:
-    """Return `value`, `low` and `high`: the percentile interval, extended to the value if it lies outside."""
+    """Return the percentile interval, extended to the value if it lies outside."""
     value = float(series[0])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(series[1:], (tail, 1 - tail))
-    return {"value": value, "low": min(float(low), value), "high": max(float(high), value)}
+    return Interval(value, min(float(low), value), max(float(high), value))
 
 
 def _weights(problems: int, benchmark: str, seed: int, replicates: int) -> Iterator[Floats]:

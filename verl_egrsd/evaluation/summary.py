@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from verl_egrsd.evaluation.samples import read_settings
-from verl_egrsd.evaluation.statistics import REPLICATES, Interval, Series, average, bootstrap, interval
+from verl_egrsd.evaluation.statistics import REPLICATES, Series, average, bootstrap, interval
 from verl_egrsd.evaluation.tables import read_tables
+from verl_egrsd.output.files import write_completed
+from verl_egrsd.output.intervals import Interval
+from verl_egrsd.output.tables import text_table
 
 SCHEMA = "verl_egrsd.summary/1"
 JSON_SUMMARY, MARKDOWN_SUMMARY = "summary.json", "summary.md"
 AVERAGE = "average"
 Summary = dict[str, Any]
-Intervals = Mapping[str, Interval]
 
 
 def write_summary(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) -> Summary:
@@ -31,8 +33,8 @@ def write_summary(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) 
         ValueError: when samples are missing.
     """
     summary = summarise(folder, seed=seed, replicates=replicates)
-    (folder / MARKDOWN_SUMMARY).write_text(markdown(summary), encoding="utf-8")
-    (folder / JSON_SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_completed(folder / MARKDOWN_SUMMARY, markdown(summary))
+    write_completed(folder / JSON_SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary
 
 
@@ -85,18 +87,6 @@ def terminal_table(summary: Summary) -> str:
     return _metric_table(rows, ["problems", "samples"], ["avg", "maj", "length", "truncated", "eff"])
 
 
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table with aligned columns: the first left, the others right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *others = zip(cells, widths, strict=True)
-        return " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)])
-
-    return "\n".join(f"| {line(cells)} |" for cells in (head, rule, *rows))
-
-
 def percent(share: float) -> str:
     """Return a share as percent."""
     return f"{100 * share:.1f}"
@@ -107,18 +97,13 @@ def whole(tokens: float) -> str:
     return f"{tokens:,.0f}"
 
 
-def with_interval(found: Interval, show: Callable[[float], str]) -> str:
-    """Return a value with its interval in brackets."""
-    return f"{show(found['value'])} [{show(found['low'])}, {show(found['high'])}]"
-
-
 def _metric_table(rows: Mapping[str, Mapping[str, Any]], counts: list[str], names: list[str]) -> str:
     """Return one row per benchmark; a missing value is a dash."""
     cells = [
         [
             name,
             *(whole(row[key]) if key in row else "" for key in counts),
-            *(with_interval(row[key], _format(key)) if key in row else "-" for key in names),
+            *(Interval(**row[key]).text(_format(key)) if key in row else "-" for key in names),
         ]
         for name, row in rows.items()
     ]
@@ -137,5 +122,5 @@ def _title(metric: str) -> str:
     )
 
 
-def _intervals(found: Mapping[str, Series]) -> dict[str, Interval]:
-    return {name: interval(series) for name, series in found.items()}
+def _intervals(found: Mapping[str, Series]) -> dict[str, dict[str, float]]:
+    return {name: interval(series)._asdict() for name, series in found.items()}

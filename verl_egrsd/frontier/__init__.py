@@ -7,10 +7,9 @@ tokens.
 
 from verl_egrsd.frontier.command import frontier
 from verl_egrsd.frontier.pareto import dominates, efficiency, iso_efficiency, pareto_front
-from verl_egrsd.frontier.points import Interval, Point, published_points, read_points
+from verl_egrsd.frontier.points import Point, published_points, read_points
 
 __all__ = [
-    "Interval",
     "Point",
     "dominates",
     "efficiency",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, pareto_front
-from verl_egrsd.frontier.points import Interval, Point, Published
+from verl_egrsd.frontier.points import Point, Published
+from verl_egrsd.output.intervals import Interval
 from verl_egrsd.output.pictures import fill, inline
 
 
@@ -42,5 +43,6 @@ def row(point: Point, *, on_front: bool = False) -> dict[str, str]:
 
 
 def _with_interval(interval: Interval, scale: float, form: str) -> str:
-    value, low, high = (format(scale * end, form) for end in interval)
-    return value if low == high else f"{value} [{low}, {high}]"
+    low, high = (format(scale * end, form) for end in interval[1:])
+    shown = interval.scaled(scale)
+    return format(shown.value, form) if low == high else shown.text(lambda end: format(end, form))

@@ -10,19 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from verl_egrsd.evaluation.summary import JSON_SUMMARY, SCHEMA
 from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, efficiency
+from verl_egrsd.output.intervals import Interval
 
-SCHEMA = "verl_egrsd.summary/1"
-SUMMARY = "summary.json"
 PUBLISHED_MODELS = ("qwen3_4b", "qwen3_8b")
-
-
-class Interval(NamedTuple):
-    """A value and the ends of its 95 % interval; all three are equal for a published value."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -108,14 +100,16 @@ def published_points(model: str) -> Published:
 
 
 def _read_summary(path: Path) -> dict[str, Any]:
-    file = path / SUMMARY if path.is_dir() else path
+    file = path / JSON_SUMMARY if path.is_dir() else path
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{file} is not JSON ({error}): name a {SUMMARY} of verl-egrsd eval.") from error
+        raise ValueError(
+            f"{file} is not JSON ({error}): name a {JSON_SUMMARY} of verl-egrsd eval."
+        ) from error
     found = summary.get("schema") if isinstance(summary, dict) else None
     if found != SCHEMA:
-        raise ValueError(f"{file} has the schema {found!r}, not {SCHEMA!r}: name a {SUMMARY}.")
+        raise ValueError(f"{file} has the schema {found!r}, not {SCHEMA!r}: name a {JSON_SUMMARY}.")
     return summary
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.aggregates import Aggregates, aggregate
 from verl_egrsd.microscope.colours import QUANTITIES, scales
 from verl_egrsd.microscope.rollout import Rollout, Run, shown_window
+from verl_egrsd.output.files import completed_folder
 
 DIGITS = 6
 """Significant digits of the numbers on a page."""
@@ -98,24 +98,19 @@ def write_pages(runs: Sequence[Run], out: Path, limit: int) -> Path:
         FileExistsError: when `out` exists.
         ValueError: for a run without a token.
     """
-    if out.exists():
-        raise FileExistsError(f"{out} exists already: remove it or choose another folder.")
-    pages = [Page(f"rollout-{i:04}.html", panels) for i, panels in enumerate(_panels(runs, limit), start=1)]
-    summaries = [Summary(run, aggregate(run)) for run in runs]
-    environment, shared = _environment(), {"scales": scales(runs), "version": __version__}
-    rollout, index = (environment.get_template(f"{name}.html.jinja") for name in ("rollout", "index"))
-    files = ["", *(page.file for page in pages), ""]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:
-        folder = Path(unfinished) / out.name
-        folder.mkdir()
+    with completed_folder(out) as folder:
+        numbered = enumerate(_panels(runs, limit), start=1)
+        pages = [Page(f"rollout-{i:04}.html", panels) for i, panels in numbered]
+        summaries = [Summary(run, aggregate(run)) for run in runs]
+        environment, shared = _environment(), {"scales": scales(runs), "version": __version__}
+        rollout, index = (environment.get_template(f"{name}.html.jinja") for name in ("rollout", "index"))
+        files = ["", *(page.file for page in pages), ""]
         for page, before, after in zip(pages, files, files[2:], strict=False):
             panels = [_panel(run, shown) for run, shown in page.panels]
             text = rollout.render(panels=panels, before=before, after=after, **shared)
             (folder / page.file).write_text(text, encoding="utf-8")
         text = index.render(runs=summaries, pages=pages, top=partial(_top, summaries), **shared)
         (folder / "index.html").write_text(text, encoding="utf-8")
-        folder.rename(out)
     return out / "index.html"
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 
+from verl_egrsd.rollouts.wording import HESITATION_WORDS
+
 WORDS = {
     "answer format": {
         *("\\boxed", "boxed", "\\fbox", "####", "answer", "final", "therefore"),
         *("<think>", "</think>"),
     },
-    "hesitation": {
-        *("wait", "hmm", "hm", "oh", "uh", "ah", "actually", "maybe", "perhaps", "alternatively", "however"),
-        *("but", "though", "check", "recheck", "verify", "mistake", "unsure", "probably", "otherwise"),
-    },
+    "hesitation": {word for word in HESITATION_WORDS if " " not in word},
     "operators": {
         *(
             "\\times",

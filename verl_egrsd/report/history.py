@@ -9,6 +9,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from verl_egrsd.output.files import write_completed
+
 Steps = dict[int, dict[str, float]]
 """Metrics by step; step 0 holds the validation before the training."""
 
@@ -46,8 +48,7 @@ class History:
         self.path = path
         earlier = read_steps(path) if resumed_at and path.exists() else {}
         self.steps: Steps = {step: data for step, data in earlier.items() if step <= resumed_at}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(_line(step, data) for step, data in self.steps.items()), encoding="utf-8")
+        write_completed(path, "".join(_line(step, data) for step, data in self.steps.items()))
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add metrics of a step; what is no number (verl knows tables too) is left out."""

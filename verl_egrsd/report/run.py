@@ -12,6 +12,7 @@ from platform import python_version
 from typing import Any
 
 from verl_egrsd.checkpoints.fingerprint import file_digest
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.pictures import inline, render
 from verl_egrsd.report.curves import draw
 from verl_egrsd.report.ending import Ending, ending
@@ -75,7 +76,7 @@ class RunReport:
         started = time.monotonic()
         figure = draw(self.history.steps, self.run["breaks"])
         self.curves, self.drawn_to = render(figure, "svg"), max(self.history.steps, default=0)
-        _replace(self.folder / PNG_FILE, render(figure, "png"))
+        write_completed(self.folder / PNG_FILE, render(figure, "png"))
         self.drawn_at = time.monotonic()
         self.drawing_takes = self.drawn_at - started
 
@@ -131,11 +132,5 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, report: Mapping[str, Any], curves: bytes, drawn_to: int) -> None:
-    _replace(folder / JSON_FILE, json.dumps(report, indent=1, ensure_ascii=False).encode())
-    _replace(folder / HTML_FILE, page(report, inline(curves), drawn_to).encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    write_completed(folder / JSON_FILE, json.dumps(report, indent=1, ensure_ascii=False))
+    write_completed(folder / HTML_FILE, page(report, inline(curves), drawn_to))

@@ -12,9 +12,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 HESITATION_WORDS = (
-    *("wait", "hmm", "but", "actually", "alternatively", "maybe", "perhaps", "hold on"),
-    *("let me check", "let me double-check", "let me verify", "let me reconsider", "on second thought"),
+    *("wait", "hmm", "hm", "oh", "uh", "ah", "but", "however", "though", "actually", "alternatively"),
+    *("maybe", "perhaps", "probably", "unsure", "mistake", "check", "recheck", "double-check", "verify"),
+    *("reconsider", "hold on", "on second thought"),
 )
+"""Words and phrases of doubt and of checking: reports count them, and `verl-egrsd inspect` groups by them."""
 NGRAM = 8
 """Tokens of an n-gram: long enough that plain arithmetic does not count as repetition."""
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 
+from verl_egrsd.output.files import completed
 from verl_egrsd.reward import REASONS
 from verl_egrsd.rollouts.dump_format import SCHEMA, metadata
 from verl_egrsd.rollouts.token_texts import token_texts
@@ -66,10 +67,8 @@ def dump_rollouts(
         }
         table.append(texts | tokens | numbers)
     path = Path(folder) / f"{facts['step']}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.partial")
-    pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA.with_metadata(metadata(facts))), unfinished)
-    unfinished.replace(path)
+    with completed(path) as unfinished:
+        pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA.with_metadata(metadata(facts))), unfinished)
 
 
 def _texts(batch: KVBatchMeta, tokenizer: Any) -> list[dict[str, str]]:

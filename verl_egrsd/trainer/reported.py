@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from transfer_queue import KVBatchMeta
 
 from verl_egrsd.checkpoints.resume import RUN_FILE, Start, nothing_to_do
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.report.ending import noting
 from verl_egrsd.report.run import RunReport, describe
@@ -37,9 +38,8 @@ class Reported(Trainer):
             breaks=self.start.breaks,
             goes_on=self.start.report_is_ours,
         )
-        folder = Path(self.config.trainer.default_local_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RUN_FILE).write_text(json.dumps(self.start.fingerprint, indent=1))
+        path = Path(self.config.trainer.default_local_dir) / RUN_FILE
+        write_completed(path, json.dumps(self.start.fingerprint, indent=1))
 
     def fit(self, agent_loop_manager: Any) -> None:
         """Train; the report says how it ended.

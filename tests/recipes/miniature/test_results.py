@@ -13,6 +13,7 @@ from recipes.miniature.page import findings, in_words, page, points, results_tab
 from recipes.miniature.results import Difference, differences, measure, pool
 from verl_egrsd.evaluation.samples import SAMPLES, SCHEMA, SETTINGS, Sample
 from verl_egrsd.evaluation.tables import Table
+from verl_egrsd.output.intervals import Interval
 
 PROBLEMS = 200
 
@@ -56,8 +57,8 @@ def arm(tmp_path):
 
 def test_the_seeds_of_an_arm_are_pooled_and_listed(arm):
     found = arm("egrsd", (140, 60), (160, 64), gates=(0.8, 0.9))
-    assert found.interval("accuracy")["value"] == pytest.approx(0.75)
-    assert found.interval("length")["value"] == pytest.approx(64)
+    assert found.interval("accuracy").value == pytest.approx(0.75)
+    assert found.interval("length").value == pytest.approx(64)
     assert [seed["accuracy"] for seed in found.seeds] == [0.7, 0.8]
     assert found.training["gate"] == pytest.approx(0.85)
     assert found.training["forks"] == pytest.approx(0.02)
@@ -71,11 +72,11 @@ def test_a_difference_is_clear_when_interval_and_seeds_agree(arm):
     }
     gate = differences(Question("egrsd", "rlsd", ""), arms)
     assert gate["length"].clear
-    assert gate["length"].found["value"] == pytest.approx(10)
+    assert gate["length"].found.value == pytest.approx(10)
     assert not gate["accuracy"].clear
     # The pooled interval of the length leaves out zero, but one seed of each lies on the wrong side.
     control = differences(Question("shuffled", "rlsd", ""), arms)["length"]
-    assert control.found["low"] > 0
+    assert control.found.low > 0
     assert not control.clear
 
 
@@ -89,9 +90,9 @@ def test_tables_over_other_problems_are_not_pooled():
 @pytest.mark.parametrize(
     ("metric", "difference", "words"),
     [
-        ("length", Difference({"value": -4.0, "low": -5.0, "high": -3.0}, True), "shorter (-4.0 tokens"),
-        ("accuracy", Difference({"value": 0.02, "low": 0.01, "high": 0.03}, True), "more accurate (+2.0 poi"),
-        ("accuracy", Difference({"value": 0.02, "low": -0.01, "high": 0.03}, False), "no clear difference"),
+        ("length", Difference(Interval(-4.0, -5.0, -3.0), True), "shorter (-4.0 tokens"),
+        ("accuracy", Difference(Interval(0.02, 0.01, 0.03), True), "more accurate (+2.0 poi"),
+        ("accuracy", Difference(Interval(0.02, -0.01, 0.03), False), "no clear difference"),
     ],
 )
 def test_a_difference_is_said_in_words(metric, difference, words):
