@@ -20,10 +20,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data_prep.parquet import parquet_writer, sha256
+from data_prep.parquet import parquet_writer
 from data_prep.rows import Row, to_row, without_marks
 from data_prep.sources import read_rows
 from data_prep.values import UnreadableError, as_answer
+from verl_egrsd.output.files import file_digest
 from verl_egrsd.output.tables import text_table
 from verl_egrsd.reward import VerdictPool, final_answer, normalise
 
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 benchmark, path = BENCHMARKS[name], options.out / f"{name}.parquet"
                 unread = write_benchmark(benchmark, path, sources.get(name), pool)
                 sizes = (f"{benchmark.rows:,}", str(unread))
-                rows.append((benchmark.title, *sizes, str(path), sha256(path)))
+                rows.append((benchmark.title, *sizes, str(path), file_digest(path)))
     except ValueError as error:
         print(
             f"{error}\nGive another source with --source {name}=PATH, or choose others with --only.",

@@ -14,11 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.options import Options
-from data_prep.parquet import sha256
 from data_prep.rows import Lengths
 from data_prep.similarity import Match
 from data_prep.stages import Stage
-from verl_egrsd.output.files import completed, write_completed
+from verl_egrsd.output.files import completed, file_digest, write_completed
 from verl_egrsd.output.tables import text_table
 
 PACKAGES = (
@@ -154,7 +153,7 @@ def _length_facts(card: Card) -> dict[str, Any]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _picture(card: Card) -> Figure:

@@ -7,8 +7,7 @@ from typing import Any
 
 from data_prep.conversations import Answered, assistant_turn, divided, user_turn
 from data_prep.values import as_answer, as_text, field, from_json
-from verl_egrsd.reward import final_answer
-from verl_egrsd.reward.answer import BOX
+from verl_egrsd.reward.answer import BOX, own_answer
 
 Raw = Mapping[str, Any]
 Reader = Callable[[Raw], str]
@@ -26,14 +25,6 @@ def text(raw: Raw, *names: str) -> str:
         UnreadableError: for a value that is no text.
     """
     return next(filter(None, (as_text(_value(raw, name)) for name in names)), "")
-
-
-def own_answer(solution: str) -> str:
-    """Return the final answer of a solution: its last `\\boxed{}`, else `#### x` on its last line, else "".
-
-    On any other line four hashes are a Markdown heading.
-    """
-    return final_answer(solution if BOX in solution else solution.rstrip().rpartition("\n")[2])
 
 
 def nothing(raw: Raw) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 
 import pyarrow as pa
 
-INSTRUCTION = "Think it through step by step, and give the final answer inside \\boxed{}."
+from verl_egrsd.rows import ANSWER_INSTRUCTION
 
 Row = dict[str, Any]
 
@@ -75,7 +75,7 @@ def to_row(
     """
     return {
         "data_source": data_source,
-        "prompt": [{"role": "user", "content": f"{problem}\n\n{INSTRUCTION}"}],
+        "prompt": [{"role": "user", "content": f"{problem}\n\n{ANSWER_INSTRUCTION}"}],
         "ability": "math",
         "reward_model": {"style": "rule", "ground_truth": answer},
         "extra_info": {

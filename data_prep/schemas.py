@@ -19,7 +19,6 @@ from data_prep.readers import (
     named_reasoning,
     named_solution,
     nothing,
-    own_answer,
     reasoning_column,
     solution_column,
     text,
@@ -27,7 +26,7 @@ from data_prep.readers import (
     verl_solution,
 )
 from data_prep.rows import without_marks
-from verl_egrsd.reward.answer import BOX
+from verl_egrsd.reward.answer import BOX, own_answer
 
 Reference = Literal["concise", "reasoning"]
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
-from data_prep.readers import Raw, own_answer
+from data_prep.readers import Raw
 from data_prep.rows import normalise_problem
 from data_prep.schemas import Exercise, Reference, Schema
 from data_prep.stages import Dropped
 from data_prep.values import NOTHING, UnreadableError, as_text, field
+from verl_egrsd.reward.answer import own_answer
 
 Domain = Literal["math", "any"]
 Numbered = tuple[int, Raw]

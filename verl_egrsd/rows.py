@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 Row = Mapping[str, Any]
 Message = dict[str, Any]
 
+ANSWER_INSTRUCTION = "Think it through step by step, and give the final answer inside \\boxed{}."
+"""What a prompt asks for beside the problem: the form of the answer that the verifier reads."""
 NOTHING = {"none", "null", "nan", "<na>"}
 """How programs write a missing value; as an answer it would be `\\text{none}`."""
 _CODE = re.compile(r"""\s*[\[{(]+\s*["'].*[\])}]\s*""", re.DOTALL)

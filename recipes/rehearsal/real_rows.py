@@ -18,7 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-INSTRUCTION = "Reason step by step, and write your final answer in \\boxed{}."
+from verl_egrsd.rows import ANSWER_INSTRUCTION
+
 COLUMNS = ("data_source", "prompt", "ability", "reward_model", "extra_info")
 VALIDATION_SHARE = 4
 """At most one row in this many goes to the validation split."""
@@ -100,7 +101,7 @@ def _to_row(record: Row, path: Path, number: int) -> Row:
         )
     return {
         "data_source": f"rehearsal/{path.stem}",
-        "prompt": [{"role": "user", "content": f"{problem}\n\n{INSTRUCTION}"}],
+        "prompt": [{"role": "user", "content": f"{problem}\n\n{ANSWER_INSTRUCTION}"}],
         "ability": "math",
         "reward_model": {"style": "rule", "ground_truth": answer},
         "extra_info": {"problem": problem, "solution": solution, "answer": answer},

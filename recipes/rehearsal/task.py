@@ -17,6 +17,7 @@ Split = Literal["train", "validation"]
 
 DATA_SOURCE = "rehearsal/sums"
 INSTRUCTION = "Think first, then give the final answer in \\boxed{}."
+"""The words that the shipped weights know; real problems get `verl_egrsd.rows.ANSWER_INSTRUCTION`."""
 HELD_OUT_SHARE = 8
 """One problem in this many is held out from training, by its hash."""
 

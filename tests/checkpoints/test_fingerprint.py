@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from verl_egrsd.checkpoints import fingerprint as module
-from verl_egrsd.checkpoints.fingerprint import MAY_CHANGE, changes, file_digest, fingerprint, may_change
+from verl_egrsd.checkpoints.fingerprint import MAY_CHANGE, changes, fingerprint, may_change
 from verl_egrsd.config import flat
+from verl_egrsd.output.files import file_digest
 
 COUNTS = {
     "algorithm.adv_estimator": "rlsd",

@@ -17,8 +17,8 @@ from data_prep.benchmarks import (
     to_benchmark_row,
     write_benchmark,
 )
-from data_prep.parquet import sha256
 from tests.support.published import FOLDER, published
+from verl_egrsd.output.files import file_digest
 from verl_egrsd.reward import VerdictPool
 
 FILES = {
@@ -142,7 +142,7 @@ def test_the_command_writes_the_files_and_a_table_of_them(tmp_path, capsys):
     assert main(["--out", str(out), "--only", "hmmt_feb_2025", *given]) == 0
     cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split("|")[1:-1]]
     file = out / "hmmt_feb_2025.parquet"
-    assert cells == ["HMMT Feb 2025", "30", "0", str(file), sha256(file)]
+    assert cells == ["HMMT Feb 2025", "30", "0", str(file), file_digest(file)]
     frame = pd.read_parquet(out / "hmmt_feb_2025.parquet")
     assert [extra["source"] for extra in frame["extra_info"]] == ["hmmt_feb_2025.jsonl"] * 30
 
@@ -262,4 +262,4 @@ def test_two_runs_give_the_same_bytes(tmp_path):
     for folder in ("a", "b"):
         given = ["--only", "aime25", "--source", source_of(tmp_path, "aime25", thirty())]
         assert main(["--out", str(tmp_path / folder), *given]) == 0
-    assert sha256(tmp_path / "a" / "aime25.parquet") == sha256(tmp_path / "b" / "aime25.parquet")
+    assert file_digest(tmp_path / "a" / "aime25.parquet") == file_digest(tmp_path / "b" / "aime25.parquet")

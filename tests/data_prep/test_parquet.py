@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.parquet import parquet_writer, sha256
+from data_prep.parquet import parquet_writer
 from data_prep.rows import SCHEMA, to_row
+from verl_egrsd.output.files import file_digest
 
 
 def row(index: int, **changes) -> dict:
@@ -57,7 +58,7 @@ def test_the_same_rows_give_the_same_bytes_and_others_do_not(tmp_path):
     for name, rows in {"a": [row(1), row(2)], "b": [row(1), row(2)], "c": [row(1), row(3)]}.items():
         write(tmp_path / name, rows)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
-    assert sha256(tmp_path / "a") == hashlib.sha256((tmp_path / "b").read_bytes()).hexdigest()
+    assert file_digest(tmp_path / "a") == hashlib.sha256((tmp_path / "b").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.rows import INSTRUCTION, normalise_problem, problem_hash, to_row, without_marks
+from data_prep.rows import normalise_problem, problem_hash, to_row, without_marks
 from tests.support.published import published
+from verl_egrsd.rows import ANSWER_INSTRUCTION
 
 FRAGMENTS = st.sampled_from(
     ["x", "2", "-", "^", "_", "{", "}", "(", ")", "\\frac", "\\Delta", "area", "1.5", "!", "=", "'", "\\{"]
@@ -27,7 +28,7 @@ def test_a_row_holds_prompt_answer_and_the_solution_that_the_teacher_is_shown():
     )
     assert row == {
         "data_source": "math500",
-        "prompt": [{"role": "user", "content": f"What is 2+3?\n\n{INSTRUCTION}"}],
+        "prompt": [{"role": "user", "content": f"What is 2+3?\n\n{ANSWER_INSTRUCTION}"}],
         "ability": "math",
         "reward_model": {"style": "rule", "ground_truth": "5"},
         "extra_info": {

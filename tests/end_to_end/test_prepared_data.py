@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from data_prep import openthoughts
-from data_prep.rows import INSTRUCTION
 from recipes.rehearsal import build
 from tests.support.published import FOLDER
 from verl_egrsd.reward import compute_score
+from verl_egrsd.rows import ANSWER_INSTRUCTION
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = ("gsm8k_train", "math500")
@@ -85,13 +85,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     )
 
 
+def asked(row: dict) -> str:
+    """The user's turn of a prepared row."""
+    return f"{row['problem']}\n\n{ANSWER_INSTRUCTION}"
+
+
 def test_every_rollout_has_its_rows_problem_its_solution_in_the_teachers_turn_and_its_answer_in_the_reward(
     run,
 ):
     assert len(run.rollouts) == 4
     for rollout in run.rollouts:
-        (row,) = [row for row in run.rows if f"user\n{row['problem']}\n\n{INSTRUCTION}\n" in rollout["input"]]
-        turns = [turn for turn in run.turns if turn.startswith(f"{row['problem']}\n\n{INSTRUCTION}\n\n")]
+        (row,) = [row for row in run.rows if f"user\n{asked(row)}\n" in rollout["input"]]
+        turns = [turn for turn in run.turns if turn.startswith(f"{asked(row)}\n\n")]
         assert turns
         assert all(f"\n{row['solution']}\n" in turn for turn in turns)
         assert rollout["gts"] == row["answer"]

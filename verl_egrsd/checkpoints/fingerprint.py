@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_egrsd.config import flat
+from verl_egrsd.output.files import file_digest
 
 Fingerprint = dict[str, Any]
 """Values by dotted key, ready for JSON."""
@@ -73,12 +74,6 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     """Return what differs, by key; a value that is missing is None."""
     keys = sorted(before.keys() | now.keys())
     return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _content(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Literal
 from verl_egrsd.checkpoints.export import Form, export
 from verl_egrsd.checkpoints.places import Adapter, HubId, Model, SavedStep, find_place
 from verl_egrsd.checkpoints.reading import read_checkpoint
+from verl_egrsd.output.files import file_digest
 
 Kind = Literal["model", "adapter", "checkpoint"]
 
@@ -117,6 +118,5 @@ def _sha256(folders: Iterable[Path]) -> str:
     """Return one SHA-256 over names and contents of the files in the folders, not of those below them."""
     whole = hashlib.sha256()
     for path in sorted({file for folder in folders for kind in CONTENT for file in folder.glob(kind)}):
-        with path.open("rb") as file:
-            whole.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        whole.update(f"{path.name} {file_digest(path)}\n".encode())
     return whole.hexdigest()

@@ -11,8 +11,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from verl_egrsd.checkpoints.fingerprint import file_digest
-from verl_egrsd.output.files import write_completed
+from verl_egrsd.output.files import file_digest, write_completed
 from verl_egrsd.output.pictures import inline, render
 from verl_egrsd.report.curves import draw
 from verl_egrsd.report.ending import Ending, ending

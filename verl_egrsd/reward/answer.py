@@ -32,6 +32,14 @@ def final_answer(response: str, *, inside_reasoning: bool = False, reasoning_cou
     return found or (_last_answer(MARK.sub("\n", response)) if reasoning_counts else "")
 
 
+def own_answer(solution: str) -> str:
+    """Return the final answer of a solution: its last `\\boxed{}`, else `#### x` on its last line, else "".
+
+    On any other line four hashes are a Markdown heading.
+    """
+    return final_answer(solution if BOX in solution else solution.rstrip().rpartition("\n")[2])
+
+
 def normalise(answer: str) -> str:
     """Return an answer without formatting; the strict path compares the results. ¶ It drops dollar signs,
     spacing, `\\left` and `\\right`, the size of a fraction, a final full stop, and thousands separators. A

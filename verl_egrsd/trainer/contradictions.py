@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from verl_egrsd.config import DataChecks
-from verl_egrsd.reward import Reason, VerdictPool, final_answer, normalise
-from verl_egrsd.reward.answer import BOX
+from verl_egrsd.reward import Reason, VerdictPool, normalise
+from verl_egrsd.reward.answer import own_answer
 from verl_egrsd.rows import Row, row_name, text_of
 from verl_egrsd.teacher.context import REFERENCE_FIELDS
 
@@ -54,14 +54,6 @@ def warn_of_contradictions(rows: Any, checks: DataChecks) -> tuple[int, int]:
             *(len(wrong), compared, len(rows), named),
         )
     return compared, len(wrong)
-
-
-def own_answer(solution: str) -> str:
-    """Return the final answer of a solution: its last `\\boxed{}`, else `#### x` on its last line, else "".
-
-    On any other line four hashes are a heading.
-    """
-    return final_answer(solution if BOX in solution else solution.rstrip().rpartition("\n")[2])
 
 
 def _text(row: Row, shows: str) -> str:
