@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from verl_egrsd.config import DataChecks, EgrsdConfig, TeacherConfig
-from verl_egrsd.credit import token_credit
-from verl_egrsd.metrics import RunningQuantiles, credit_metrics, rollout_metrics, verdict_metrics
+from verl_egrsd.config import DataChecks, TeacherConfig
+from verl_egrsd.methods import Columns, resolve
+from verl_egrsd.metrics import method_metrics, rollout_metrics, verdict_metrics
 from verl_egrsd.preflight import REFUSALS, preflight
 from verl_egrsd.preflight.rules import rows
 from verl_egrsd.reward import compute_score
@@ -82,19 +82,22 @@ def shipped() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("settings", "heading"),
     [
-        (EgrsdConfig, "## The method: `algorithm.egrsd`"),
         (TeacherConfig, "## The teacher: `actor_rollout_ref.teacher`"),
         (DataChecks, "## Checks of the data: `data.checks`"),
     ],
-    ids=["egrsd", "teacher", "data"],
+    ids=["teacher", "data"],
 )
 def test_every_key_is_documented_with_its_actual_default(settings, heading):
     documented = {cells[0].strip("`"): value(cells[1]) for cells in table(section(CONFIGURATION, heading))}
     actual = {field.name: field.default for field in fields(settings)}
-    if settings is EgrsdConfig:
-        assert actual["max_response_length"] is MISSING
-        actual["max_response_length"] = "data.max_response_length"
     assert documented == actual
+
+
+def test_every_key_of_ratio_and_gate_is_documented_with_its_actual_default():
+    rows = table(section(CONFIGURATION, "## The method: `algorithm.egrsd`"))
+    documented = {cells[0].strip("`"): value(cells[1]) for cells in rows}
+    actual = resolve("egrsd", max_response_length=1).keys()
+    assert documented == actual | {"max_response_length": "data.max_response_length"}
 
 
 def test_the_teachers_values_in_the_yaml_are_documented(shipped):
@@ -105,13 +108,6 @@ def test_the_teachers_values_in_the_yaml_are_documented(shipped):
 
 def test_the_yaml_checks_the_data_as_is_the_default(shipped):
     assert shipped["data"]["checks"] == asdict(DataChecks())
-
-
-def test_the_yaml_leaves_the_methods_defaults_as_documented(shipped):
-    defaults = {field.name: field.default for field in fields(EgrsdConfig)}
-    set_by_yaml = {key: given for key, given in shipped["algorithm"]["egrsd"].items() if given is not None}
-    assert set_by_yaml.pop("max_response_length") == "${data.max_response_length}"
-    assert set_by_yaml.items() <= defaults.items()
 
 
 def test_every_key_of_verl_that_the_yaml_sets_is_documented_with_its_value(shipped):
@@ -157,19 +153,19 @@ def emitted_metrics() -> set[str]:
     entropy = 3 * torch.rand(4, 6, generator=generator)
     mask = torch.arange(6) < torch.tensor([6, 4, 2, 1]).unsqueeze(1)
     advantages = torch.tensor([0.8, -0.5, 0.5, -0.3])
-    config = EgrsdConfig(max_response_length=6)
-    result = token_credit(advantages.unsqueeze(1), teacher, student, entropy, mask, gamma=config.gamma)
-    names = set(credit_metrics(result, teacher, student, entropy, mask, config, RunningQuantiles()))
-    names |= set(
-        rollout_metrics(
-            credit=result.credit,
-            advantages=advantages,
-            rewards=advantages.abs(),
-            correct=advantages > 0,
-            truncated=advantages < 0,
-            response_mask=mask,
-        )
+    columns = Columns.of(
+        mask,
+        rewards=advantages.abs(),
+        correct=advantages > 0,
+        teacher_log_prob=teacher,
+        student_log_prob=student,
+        teacher_entropy=entropy,
     )
+    method = resolve("egrsd", max_response_length=6)
+    trackers = {factor.name: tracker for factor in method.active if (tracker := factor.tracker())}
+    result = method.credit(columns, advantages.unsqueeze(1))
+    names = {*method_metrics(method, columns, result, trackers)}
+    names |= {*rollout_metrics(columns, advantages, advantages < 0)}
     names |= set(verdict_metrics([compute_score("any", "no answer", "12")], advantages > 0))
     sources = [(ROOT / "verl_egrsd" / path).read_text() for path in METRIC_SOURCES]
     return names | {name for source in sources for name in re.findall(rf'"({METRIC})"', source)}
@@ -231,8 +227,8 @@ def test_the_command_for_stock_verl_composes_and_passes_the_checks():
     # What every script of verl sets, and the README leaves to it.
     rest = ["actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.actor.use_dynamic_bsz=True"]
     config = compose_stock([*(line.strip(" \\") for line in command.splitlines() if line.strip()), *rest])
-    egrsd, teacher = preflight(config)
-    assert (egrsd.gamma, egrsd.window) == (0.3, 0)
+    method, teacher = preflight(config)
+    assert (method.name, method.keys()["gamma"], method.keys()["window"]) == ("egrsd", 0.3, 0)
     assert (teacher.enable_thinking, teacher.overlong) == (True, "drop")
 
 

@@ -1,155 +1,85 @@
-"""What a step reports: quantiles, regime shares, and indifference to padding."""
-
-import json
+"""What a step reports: each factor's summary, and indifference to padding."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from verl_egrsd.config import EgrsdConfig
-from verl_egrsd.credit import token_credit
-from verl_egrsd.metrics import (
-    RunningQuantiles,
-    credit_metrics,
-    denominator_settings,
-    rollout_metrics,
-    verdict_metrics,
-)
+from verl_egrsd.methods import Columns, EntropyGate, Method, Ratio
+from verl_egrsd.metrics import method_metrics, rollout_metrics, verdict_metrics
 from verl_egrsd.reward import compute_score
 
-BINS = 1000
 torch.set_num_threads(1)
 
 
 def batch(rows=6, time=40, seed=0):
-    """Teacher and student log-probs, entropies and mask of rollouts that differ in length."""
+    """Mask and token columns of rollouts that differ in length."""
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, time + 1, (rows,), generator=generator)
     mask = torch.arange(time) < lengths.unsqueeze(1)
     teacher, student = (-torch.rand(rows, time, generator=generator) * 3 for _ in range(2))
     entropy = torch.rand(rows, time, generator=generator) ** 3 * 4
-    return teacher, student, entropy, mask
+    return mask, {"teacher_log_prob": teacher, "student_log_prob": student, "teacher_entropy": entropy}
 
 
-def measured(teacher, student, entropy, mask, quantiles=None, **settings):
-    config = EgrsdConfig(max_response_length=64, **settings)
+def measured(mask, token_columns, **gate):
+    method = Method("example", "", (Ratio(), EntropyGate(**gate)))
+    columns = Columns.of(mask, **token_columns)
     advantages = torch.tensor([0.5, -0.4, 1.0, -1.0, 0.3, -0.2])[: len(mask)].unsqueeze(1)
-    result = token_credit(
-        advantages,
-        *(teacher, student, entropy, mask),
-        gamma=config.gamma,
-        window=config.window,
-        clip=config.clip,
-        floor=config.floor,
-        **denominator_settings(config),
-    )
-    return credit_metrics(result, teacher, student, entropy, mask, config, quantiles or RunningQuantiles())
-
-
-@settings(deadline=None)
-@given(
-    values=st.lists(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40), min_size=1, max_size=4),
-    q=st.floats(0.05, 0.95),
-)
-def test_running_quantiles_agree_with_torch_to_one_bin(values, q):
-    running = RunningQuantiles(BINS)
-    for part in values:
-        running.update(torch.tensor(part))
-    everything = torch.tensor([value for part in values for value in part], dtype=torch.float64)
-    # Between two order statistics every quantile rule is a convention; the histogram must lie in that span.
-    low, high = (torch.quantile(everything, q, interpolation=side) for side in ("lower", "higher"))
-    assert low - 1e-9 - 1 / BINS <= running.quantile(q) <= high + 1 / BINS + 1e-9
-
-
-def test_running_quantiles_of_many_values_agree_with_torch():
-    values = torch.rand(20_000, generator=torch.Generator().manual_seed(0)) ** 2
-    running = RunningQuantiles()
-    for part in values.split(777):
-        running.update(part)
-    for q in (0.1, 0.5, 0.7, 0.99):
-        assert running.quantile(q) == pytest.approx(torch.quantile(values, q).item(), abs=2 / BINS)
-
-
-def test_values_above_one_count_in_the_last_bin():
-    running = RunningQuantiles()
-    running.update(torch.tensor([0.2, 1.0, 1.7]))
-    assert running.quantile(0.9) == 1.0
-    assert running.counts.sum() == 3
-
-
-def test_running_quantiles_survive_json():
-    running, restored = RunningQuantiles(), RunningQuantiles()
-    running.update(torch.rand(500, generator=torch.Generator().manual_seed(1)))
-    restored.load_state_dict(json.loads(json.dumps(running.state_dict())))
-    for tracker in (running, restored):
-        tracker.update(torch.full((100,), 0.9))
-    assert torch.equal(restored.counts, running.counts)
-    assert restored.quantile(0.7) == running.quantile(0.7)
-
-
-@pytest.mark.parametrize("settings", [{}, {"window": 5}, {"denominator": 2.0}, {"denominator_group": 2}])
-def test_the_shares_of_the_regimes_sum_to_one(settings):
-    metrics = measured(*batch(), **settings)
-    shares = [metrics[f"egrsd/regime/{name}"] for name in ("lock", "mid", "pivot", "fork")]
-    assert sum(shares) == pytest.approx(1)
-    assert min(shares) >= 0
-    assert shares[0] == pytest.approx(0.5, abs=0.05)
+    trackers = {factor.name: factor.tracker() for factor in method.active if factor.tracker()}
+    return method_metrics(method, columns, method.credit(columns, advantages), trackers)
 
 
 @pytest.mark.parametrize("window", [0, 3])
 def test_padding_changes_nothing(window):
-    teacher, student, entropy, mask = batch()
-    expected = measured(teacher, student, entropy, mask, window=window)
+    mask, token_columns = batch()
+    expected = measured(mask, token_columns, window=window)
     junk = torch.where(mask, 0.0, 50.0)
-    wider = [
-        torch.nn.functional.pad(values + junk * sign, (0, 7), value=9.0)
-        for values, sign in zip((teacher, student, entropy), (-1, 1, 1), strict=True)
-    ]
-    padded = measured(*wider, torch.nn.functional.pad(mask, (0, 7)), window=window)
+    wider = {
+        name: torch.nn.functional.pad(values + junk, (0, 7), value=9.0)
+        for name, values in token_columns.items()
+    }
+    padded = measured(torch.nn.functional.pad(mask, (0, 7)), wider, window=window)
     assert padded == pytest.approx(expected)
 
 
 def test_the_gate_metrics_say_what_the_gate_did():
-    entropy = torch.tensor([[0.0, 1.0, 2.0, 0.0]])
-    mask = torch.ones(1, 4, dtype=torch.bool)
     flat = torch.zeros(1, 4)
-    metrics = measured(flat, flat, entropy, mask, gamma=1.0)
-    assert metrics["egrsd/gate/mean"] == pytest.approx((1 + 0.5 + 0.1 + 1) / 4)
-    assert metrics["egrsd/gate/min"] == pytest.approx(0.1)
-    assert metrics["egrsd/gate/share_at_floor"] == pytest.approx(0.25)
+    mask, columns = (
+        torch.ones(1, 4, dtype=torch.bool),
+        dict.fromkeys(("teacher_log_prob", "student_log_prob"), flat),
+    )
+    columns |= {"teacher_entropy": torch.tensor([[0.0, 1.0, 2.0, 0.0]])}
+    metrics = measured(mask, columns, gamma=1.0)
+    assert metrics["egrsd/entropy_gate/mean"] == pytest.approx((1 + 0.5 + 0.1 + 1) / 4)
+    assert metrics["egrsd/entropy_gate/min"] == pytest.approx(0.1)
+    assert metrics["egrsd/entropy_gate/max"] == 1
+    assert metrics["egrsd/entropy_gate/share_at_floor"] == pytest.approx(0.25)
     assert metrics["egrsd/teacher_entropy/max"] == pytest.approx(2.0)
-    assert metrics["egrsd/weight/restored_by_lookahead"] == 0
-    ahead = measured(flat, flat, entropy, mask, gamma=1.0, window=1)
-    assert ahead["egrsd/weight/restored_by_lookahead"] == pytest.approx((0 + 0 + 0.9 + 0) / 4)
+    assert metrics["egrsd/entropy_gate/restored_by_lookahead"] == 0
+    assert metrics["egrsd/weight/mean"] == pytest.approx((1 + 0.5 + 0.1 + 1) / 4)
+    ahead = measured(mask, columns, gamma=1.0, window=1)
+    assert ahead["egrsd/entropy_gate/restored_by_lookahead"] == pytest.approx((0 + 0 + 0.9 + 0) / 4)
 
 
-def test_the_ratio_metrics_say_how_much_was_clipped():
-    teacher = torch.tensor([[1.0, -1.0, 0.05, 0.0]])
-    flat, mask = torch.zeros(1, 4), torch.ones(1, 4, dtype=torch.bool)
-    metrics = measured(teacher, flat, flat, mask)
-    assert metrics["egrsd/ratio/share_clipped_high"] == pytest.approx(0.25)
-    assert metrics["egrsd/ratio/share_clipped_low"] == pytest.approx(0.25)
-    assert metrics["egrsd/log_ratio/abs_mean"] == pytest.approx(2.05 / 4)
+def test_a_method_without_factors_reports_its_credit_alone():
+    columns = Columns.of(torch.ones(1, 2))
+    method = Method("example", "")
+    metrics = method_metrics(method, columns, method.credit(columns, torch.tensor([[-2.0]])), {})
+    assert metrics == {"egrsd/credit/abs_mean": 2.0}
 
 
-def test_the_rollout_metrics_count_real_tokens_only():
-    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).bool()
-    metrics = rollout_metrics(
-        credit=torch.tensor([[0.5, 0.5, 0.5, 0.5], [-1.0, -1.0, 99.0, 99.0]]),
-        advantages=torch.tensor([0.5, -1.0]),
+def test_the_rollout_metrics_count_valid_tokens_only():
+    columns = Columns.of(
+        torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]),
         rewards=torch.tensor([1.0, 0.0]),
         correct=torch.tensor([True, False]),
-        truncated=torch.tensor([False, True]),
-        response_mask=mask,
     )
+    metrics = rollout_metrics(columns, torch.tensor([0.5, -1.0]), torch.tensor([False, True]))
     assert metrics == pytest.approx(
         {
             "egrsd/reward/mean": 0.5,
             "egrsd/reward/std": 0.5,
             "egrsd/correct": 0.5,
-            "egrsd/direction/share_positive": 0.5,
-            "egrsd/credit/abs_mean": (4 * 0.5 + 2 * 1.0) / 6,
+            "egrsd/advantage/share_positive": 0.5,
             "egrsd/response_length/mean": 3.0,
             "egrsd/truncated": 0.5,
             "egrsd/response_length/right": 4.0,
@@ -159,9 +89,8 @@ def test_the_rollout_metrics_count_real_tokens_only():
 
 
 def test_a_step_without_a_right_answer_has_no_length_of_right_answers():
-    mask = torch.ones(2, 3).bool()
-    no = torch.tensor([False, False])
-    metrics = rollout_metrics(torch.zeros(2, 3), torch.zeros(2), torch.zeros(2), no, no, mask)
+    columns = Columns.of(torch.ones(2, 3))
+    metrics = rollout_metrics(columns, torch.zeros(2), torch.tensor([False, False]))
     assert "egrsd/response_length/right" not in metrics
     assert metrics["egrsd/response_length/wrong"] == 3
 

@@ -14,6 +14,8 @@ import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from verl_egrsd.methods.table import TABLE
+
 VERL = SpecifierSet(">=0.9.1,<0.9.2")
 """Tested versions of verl; widened after a tested release."""
 
@@ -141,7 +143,11 @@ SECTION = ("actor_rollout_ref", "teacher")
 """Section of this package inside one of verl's."""
 
 REGISTRIES = {
-    "estimator": ("verl.trainer.ppo.core_algos", "ADV_ESTIMATOR_REGISTRY", ("egrsd", "cl_egrsd", "rlsd")),
+    "estimator": (
+        "verl.trainer.ppo.core_algos",
+        "ADV_ESTIMATOR_REGISTRY",
+        tuple(method.name for method in TABLE),
+    ),
     "policy loss": ("verl.trainer.ppo.core_algos", "POLICY_LOSS_REGISTRY", ("egrsd", "egrsd_ppo_clip")),
     "trainer": ("verl.trainer.ppo.v1.trainer_base", "TRAINER_REGISTRY", ("egrsd_sync",)),
 }

@@ -1,13 +1,11 @@
-"""Settings of the method (`algorithm.egrsd`) and of the teacher (`actor_rollout_ref.teacher`).
+"""Settings of the teacher (`actor_rollout_ref.teacher`) and of the data's checks, and how settings are built.
 
-One dataclass per concern, validated when built. A value that is left out (or null) takes its default,
-and what a name implies (`cl_egrsd`: a lookahead) is filled in by :func:`resolve_egrsd`, so that a resolved
-config shows every number.
+One dataclass per concern, validated when built. A value that is left out (or null) takes its default. The
+keys of the method (`algorithm.egrsd`) are the fields of its parts, see `verl_egrsd.methods`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -15,95 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-GateControl = Literal["none", "mean_preserving", "shuffled"]
 Header = Literal["own", "student"]
 Overlong = Literal["error", "drop"]
 OnControlTokens = Literal["error", "drop", "keep"]
 Refresh = Literal["frozen", "current", "copy", "ema"]
 
-ESTIMATORS = ("egrsd", "cl_egrsd", "rlsd")
-"""Advantage estimators of this package; the other estimators of verl can serve as the direction too."""
-
-DEFAULT_LOOKAHEAD = 3
-
 PACE: dict[str, tuple[str, float]] = {"copy": ("every", 20), "ema": ("decay", 0.99)}
 """How fast a teacher that moves follows the student: key and default, by `refresh`."""
-
-
-@dataclass(frozen=True)
-class EgrsdConfig:
-    """The method: direction x magnitude x confidence (docs/method.md has the equations).
-
-    Attributes:
-        max_response_length: completion cap L_max of the length-shaped reward, in tokens.
-        gamma: strength of the gate, in [0, 1]; 0 switches it off.
-        window: lookahead W in tokens; 0 is EGRSD, more is CL-EGRSD.
-        clip: half width eps of the clip around a ratio of 1; 0 switches the magnitude off.
-        floor: smallest gate, in (0, 1].
-        denominator: what the entropy is divided by: "raw" (maximum of the batch), "filtered" (maximum
-            after the lookahead) or a number in nats.
-        min_denominator: lower bound of a measured denominator, in nats.
-        denominator_group: rows per maximum; "batch" takes one maximum over the whole update batch.
-        warmup_steps: training steps during which the advantage is reward - warmup_baseline.
-        warmup_baseline: baseline of the warm-up.
-        correct_above: an answer is correct when its score is above this.
-        length_beta: weight of the length bonus in the reward of a correct answer.
-        gate_control: "none", or a control: "mean_preserving" (gate / mean gate), "shuffled" (gate permuted
-            within each rollout).
-        seed: seed of the shuffled control.
-        lock_quantile: running quantile of the normalised entropy up to which a token counts as lock.
-        fork_quantile: running quantile from which a token counts as fork or pivot.
-    """
-
-    max_response_length: int
-    gamma: float = 0.3
-    window: int = 0
-    clip: float = 0.2
-    floor: float = 0.1
-    denominator: str | float = "raw"
-    min_denominator: float = 1.0
-    denominator_group: str | int = "batch"
-    warmup_steps: int = 10
-    warmup_baseline: float = 0.5
-    correct_above: float = 0.5
-    length_beta: float = 0.5
-    gate_control: GateControl = "none"
-    seed: int = 0
-    lock_quantile: float = 0.5
-    fork_quantile: float = 0.7
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range, naming key, value and remedy."""
-        check = _Checker("algorithm.egrsd", self)
-        check.integer("max_response_length", minimum=1)
-        check.number("gamma", lambda x: 0 <= x <= 1, "in [0, 1]; 0 switches the gate off")
-        check.integer("window", minimum=0)
-        check.number("clip", lambda x: 0 <= x < 1, "in [0, 1); 0 switches the magnitude off")
-        check.number("floor", lambda x: 0 < x <= 1, "in (0, 1]; the gate never reaches zero")
-        check.number("min_denominator", lambda x: x > 0, "positive, in nats")
-        check.integer("warmup_steps", minimum=0)
-        check.number("warmup_baseline", math.isfinite, "a finite number")
-        check.number("correct_above", math.isfinite, "a finite number")
-        check.number("length_beta", lambda x: x >= 0, "zero or more")
-        check.one_of("gate_control", get_args(GateControl))
-        check.integer("seed", minimum=0)
-        check.number("lock_quantile", lambda x: 0 < x < 1, "in (0, 1)")
-        check.number("fork_quantile", lambda x: self.lock_quantile < x < 1, "in (lock_quantile, 1)")
-        if isinstance(self.denominator, str):
-            check.one_of("denominator", ("raw", "filtered"), "or a positive number in nats")
-        else:
-            check.number(
-                "denominator", lambda x: 0 < x < math.inf, 'positive, in nats, or "raw" or "filtered"'
-            )
-        if isinstance(self.denominator_group, str):
-            check.one_of("denominator_group", ("batch",), "or a number of rows")
-        else:
-            check.integer("denominator_group", minimum=1)
-
-    @property
-    def uses_teacher(self) -> bool:
-        """Whether ratio or gate can differ from 1; otherwise no teacher has to be scored."""
-        return self.clip > 0 or self.gamma > 0
 
 
 @dataclass(frozen=True)
@@ -138,7 +54,7 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         """Refuse values outside their range, naming key, value and remedy."""
-        check = _Checker("actor_rollout_ref.teacher", self)
+        check = Checker("actor_rollout_ref.teacher", self)
         check.one_of("refresh", get_args(Refresh))
         if self.refresh == "copy":
             check.integer("every", minimum=1)
@@ -184,45 +100,10 @@ class DataChecks:
 
     def __post_init__(self) -> None:
         """Refuse values outside their range, naming key, value and remedy."""
-        check = _Checker("data.checks", self)
+        check = Checker("data.checks", self)
         check.one_of("control_tokens", get_args(OnControlTokens))
         check.integer("solution_rows", minimum=0)
         check.number("solution_seconds", lambda x: x > 0, "positive, in seconds")
-
-
-def resolve_egrsd(
-    adv_estimator: str, given: Mapping[str, Any] | None, *, max_response_length: int
-) -> EgrsdConfig:
-    """Complete `algorithm.egrsd` with what the estimator's name implies.
-
-    Args:
-        adv_estimator: `algorithm.adv_estimator`; `egrsd` has window 0, `cl_egrsd` a window of at least 1
-            (3 unless given), `rlsd` gamma 0. Other estimators leave all keys free.
-        given: the keys that the user set; a null value counts as not set.
-        max_response_length: `data.max_response_length`, in tokens.
-
-    Raises:
-        ValueError: for an unknown key, a value out of range, or one that contradicts the estimator.
-    """
-    values = {key: value for key, value in (given or {}).items() if value is not None}
-    values.setdefault("max_response_length", max_response_length)
-    if adv_estimator == "cl_egrsd":
-        values.setdefault("window", DEFAULT_LOOKAHEAD)
-    if adv_estimator == "rlsd":
-        values.setdefault("gamma", 0.0)
-    config = build(EgrsdConfig, values, "algorithm.egrsd")
-    contradiction = {
-        "egrsd": ("window", config.window, config.window == 0, "0; cl_egrsd is the estimator with lookahead"),
-        "cl_egrsd": ("window", config.window, config.window > 0, "1 or more; egrsd has no lookahead"),
-        "rlsd": ("gamma", config.gamma, config.gamma == 0, "0; egrsd is the estimator with a gate"),
-    }.get(adv_estimator)
-    if contradiction and not contradiction[2]:
-        key, value, _, remedy = contradiction
-        raise ValueError(
-            f"algorithm.egrsd.{key}={value} contradicts algorithm.adv_estimator={adv_estimator}: set it to "
-            f"{remedy}."
-        )
-    return config
 
 
 def resolve_teacher(
@@ -279,7 +160,7 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-class _Checker:
+class Checker:
     """Range checks with one wording: key, value, what is allowed."""
 
     def __init__(self, namespace: str, settings: Any) -> None:

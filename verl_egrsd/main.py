@@ -18,6 +18,8 @@ from typing import TypeVar
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+import verl_egrsd.configs  # noqa: F401  (puts the keys of the methods into Hydra's store)
+
 Found = TypeVar("Found")
 
 

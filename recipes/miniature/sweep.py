@@ -18,7 +18,8 @@ from verl.trainer.main_ppo import run_ppo
 from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils.logging_utils import configure_verl_logging
 
-from verl_egrsd.config import EgrsdConfig, TeacherConfig, flat
+from verl_egrsd.config import TeacherConfig, flat
+from verl_egrsd.methods import resolve
 from verl_egrsd.preflight import plain
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.sync import EgrsdTrainer
@@ -100,7 +101,9 @@ def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
 
 
 def _uses_teacher(config: DictConfig) -> bool:
-    return EgrsdConfig(**plain(config.algorithm.egrsd)).uses_teacher
+    cap = config.data.max_response_length
+    method = resolve(config.algorithm.adv_estimator, plain(config.algorithm.egrsd), max_response_length=cap)
+    return method.uses_teacher
 
 
 def require_shared_processes(first: DictConfig, other: DictConfig) -> None:

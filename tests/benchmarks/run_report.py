@@ -24,7 +24,7 @@ import torch
 from recipes.rehearsal.task import ROLES, generate_problem, student_response
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from tests.benchmarks.verifier import processor
-from verl_egrsd.report.curves import PANELS, VALIDATION
+from verl_egrsd.report.curves import VALIDATION, panels
 from verl_egrsd.report.ending import ending
 from verl_egrsd.report.run import RunReport
 from verl_egrsd.report.settings import ReportConfig
@@ -61,7 +61,7 @@ def report(folder: Path, steps: int) -> RunReport:
     """A report with every metric that the page draws."""
     known = {"total_steps": steps + 1, "name": "x", "date": "", "versions": {}, "data": {}, "settings": {}}
     report = RunReport(ReportConfig(str(folder)), known, 0)
-    names = [name for _, panel in PANELS for name in panel if name != VALIDATION]
+    names = [name for _, panel in panels() for name in panel if name != VALIDATION]
     for step in range(1, steps + 1):
         report.history.record(step, dict.fromkeys(names, random.random()) | {"training/global_step": step})
     return report

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
+
+from verl_egrsd.methods import Columns
 
 # No deadline: the machine may be busy. No database: the tests leave no files.
 examples = settings(max_examples=40, deadline=None, database=None)
@@ -29,11 +32,16 @@ class Batch:
         return Batch(**{name: value[start:stop] for name, value in vars(self).items()})
 
     def with_padding(self, junk: float) -> Batch:
-        tokens = self.response_mask.bool()
+        tokens = self.response_mask
         values = {name: value.clone() for name, value in vars(self).items()}
         for name in ("teacher_log_prob", "student_log_prob", "teacher_entropy"):
             values[name][~tokens] = junk
         return Batch(**values)
+
+    def columns(self, **more: Any) -> Columns:
+        """What a method reads of this batch."""
+        own = ("teacher_log_prob", "student_log_prob", "teacher_entropy")
+        return Columns.of(self.response_mask, **{name: getattr(self, name) for name in own}, **more)
 
 
 def table(rows: int, time: int, low: float, high: float) -> st.SearchStrategy[Tensor]:
@@ -44,10 +52,10 @@ def table(rows: int, time: int, low: float, high: float) -> st.SearchStrategy[Te
 @st.composite
 def masks(draw: st.DrawFn, rows: int, time: int) -> Tensor:
     """One run of ones per row, anywhere, possibly empty."""
-    mask = torch.zeros(rows, time, dtype=torch.int64)
+    mask = torch.zeros(rows, time, dtype=torch.bool)
     for row in range(rows):
         start = draw(st.integers(0, time))
-        mask[row, start : draw(st.integers(start, time))] = 1
+        mask[row, start : draw(st.integers(start, time))] = True
     return mask
 
 

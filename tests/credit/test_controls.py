@@ -3,7 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verl_egrsd.credit import controlled_gate, entropy_gate, token_credit
+from verl_egrsd.credit import controlled_gate
+from verl_egrsd.methods import Columns, EntropyGate
 
 from .strategies import batches, examples
 
@@ -14,8 +15,8 @@ MASK = (torch.arange(40) >= 5).repeat(2, 1)
 @examples
 @given(batches(), st.integers(0, 99))
 def test_the_shuffled_gate_permutes_each_rollout(batch, seed):
-    mask = batch.response_mask.bool()
-    gate = entropy_gate(batch.teacher_entropy, mask, gamma=1.0)
+    mask = batch.response_mask
+    gate = EntropyGate(gamma=1.0).gate(batch.teacher_entropy, mask)
     shuffled = controlled_gate(gate, mask, "shuffled", seed)
     assert torch.equal(shuffled.sort(dim=1).values, gate.sort(dim=1).values)
     assert (shuffled[~mask] == 0).all()
@@ -36,8 +37,8 @@ def test_rollouts_are_shuffled_differently():
 @examples
 @given(batches(), st.sampled_from([0.3, 1.0]))
 def test_the_mean_preserving_gate_has_mean_one_and_keeps_its_shape(batch, gamma):
-    mask = batch.response_mask.bool()
-    gate = entropy_gate(batch.teacher_entropy, mask, gamma=gamma)
+    mask = batch.response_mask
+    gate = EntropyGate(gamma=gamma).gate(batch.teacher_entropy, mask)
     kept = controlled_gate(gate, mask, "mean_preserving")
     if mask.any():
         torch.testing.assert_close(kept[mask].mean(), torch.tensor(1.0))
@@ -45,19 +46,15 @@ def test_the_mean_preserving_gate_has_mean_one_and_keeps_its_shape(batch, gamma)
     assert (kept[~mask] == 0).all()
 
 
-def test_the_credit_uses_the_controlled_gate():
-    log_prob = torch.zeros_like(GATE)
+def test_the_gate_of_a_step_is_the_controlled_one_and_differs_from_step_to_step():
     entropy = torch.linspace(0, 3, 40).repeat(2, 1)
-    results = {
-        control: token_credit(
-            torch.ones(2, 1), log_prob, log_prob, entropy, MASK, gamma=1.0, gate_control=control, seed=1
-        )
-        for control in ("none", "mean_preserving", "shuffled")
-    }
-    plain = results.pop("none").gate
-    for control, result in results.items():
-        assert torch.equal(result.gate, controlled_gate(plain, MASK, control, 1))
-        assert torch.equal(result.credit, result.gate)
+    plain = EntropyGate(gamma=1.0).gate(entropy, MASK)
+    for step in (1, 2):
+        columns = Columns.of(MASK, teacher_entropy=entropy, step=step)
+        for control in ("none", "mean_preserving", "shuffled"):
+            gate = EntropyGate(gamma=1.0, gate_control=control, seed=7)
+            expected = controlled_gate(plain, MASK, control, 7 + step)
+            assert torch.equal(gate.weights(columns, torch.ones(2, 1)), expected)
 
 
 def test_an_unknown_control_is_refused():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from verl_egrsd.credit import entropy_gate, lookahead_min, response_tokens
+from verl_egrsd.credit.masks import entropy_values, response_tokens, response_values
 
 NAN, INF = float("nan"), float("inf")
 
@@ -32,15 +32,19 @@ def test_a_mask_that_is_not_batch_by_time_is_refused(shape):
 
 def test_different_shapes_are_refused_with_both():
     with pytest.raises(ValueError, match=r"response_mask has shape \(2, 4\) but entropy has shape \(2, 3\)"):
-        lookahead_min(torch.ones(2, 3), torch.ones(2, 4), 1)
+        response_values("entropy", torch.ones(2, 3), torch.ones(2, 4, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -0.01])
 def test_an_impossible_entropy_on_a_response_token_is_refused_with_its_place(value):
     entropy = torch.tensor([[1.0, 1.0, 1.0], [1.0, value, 1.0]])
-    with pytest.raises(ValueError, match=r"entropy is .* at row 1, position 1"):
-        entropy_gate(entropy, torch.ones(2, 3), gamma=0.3)
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"teacher_entropy is .* at row 1, position 1"):
+        entropy_values("teacher_entropy", entropy, mask)
+    with pytest.raises(ValueError, match=r"teacher_entropy is .* at the row of problem 1, position 1"):
+        entropy_values("teacher_entropy", entropy, mask, lambda row: f"the row of problem {row}")
 
 
 def test_an_entropy_that_rounded_just_below_zero_is_accepted():
-    assert entropy_gate(torch.tensor([[-5e-4]]), torch.ones(1, 1), gamma=1.0).tolist() == [[1.0]]
+    values = torch.tensor([[-5e-4]])
+    assert torch.equal(entropy_values("entropy", values, torch.ones(1, 1, dtype=torch.bool)), values)

@@ -1,22 +1,27 @@
 """The ends of the colours hold all values, and are the same for all that is compared."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.support.synthetic_run import synthetic_run, words
-from verl_egrsd.microscope.colours import QUANTITIES, scales
+from verl_egrsd.methods import resolve
+from verl_egrsd.microscope.colours import curves, labels, quantities, scales
+from verl_egrsd.microscope.rollout import Run, credited
 
 RUNS = [synthetic_run([words(300)]), synthetic_run([words(200, seed=1)], seed=3, gamma=0.3)]
 VALUES = {
-    quantity.key: np.concatenate([getattr(run.rollouts[0], quantity.key) for run in RUNS])
-    for quantity in QUANTITIES
+    quantity.key: np.concatenate([run.rollouts[0][quantity.key] for run in RUNS])
+    for quantity in quantities(RUNS)
 }
 
 
 def test_the_two_entropies_share_one_scale_from_zero_to_the_largest():
     found = scales(RUNS)
-    assert found["lookahead"] == found["entropy"]
-    assert (found["entropy"]["low"], found["entropy"]["high"]) == (0, pytest.approx(VALUES["entropy"].max()))
+    assert found["lookahead"] == found["teacher_entropy"]
+    ends = found["teacher_entropy"]["low"], found["teacher_entropy"]["high"]
+    assert ends == (0, pytest.approx(VALUES["teacher_entropy"].max()))
 
 
 @pytest.mark.parametrize(("key", "centre"), [("ratio", 1), ("credit", 0), ("log_ratio", 0)])
@@ -29,16 +34,29 @@ def test_diverging_colours_reach_as_far_on_both_sides(key, centre):
 
 def test_the_gates_of_the_curve_end_at_one():
     gates = scales(RUNS)["gates"]
-    lowest = min(run.rollouts[0].gate_plain.min() for run in RUNS)
+    lowest = min(run.rollouts[0]["gate_plain"].min() for run in RUNS)
     assert (gates["low"], gates["high"]) == (pytest.approx(lowest), 1)
-    assert lowest <= VALUES["gate"].min() == pytest.approx(scales(RUNS)["gate"]["low"])
+    assert lowest <= VALUES["entropy_gate"].min() == pytest.approx(scales(RUNS)["entropy_gate"]["low"])
 
 
 def test_a_run_without_any_spread_still_has_scales():
     flat = synthetic_run([["a"]])
     rollout = flat.rollouts[0]
-    for values in (rollout.entropy, rollout.credit, rollout.student_log_prob, rollout.teacher_log_prob):
-        values[:] = 0
-    rollout.ratio[:] = 1
-    for key in ("entropy", "credit", "log_ratio", "ratio"):
+    for name in ("teacher_entropy", "credit", "log_ratio"):
+        rollout[name][:] = 0
+    rollout["ratio"][:] = 1
+    for key in ("teacher_entropy", "credit", "log_ratio", "ratio"):
         assert scales([flat])[key]["low"] < scales([flat])[key]["high"], key
+
+
+def test_runs_of_different_methods_are_coloured_by_what_both_have():
+    (gated,) = RUNS[:1]
+    plain = resolve("direction", max_response_length=10_000)
+    rollouts, metrics = credited(gated.rollouts, plain)
+    ungated = Run("direction", plain, {}, rollouts, metrics)
+    names = {"teacher_log_prob", "student_log_prob", "advantage", "weight", "credit", "log_ratio"}
+    alone = [replace(row, arrays={name: row[name] for name in names}) for row in ungated.rollouts]
+    pair = [gated, replace(ungated, rollouts=alone)]
+    assert [quantity.key for quantity in quantities(pair)] == ["log_ratio", "credit"]
+    assert {*labels(pair)} == names
+    assert [curve["names"] for curve in curves(pair)] == [["weight"]]

@@ -3,7 +3,6 @@
 `queue.read` is replaced: TransferQueue needs Ray, and a run in tests/stack goes through the real one.
 """
 
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import pyarrow.parquet as pq
@@ -11,94 +10,103 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from verl_egrsd.config import EgrsdConfig
-from verl_egrsd.credit import token_credit
+from verl_egrsd.methods import methods, resolve
+from verl_egrsd.metrics import method_metrics
 from verl_egrsd.microscope.dumped import read_run
-from verl_egrsd.rollouts.dump_format import SCHEMA
+from verl_egrsd.rollouts.dump_format import FIXED
 from verl_egrsd.trainer import queue
-from verl_egrsd.trainer.dump import PER_TOKEN, dump_rollouts
+from verl_egrsd.trainer.advantage_step import AdvantageStep
+from verl_egrsd.trainer.dump import dump_rollouts, token_arrays
+from verl_egrsd.trainer.rollouts import Rollouts
 
 ANSWERS = ("then 1+1=2.", "€ \\boxed{2}<|im_end|>")
-SETTINGS = EgrsdConfig(max_response_length=32, gamma=0.5, window=2)
-FACTS = {"step": 7, "model": "m", "settings": asdict(SETTINGS), "low": 0.1, "high": 0.3}
+METHODS = [name for name, method in methods().items() if method.uses_teacher]
 
 
 @pytest.fixture
-def step(tokenizer, monkeypatch):
-    """Two rollouts and, between them, a padding row; the token columns hold the real rows only."""
+def batch(tokenizer, monkeypatch):
+    """The texts of two rollouts and, between them, of a padding row."""
 
     def ids(text):
         return torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    scores = {"correct": 1.0, "wrong": 0.0, "pred": "2"}
     data = {
-        "uid": ["a", "pad", "b"],
-        "raw_prompt": [[{"role": "user", "content": f"question {name}"}] for name in "apb"],
         "reward_model": [{"ground_truth": 2}] * 3,
-        "extra_fields": [{"reward_extra_info": scores}, {}, {}],
         "prompts": queue.jagged([ids("1+1"), ids("1"), ids("What is 1+1?")]),
         "teacher_prompts": queue.jagged([ids("1+1 is 2"), ids("1"), ids("1+1=2, so what?")]),
     }
     monkeypatch.setattr(queue, "read", lambda batch, fields: {name: data[name] for name in fields})
-    responses = [ids(text) for text in ANSWERS]
-    length = torch.tensor([len(response) for response in responses])
-    mask = torch.arange(int(length.max())) < length.unsqueeze(1)
-    draw = torch.rand(3, *mask.shape, generator=torch.Generator().manual_seed(0))
-    advantages = torch.tensor([[0.5], [-0.5]])
-    scored = (-draw[0], -draw[1], 3 * draw[2])
-    credit = token_credit(advantages, *scored, mask, gamma=0.5, window=2)
-    names = ("teacher_log_prob", "old_log_probs", "teacher_entropy")
-    columns = {
-        "responses": pad_sequence(responses, batch_first=True),
-        "response_mask": mask.long(),
-        "rm_scores": torch.zeros(mask.shape).index_fill(1, torch.tensor([3]), 1.0),
-        "advantages": advantages.expand(mask.shape),
-        **dict(zip(names, scored, strict=True)),
-        **credit._asdict(),
+    return SimpleNamespace(tags=[{}, {"is_padding": True}, {}])
+
+
+def credited(tokenizer, name):
+    """The valid rows of step 7 under a method, and their credit."""
+    method = resolve(name, max_response_length=32)
+    responses = [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ANSWERS]
+    lengths = torch.tensor([len(response) for response in responses])
+    mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+    draw = torch.rand(4, *mask.shape, generator=torch.Generator().manual_seed(0))
+    numbers = {
+        "teacher_log_prob": -draw[0],
+        "student_log_prob": -draw[1],
+        "teacher_entropy": 3 * draw[2],
+        "student_entropy": 3 * draw[3],
     }
-    rows = {"reward": torch.tensor([1.25, 0.0]), "truncated": torch.tensor([True, False]), "length": length}
-    batch = SimpleNamespace(tags=[{}, {"is_padding": True}, {}])
-    return SimpleNamespace(batch=batch, columns=columns, rows=rows)
+    rollouts = Rollouts(
+        valid=torch.tensor([True, False, True]),
+        nested_mask=torch.empty(0),
+        uids=["a", "b"],
+        prompts=["question a", "question b"],
+        response_ids=pad_sequence(responses, batch_first=True),
+        response_mask=mask,
+        lengths=lengths,
+        prompt_lengths=torch.tensor([3, 4]),
+        scores=torch.tensor([1.0, 0.0]),
+        verdicts=[{"correct": 1.0, "wrong": 0.0, "pred": "2"}, {}],
+        token_columns={key: values for key, values in numbers.items() if key in method.reads},
+        verls_advantages=None,
+    )
+    source = AdvantageStep(method)
+    step = source.credit(rollouts, 7)
+    method_metrics(method, step.columns, step.credited, source.trackers)
+    return step, source
 
 
-def test_what_the_trainer_writes_is_what_the_microscope_reads(step, tokenizer, tmp_path):
-    dump_rollouts(tmp_path / "new", step.batch, tokenizer, step.columns, step.rows, FACTS)
+@pytest.mark.parametrize("name", METHODS)
+def test_what_the_trainer_writes_is_what_the_microscope_reads_under_every_method(
+    name, batch, tokenizer, tmp_path
+):
+    step, source = credited(tokenizer, name)
+    cut = torch.tensor([True, False])
+    dump_rollouts(tmp_path / "new", batch, tokenizer, step, source, truncated=cut, model="m")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["7.parquet"]
     run = read_run(tmp_path / "new" / "7.parquet")
-    assert run.settings == SETTINGS
+    assert run.method == source.method
     assert ["".join(rollout.tokens) for rollout in run.rollouts] == list(ANSWERS)
-    names = {"advantage": "advantages", "student_log_prob": "old_log_probs", "entropy": "teacher_entropy"}
+    written = token_arrays(step, source)
+    assert {*written} | {"log_ratio"} >= run.arrays >= {*written}
     for i, rollout in enumerate(run.rollouts):
-        length = len(rollout.tokens)
-        for name in (
-            "teacher_log_prob",
-            "student_log_prob",
-            "entropy",
-            "advantage",
-            "ratio",
-            "gate",
-            "credit",
-        ):
-            written = step.columns[names.get(name, name)][i, :length]
-            assert getattr(rollout, name).tolist() == written.tolist(), name
-        assert rollout.gate.tolist() == rollout.gate_lookahead.tolist()
+        for array, values in written.items():
+            assert rollout[array].tolist() == values[i, : len(rollout.tokens)].tolist(), array
     first, second = run.rollouts
     assert (first.name, first.verdict, first.reward, first.truncated) == (
         "step 7, rollout 0",
         "correct",
-        1.25,
+        pytest.approx(1.0 + source.method.reward.length_beta * (1 - len(first.tokens) / 32)),
         True,
     )
     assert (second.problem, second.verdict, second.ground_truth) == ("question b", "", "2")
     assert (second.student_prompt, second.teacher_prompt) == ("What is 1+1?", "1+1=2, so what?")
 
 
-def test_the_file_has_all_columns_with_one_entry_per_token(step, tokenizer, tmp_path):
-    dump_rollouts(tmp_path, step.batch, tokenizer, step.columns, step.rows, FACTS)
+def test_the_file_has_all_columns_with_one_entry_per_token(batch, tokenizer, tmp_path):
+    step, source = credited(tokenizer, "cl_egrsd")
+    cut = torch.tensor([True, False])
+    dump_rollouts(tmp_path, batch, tokenizer, step, source, truncated=cut, model="m")
     table = pq.read_table(tmp_path / "7.parquet")
-    assert table.schema.names == SCHEMA.names
-    for row, length in zip(table.to_pylist(), step.rows["length"].tolist(), strict=True):
-        assert {len(row[name]) for name in (*PER_TOKEN, "tokens")} == {length}
-        assert row["response_mask"] == [1] * length
-        assert row["score"] == 1
+    arrays = {*table.schema.names} - {*FIXED}
+    assert {"teacher_entropy", "ratio", "entropy_gate", "weight", "credit", "regime"} <= arrays
+    for row, length in zip(table.to_pylist(), step.rollouts.lengths.tolist(), strict=True):
+        assert {len(row[name]) for name in (*arrays, "tokens", "response_ids")} == {length}
         assert "".join(row["tokens"]) == tokenizer.decode(row["response_ids"])
+    assert table["score"].to_pylist() == [1.0, 0.0]

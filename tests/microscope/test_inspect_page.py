@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd import cli
 from verl_egrsd.microscope.arguments import add_arguments
-from verl_egrsd.microscope.colours import QUANTITIES
-from verl_egrsd.rollouts.dump_format import SCHEMA
+from verl_egrsd.microscope.colours import labels, quantities
+from verl_egrsd.rollouts.dump_format import FIXED
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "inspect.md").read_text()
@@ -51,7 +52,7 @@ def test_the_defaults_are_those_of_training():
     assert (given.temperature, given.top_p, given.top_k) == tuple(
         rollout[name] for name in ("temperature", "top_p", "top_k")
     )
-    assert (given.template, given.header) == (teacher["template"], teacher["header"])
+    assert (given.template, given.header) == ("reference_solution", teacher["header"])
     assert given.teacher_thinks == teacher["enable_thinking"]
     assert given.student_thinks == shipped["data"]["apply_chat_template_kwargs"]["enable_thinking"]
     assert given.max_response_length == shipped["data"]["max_response_length"]
@@ -59,13 +60,19 @@ def test_the_defaults_are_those_of_training():
 
 
 def test_every_column_of_a_dump_is_documented():
-    cells = " ".join(cells[0] for cells in first_cells("The file of a step"))
-    assert re.findall(r"`(\w+)`", cells) == SCHEMA.names
+    cells = [cells[0] for cells in first_cells("The file of a step")]
+    names = re.findall(r"`(\w+)`", " ".join(cells))
+    run = synthetic_run([words(5)])
+    derived = {"log_ratio"}
+    assert names[: len(FIXED)] == [*FIXED]
+    assert {*names[len(FIXED) :]} - {"student_entropy"} == run.arrays - derived
 
 
 def test_every_quantity_is_documented():
-    cells = ", ".join(cells[0] for cells in first_cells("A response"))
-    assert cells.split(", ") == [quantity.label for quantity in QUANTITIES]
+    run = synthetic_run([words(5)])
+    page = " ".join(cells[0] for cells in first_cells("A response"))
+    assert all(quantity.label in page for quantity in quantities([run]))
+    assert {quantity.key for quantity in quantities([run])} <= labels([run]).keys()
 
 
 @pytest.mark.parametrize("command", re.findall(r"^verl-egrsd (inspect (?:.*\\\n)*.*)", PAGE, re.MULTILINE))

@@ -13,8 +13,8 @@ from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd import cli
 from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.aggregates import aggregate
-from verl_egrsd.microscope.colours import QUANTITIES
-from verl_egrsd.microscope.pages import LABELS, REGIME_NAMES, embedded, write_pages
+from verl_egrsd.microscope.colours import labels, quantities
+from verl_egrsd.microscope.pages import REGIME_NAMES, embedded, write_pages
 
 PICTURES = Path(__file__).parents[2] / "outputs" / "microscope"
 """Screenshots for people to look at; not under version control."""
@@ -35,11 +35,12 @@ HOSTILE = (
     "\t",
 )
 WIDE = {"width": 1280, "height": 900}
+RUN = synthetic_run([words(90, seed=1), list(HOSTILE), words(400, seed=2)])
 
 
 @pytest.fixture(scope="module")
 def run():
-    return synthetic_run([words(90, seed=1), list(HOSTILE), words(400, seed=2)])
+    return RUN
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,10 @@ def shown(panel):
 
 def agrees(found, rollout, index):
     """Whether the numbers of the card are those of the arrays."""
-    assert found.keys() == LABELS.keys()
-    assert found.pop("regime") == REGIME_NAMES[rollout.regime[index]]
+    assert found.keys() == labels([RUN]).keys()
+    assert found.pop("regime") == REGIME_NAMES[rollout["regime"][index]]
     for name, text in found.items():
-        assert float(text) == pytest.approx(getattr(rollout, name)[index], abs=6e-5), name
+        assert float(text) == pytest.approx(rollout[name][index], abs=6e-5), name
 
 
 def table(scope, name):
@@ -115,14 +116,14 @@ def test_pointing_at_the_curve_shows_the_token_there(opened, pages, run):
     agrees(shown(page), run.rollouts[2], index)
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES, ids=lambda quantity: quantity.key)
+@pytest.mark.parametrize("quantity", quantities([RUN]), ids=lambda quantity: quantity.key)
 def test_the_colours_follow_the_chosen_quantity(opened, pages, run, quantity):
     page = opened(pages / "rollout-0001.html")
     page.locator(f"button[data-key={quantity.key}]").click()
     levels = np.array(
         [int(name[1:]) for name in page.eval_on_selector_all(".text i", "l => l.map(i => i.className)")]
     )
-    values = getattr(run.rollouts[0], quantity.key)
+    values = run.rollouts[0][quantity.key]
     kinds = page.eval_on_selector_all(".text i", "l => [...new Set(l.map(i => i.className[0]))]")
     assert kinds == [{"rising": "s", "falling": "s", "diverging": "d", "regime": "r"}[quantity.kind]]
     order = np.argsort(values, kind="stable")
@@ -176,14 +177,22 @@ def test_the_prompts_are_folded_and_open(opened, pages):
         assert prompt.text_content() == f"{side}'s prompt 0"
 
 
+def numbers(row):
+    """The numbers of a row of a table, in the order of its columns."""
+    return [row.tokens, *row.means.values()] if hasattr(row, "means") else list(row[1:])
+
+
 def test_the_index_shows_the_aggregates(opened, pages, run):
     page, expected = opened(pages / "index.html"), aggregate(run)
-    for name in ("weight_mass", "effective_share", "at_floor"):
+    for name in ("weight_mass", "effective_share"):
         text = page.locator(f"[data-number={name}]").text_content()
         assert float(text) == pytest.approx(getattr(expected, name), abs=6e-5)
+    for name, value in run.metrics.items():
+        text = page.locator(f"[data-number='{name}']").text_content()
+        assert float(text) == pytest.approx(value, abs=6e-5)
     for name in ("deciles", "words", "positions", "regimes"):
         found = table(page, name)
-        rows = {row.name: list(row[1:]) for row in getattr(expected, name)}
+        rows = {row.name: numbers(row) for row in getattr(expected, name)}
         assert found.keys() == rows.keys()
         for key, values in found.items():
             assert values == pytest.approx(rows[key], abs=6e-5), (name, key)
@@ -236,7 +245,7 @@ def test_only_the_last_rollouts_get_a_page(run, tmp_path):
 
 def test_runs_without_a_common_problem_are_refused(run, tmp_path):
     strangers = synthetic_run([words(5)] * 5)
-    stranger = type(strangers)("strangers", strangers.settings, {}, strangers.rollouts[3:])
+    stranger = type(strangers)("strangers", strangers.method, {}, strangers.rollouts[3:])
     with pytest.raises(ValueError, match="synthetic and strangers share no problem"):
         write_pages([run, stranger], tmp_path / "out", limit=8)
     assert not (tmp_path / "out").exists()

@@ -12,15 +12,20 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from recipes.rehearsal.model import new_model
-from verl_egrsd.config import EgrsdConfig
 from verl_egrsd.credit import Regime
 from verl_egrsd.evaluation.problems import read_benchmarks
+from verl_egrsd.methods import resolve
 from verl_egrsd.microscope.question import Question
 from verl_egrsd.microscope.scored import run_model
 from verl_egrsd.microscope.scoring import require_plain_head
 from verl_egrsd.microscope.weights import find_weights
 
-SETTINGS = EgrsdConfig(max_response_length=64, gamma=0.5, window=2)
+METHOD = resolve("cl_egrsd", {"gamma": 0.5, "window": 2}, max_response_length=64)
+
+
+def earning(**keys):
+    """METHOD with another reward."""
+    return replace(METHOD, reward=replace(METHOD.reward, **keys))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def given(data_path):
 
 @pytest.fixture(scope="module")
 def run(model_path, given):
-    return run_model(str(model_path), given, SETTINGS)
+    return run_model(str(model_path), given, METHOD)
 
 
 def load(path):
@@ -54,12 +59,12 @@ def test_both_sides_agree_with_float64_logits(run, model_path, tokenizer, given)
         student, _ = exact(model, tokenizer, rollout.student_prompt, response, given.temperature)
         teacher, entropy = exact(model, tokenizer, rollout.teacher_prompt, response, given.temperature)
         for found, expected in (
-            (rollout.student_log_prob, student),
-            (rollout.teacher_log_prob, teacher),
-            (rollout.entropy, entropy),
+            (rollout["student_log_prob"], student),
+            (rollout["teacher_log_prob"], teacher),
+            (rollout["teacher_entropy"], entropy),
         ):
             torch.testing.assert_close(torch.tensor(found).double(), expected, rtol=0, atol=1e-5)
-        assert rollout.entropy.std() > 0.1
+        assert rollout["teacher_entropy"].std() > 0.1
 
 
 def test_the_teacher_reads_the_solution_and_the_student_does_not(run, data_path):
@@ -76,19 +81,21 @@ def test_a_given_solution_is_correct_and_its_reward_follows_its_length(run):
         length = len(rollout.tokens)
         assert rollout.verdict == "correct"
         assert rollout.reward == pytest.approx(1 + 0.5 * (1 - length / 64))
-        assert rollout.advantage.tolist() == pytest.approx([rollout.reward - 0.5] * length)
-        assert rollout.credit == pytest.approx(rollout.advantage * rollout.ratio * rollout.gate)
-        assert set(rollout.regime.tolist()) <= {int(regime) for regime in Regime} - {int(Regime.NONE)}
+        assert rollout["advantage"].tolist() == pytest.approx([rollout.reward - 0.5] * length)
+        assert rollout["credit"] == pytest.approx(
+            rollout["advantage"] * rollout["ratio"] * rollout["entropy_gate"]
+        )
+        assert set(rollout["regime"].tolist()) <= {int(regime) for regime in Regime} - {int(Regime.NONE)}
 
 
 def test_correct_is_what_it_is_in_training(model_path, given, tmp_path):
-    strict = run_model(str(model_path), replace(given, rows=1), replace(SETTINGS, correct_above=1.0))
+    strict = run_model(str(model_path), replace(given, rows=1), earning(correct_above=1.0))
     assert [(rollout.verdict, rollout.reward) for rollout in strict.rollouts] == [("correct", 0.0)]
     opening = shutil.copytree(model_path, tmp_path / "model")
     (opening / "chat_template.jinja").write_text(
         "{{ messages[-1].content }}{% if add_generation_prompt %}<think>\n{% endif %}"
     )
-    inside = run_model(str(opening), replace(given, rows=1, base=str(model_path)), SETTINGS)
+    inside = run_model(str(opening), replace(given, rows=1, base=str(model_path)), METHOD)
     assert [(rollout.verdict, rollout.reward) for rollout in inside.rollouts] == [("no_answer", 0.0)]
 
 
@@ -103,7 +110,7 @@ def test_a_model_that_caps_its_logits_behind_the_head_is_refused(model_path):
 
 def test_sampled_answers_repeat_with_the_seed_and_end_at_the_cap(model_path, data_path):
     question = Question(data_path, rows=2)
-    short = replace(SETTINGS, max_response_length=12)
+    short = earning(max_response_length=12)
     one, again, other = (
         run_model(str(model_path), replace(question, seed=seed), short) for seed in (0, 0, 1)
     )
@@ -122,7 +129,7 @@ def test_the_first_sample_of_each_problem_is_looked_at_and_a_cut_one_gets_no_end
     lines = [{"problem": p, "text": text, "finish_reason": reason} for p, text, reason in samples]
     path = tmp_path / "samples.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run = run_model(str(model_path), Question(data_path, responses=str(path)), SETTINGS)
+    run = run_model(str(model_path), Question(data_path, responses=str(path)), METHOD)
     found = [(rollout.name, "".join(rollout.tokens), rollout.truncated) for rollout in run.rollouts]
     assert found == [("row 1", "then 1+1", True), ("row 3", "\\boxed{1}<|im_end|>", False)]
 
@@ -132,7 +139,7 @@ def test_the_samples_of_an_evaluation_are_found_by_the_conversation(model_path, 
     line = {"problem": problem.id, "text": "\\boxed{1}", "finish_reason": "stop"}
     (tmp_path / "samples.jsonl").write_text(json.dumps(line))
     question = Question(data_path, responses=str(tmp_path / "samples.jsonl"))
-    (rollout,) = run_model(str(model_path), question, SETTINGS).rollouts
+    (rollout,) = run_model(str(model_path), question, METHOD).rollouts
     assert rollout.name == f"row {problem.index}"
 
 
@@ -140,19 +147,19 @@ def test_samples_of_other_problems_are_refused(model_path, data_path, tmp_path):
     (tmp_path / "samples.jsonl").write_text('{"problem": "?", "text": "", "finish_reason": "stop"}\n')
     question = Question(data_path, responses=str(tmp_path / "samples.jsonl"))
     with pytest.raises(ValueError, match=r"no row to look at: .*extra_info.hash"):
-        run_model(str(model_path), question, SETTINGS)
+        run_model(str(model_path), question, METHOD)
 
 
 @pytest.mark.parametrize("column", ["answers", "extra_info.trace", "data_source.x"])
 def test_a_column_that_is_missing_is_refused_with_those_that_exist(model_path, data_path, column):
     question = Question(data_path, responses=column)
     with pytest.raises(ValueError, match=f"--responses {column} is no column .*data_source, prompt"):
-        run_model(str(model_path), question, SETTINGS)
+        run_model(str(model_path), question, METHOD)
 
 
 def test_a_response_beyond_the_cap_is_refused(model_path, given):
     with pytest.raises(ValueError, match=r"response_length\[0\]=.*max_response_length=4"):
-        run_model(str(model_path), given, replace(SETTINGS, max_response_length=4))
+        run_model(str(model_path), given, earning(max_response_length=4))
 
 
 @pytest.fixture
@@ -173,12 +180,12 @@ def checkpoint(tmp_path, model_path):
 def test_a_checkpoint_is_the_student_its_base_the_teacher_and_its_baseline_goes_on(
     checkpoint, run, given, part
 ):
-    trained = run_model(str(checkpoint / part), given, SETTINGS)
+    trained = run_model(str(checkpoint / part), given, METHOD)
     for before, after in zip(run.rollouts, trained.rollouts, strict=True):
         assert after.tokens == before.tokens
-        assert after.entropy.tolist() == before.entropy.tolist()
-        assert abs(after.student_log_prob - before.student_log_prob).max() > 0.1
-        assert after.advantage[0] == pytest.approx((after.reward - 0.25) / 0.5, rel=1e-4)
+        assert after["teacher_entropy"].tolist() == before["teacher_entropy"].tolist()
+        assert abs(after["student_log_prob"] - before["student_log_prob"]).max() > 0.1
+        assert after["advantage"][0] == pytest.approx((after.reward - 0.25) / 0.5, rel=1e-4)
     assert dict(trained.facts)["teacher"] == json.loads((checkpoint / "egrsd.json").read_text())["base_model"]
 
 
@@ -192,9 +199,9 @@ def test_an_adapter_is_the_student_and_its_base_the_teacher(tmp_path, model_path
     for path in model_path.glob("*token*"):
         shutil.copy(path, tmp_path / "adapter")
     shutil.copy(model_path / "chat_template.jinja", tmp_path / "adapter")
-    found = run_model(str(tmp_path / "adapter"), given, SETTINGS)
-    assert found.rollouts[0].entropy.tolist() == run.rollouts[0].entropy.tolist()
-    assert abs(found.rollouts[0].student_log_prob - run.rollouts[0].student_log_prob).max() > 0.01
+    found = run_model(str(tmp_path / "adapter"), given, METHOD)
+    assert found.rollouts[0]["teacher_entropy"].tolist() == run.rollouts[0]["teacher_entropy"].tolist()
+    assert abs(found.rollouts[0]["student_log_prob"] - run.rollouts[0]["student_log_prob"]).max() > 0.01
 
 
 def test_the_initial_weights_can_be_named(checkpoint, model_path):
@@ -214,4 +221,4 @@ def test_a_row_without_a_reference_is_refused(model_path, data_path, tmp_path):
     rows["extra_info"] = [{**extra, "solution": ""} for extra in rows["extra_info"]]
     rows.to_parquet(tmp_path / "empty.parquet")
     with pytest.raises(ValueError, match=r"extra_info\.solution of row 0"):
-        run_model(str(model_path), Question(tmp_path / "empty.parquet", rows=1), SETTINGS)
+        run_model(str(model_path), Question(tmp_path / "empty.parquet", rows=1), METHOD)

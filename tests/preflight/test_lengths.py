@@ -6,7 +6,8 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 
-from verl_egrsd.config import EgrsdConfig, TeacherConfig
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.methods import resolve
 from verl_egrsd.preflight.lengths import check_lengths, model_context, settle_lengths
 
 ROLLOUT, ACTOR = "actor_rollout_ref.rollout", "actor_rollout_ref.actor"
@@ -27,8 +28,8 @@ def settled(*overrides):
 
 
 def check(config, teacher=None):
-    egrsd = EgrsdConfig(max_response_length=config.data.max_response_length)
-    check_lengths(config, egrsd, teacher or TeacherConfig(max_prompt_length=4096))
+    method = resolve("egrsd", max_response_length=config.data.max_response_length)
+    check_lengths(config, method, teacher or TeacherConfig(max_prompt_length=4096))
 
 
 @pytest.mark.parametrize("response", [1024, 4096, 16384, 30000])
@@ -124,7 +125,7 @@ def test_a_teacher_that_could_not_read_its_prompt_is_refused(tmp_path):
 
 def test_without_a_teacher_its_cap_does_not_matter(tmp_path):
     config = with_model(tmp_path, 4096)
-    off = EgrsdConfig(max_response_length=1024, gamma=0, clip=0)
+    off = resolve("direction", max_response_length=1024)
     check_lengths(config, off, TeacherConfig(max_prompt_length=9999))
 
 

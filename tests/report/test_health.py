@@ -1,12 +1,14 @@
 """Each check has a run that trips it and one that does not; its words and its value agree."""
 
 import math
+from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_egrsd.report.health import CHECKS, NOTHING, examine
+from verl_egrsd.methods import HealthCheck, factors
+from verl_egrsd.report.health import CHECKS, NOTHING, all_checks, examine
 from verl_egrsd.report.settings import Thresholds
 
 GOOD = {
@@ -19,10 +21,9 @@ GOOD = {
     "egrsd/repetition/mean": 0.05,
     "egrsd/repetition/max": 0.3,
     "egrsd/hesitation_rate": 2.0,
-    "egrsd/gate/share_at_floor": 0.01,
-    "egrsd/gate/mean": 0.93,
-    "egrsd/ratio/share_clipped_low": 0.05,
-    "egrsd/ratio/share_clipped_high": 0.07,
+    "egrsd/entropy_gate/share_at_floor": 0.01,
+    "egrsd/entropy_gate/mean": 0.93,
+    "egrsd/ratio/share_clipped": 0.12,
     "egrsd/weight/mean": 0.94,
     "actor/grad_norm": 0.04,
     "egrsd/verdict/none_correct": 0.0,
@@ -53,14 +54,6 @@ TRIPS = {
     "hesitation rate": [
         (run(egrsd__hesitation_rate=0.8), "warn", -0.6),
         (run(egrsd__hesitation_rate=6.0), "fail", 2.0),
-    ],
-    "gate saturation": [
-        (run(egrsd__gate__mean=0.998), "warn", 0.01),
-        (run(egrsd__gate__share_at_floor=0.7), "fail", 0.7),
-    ],
-    "clipped ratios": [
-        (run(egrsd__ratio__share_clipped_low=0.3), "warn", 0.37),
-        (run(egrsd__ratio__share_clipped_high=0.9), "fail", 0.95),
     ],
     "weight mass": [(run(egrsd__weight__mean=0.6), "warn", 0.6), (run(egrsd__weight__mean=0.2), "fail", 0.2)],
     "gradient norm": [
@@ -94,6 +87,38 @@ def test_readings_are_one_line_and_sentences(name):
         for text in (found.reading, found.advice):
             assert text.endswith(".")
             assert "\n" not in text
+
+
+FACTOR_CHECKS = [check for factor in factors().values() for check in factor.health_checks]
+
+
+def at(check: HealthCheck, value: float) -> list[dict[str, float]]:
+    """Forty steps, of which the last fifteen have this value."""
+    return run(**{f"egrsd/{check.metric}": value})
+
+
+@pytest.mark.parametrize("check", FACTOR_CHECKS, ids=lambda check: check.name)
+def test_a_check_that_a_factor_names_warns_and_fails_at_its_limits(check):
+    warn, fail = check.limits
+    step = 0.001 if fail is None or fail > warn else -0.001
+    levels = [(warn - step, "ok"), (warn + step, "warn")]
+    for value, level in levels if fail is None else [*levels, (fail + step, "fail")]:
+        found = examine(at(check, value))[check.name]
+        assert (found.level, found.value) == (level, pytest.approx(value))
+        assert found.reading.endswith(".")
+        assert "the last 10 steps" in found.reading
+        assert found.advice == (NOTHING if level == "ok" else check.advice)
+
+
+def test_the_checks_of_the_factors_have_names_and_keys_of_their_own():
+    assert len(all_checks()) == len(CHECKS) + len(FACTOR_CHECKS)
+    keys = [check.threshold for check in FACTOR_CHECKS]
+    assert len({*keys}) == len(keys)
+    assert not {*keys} & {field.name for field in fields(Thresholds)}
+
+
+def test_a_run_without_the_factor_has_no_finding_of_it():
+    assert all(examine([{"egrsd/correct": 0.5}])[check.name] is None for check in FACTOR_CHECKS)
 
 
 def test_a_run_that_falls_from_60_to_5_percent_while_its_verifier_times_out_calls_for_action():
@@ -178,17 +203,11 @@ def test_a_value_that_is_not_finite_calls_for_action():
 
 
 def test_what_a_run_does_not_measure_has_no_finding():
-    without_teacher = [
-        {name: value for name, value in GOOD.items() if not name.startswith(("egrsd/gate", "egrsd/ratio"))}
-    ]
+    factor = ("egrsd/entropy_gate", "egrsd/ratio")
+    without_teacher = [{name: value for name, value in GOOD.items() if not name.startswith(factor)}]
     missing = {name for name, found in examine(without_teacher).items() if found is None}
-    assert missing == {"gate saturation", "clipped ratios"}
+    assert missing == {check.name for check in FACTOR_CHECKS}
     assert set(examine([]).values()) == {None}
-
-
-def test_a_gate_that_is_switched_off_is_not_judged():
-    off = {"egrsd/gate/mean": 1.0, "egrsd/gate/share_at_floor": 0.0}
-    assert examine([GOOD | off] * 12)["gate saturation"] is None
 
 
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=25)

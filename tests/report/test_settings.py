@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from verl_egrsd.report.settings import ReportConfig, Thresholds, resolve_report
+from verl_egrsd.report.settings import ReportConfig, Thresholds, factor_thresholds, resolve_report
 
 ROOT = Path(__file__).parents[2]
-DEFAULTS = {field.name: field.default for field in fields(Thresholds)}
+DEFAULTS = {field.name: field.default for field in fields(Thresholds) if field.name != "of_factors"}
+CHECKS = factor_thresholds()
 
 
 def test_the_yaml_sets_the_defaults():
@@ -23,9 +24,23 @@ def test_the_yaml_sets_the_defaults():
 
 def test_every_threshold_is_documented_with_its_default():
     rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", (ROOT / "docs/report.md").read_text(), re.MULTILINE)
-    documented = {name: yaml.safe_load(value) for name, value in rows}
+    documented = {name: yaml.safe_load(value) for name, value in rows if name not in CHECKS}
     actual = {name: list(value) if isinstance(value, tuple) else value for name, value in DEFAULTS.items()}
     assert documented == actual | {"folder": "trainer.default_local_dir", "ngram": 8}
+
+
+def test_the_threshold_of_every_factor_is_documented():
+    pages = [ROOT / "docs/report.md", *(ROOT / "docs/methods").glob("*.md")]
+    text = "".join(page.read_text() for page in pages)
+    assert not [key for key in CHECKS if f"`{key}`" not in text]
+
+
+def test_the_thresholds_of_the_factors_stand_beside_the_others():
+    given = {"clipped": [0.1, 0.2], "gate_open": 0.9, "gate_at_floor": None}
+    found = resolve_report({"thresholds": given}, folder="run").thresholds
+    assert found.of_factor(CHECKS["clipped"]) == (0.1, 0.2)
+    assert found.of_factor(CHECKS["gate_open"]) == (0.9, None)
+    assert found.of_factor(CHECKS["gate_at_floor"]) == CHECKS["gate_at_floor"].limits
 
 
 def test_what_is_left_out_takes_the_default():
@@ -46,7 +61,7 @@ def test_what_is_left_out_takes_the_default():
         ({"thresholds": {"weight": [0.4, 0.7]}}, "warn must not lie below fail"),
         ({"thresholds": {"window": 0}}, r"thresholds\.window=0 .*a whole number from 1"),
         ({"thresholds": {"window": 2.5}}, r"thresholds\.window=2\.5 .*a whole number from 1"),
-        ({"thresholds": {"gate_open": "x"}}, r"thresholds\.gate_open='x' .*a positive number"),
+        ({"thresholds": {"gate_open": "x"}}, r"thresholds\.gate_open='x' .*a number"),
         ({"ngram": 0}, r"report\.ngram=0 .*a whole number from 1"),
         ({"hesitation_words": "wait"}, "a list of words"),
         ({"hesitation_words": []}, "a list of words"),

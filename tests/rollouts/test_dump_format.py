@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from verl_egrsd import __version__
-from verl_egrsd.rollouts.dump_format import FORMAT, METADATA_KEY, SCHEMA, metadata, read_facts
+from verl_egrsd.rollouts.dump_format import FORMAT, METADATA_KEY, metadata, read_facts, schema
 
-FACTS = {"step": 3, "model": "m", "settings": {}, "low": 0.1, "high": 0.2}
+FACTS = {"step": 3, "model": "m", "method": "egrsd", "settings": {}}
 
 
 def write(path, content):
-    pq.write_table(pa.Table.from_pylist([], schema=SCHEMA.with_metadata(content)), path)
+    pq.write_table(pa.Table.from_pylist([], schema=schema(["credit"]).with_metadata(content)), path)
     return path
 
 

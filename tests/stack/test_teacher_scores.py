@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from verl_egrsd.credit import token_credit
+from verl_egrsd.methods import Columns, EntropyGate, Method, Ratio
 
 SUPPORT = Path(__file__).parents[1] / "support"
 ENGINES = ("lora", "full")
@@ -70,10 +70,12 @@ def test_at_the_first_step_without_a_reference_the_credit_is_the_gated_advantage
     lengths = torch.tensor([len(row) for row in scores["student"]])
     mask = torch.arange(student.shape[1]) < lengths[:, None]
     advantage = torch.tensor([[0.8], [-0.5], [0.5], [-0.3]])
+    columns = Columns.of(mask, teacher_log_prob=teacher, student_log_prob=student, teacher_entropy=entropy)
     ungated, gated = (
-        token_credit(advantage, teacher, student, entropy, mask, gamma=gamma) for gamma in (0.0, 1.0)
+        Method("example", "", (Ratio(), EntropyGate(gamma=gamma))).credit(columns, advantage)
+        for gamma in (0.0, 1.0)
     )
-    assert (ungated.ratio[mask] == 1).all()
+    assert (ungated.weights["ratio"][mask] == 1).all()
     assert torch.equal(ungated.credit, advantage * mask)
     assert (gated.credit.abs() < ungated.credit.abs())[mask].all()
 

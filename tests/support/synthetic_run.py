@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from verl_egrsd.config import EgrsdConfig
-from verl_egrsd.microscope.rollout import Measured, Run, credited
+from verl_egrsd.methods import resolve
+from verl_egrsd.microscope.rollout import Rollout, Run, credited
 
 WORDS = (
     " the",
@@ -44,7 +44,7 @@ def synthetic_run(
         student = -draw.gamma(0.5, 0.5, len(texts)).astype(np.float32)
         teacher = np.minimum(student + 0.3 * entropy * draw.normal(size=len(texts)), 0).astype(np.float32)
         batch.append(
-            Measured(
+            Rollout(
                 name=f"row {i}",
                 problem=f"problem {i}",
                 student_prompt=f"student's prompt {i}",
@@ -54,14 +54,17 @@ def synthetic_run(
                 reward=(1.2, 0.0)[i % 2],
                 truncated=False,
                 tokens=tuple(texts),
-                student_log_prob=student,
-                teacher_log_prob=teacher,
-                entropy=entropy,
-                advantage=np.full(len(texts), (0.7, -0.5)[i % 2], np.float32),
+                arrays={
+                    "student_log_prob": student,
+                    "teacher_log_prob": teacher,
+                    "teacher_entropy": entropy,
+                    "advantage": np.full(len(texts), (0.7, -0.5)[i % 2], np.float32),
+                },
             )
         )
-    settings = EgrsdConfig(max_response_length=10_000, gamma=gamma, window=window)
-    return Run(name, settings, {"rollouts from": "a random generator"}, credited(batch, settings))
+    method = resolve("grpo", {"gamma": gamma, "window": window}, max_response_length=10_000)
+    rollouts, metrics = credited(batch, method)
+    return Run(name, method, {"rollouts from": "a random generator"}, rollouts, metrics)
 
 
 def words(count: int, seed: int = 0) -> list[str]:

@@ -174,7 +174,8 @@ def _worker(model: str, role: str, lora_rank: int, *overrides: str) -> TeacherWo
 def _teacher(worker: TeacherWorker, prompts: Rows, responses: Rows, tokens: int) -> dict[str, Rows]:
     columns = {"teacher_prompts": jagged(prompts), "responses": jagged(responses)}
     columns["response_mask"] = _mask(responses)
-    settings = {"temperature": TEMPERATURE, "max_token_len_per_gpu": tokens}
+    columns = "teacher_log_prob,teacher_entropy"
+    settings = {"columns": columns, "temperature": TEMPERATURE, "max_token_len_per_gpu": tokens}
     output = worker.compute_teacher_log_prob(tu.get_tensordict(columns, non_tensor_dict=settings))
     return {name: list(output[name].unbind()) for name in ("teacher_log_prob", "teacher_entropy")}
 

@@ -3,28 +3,35 @@
 `queue.read` is replaced: TransferQueue needs Ray, and the runs in tests/stack go through the real one.
 """
 
+import json
 from collections import Counter
 from copy import copy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
 
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.config import EgrsdConfig, TeacherConfig
+from verl_egrsd.config import TeacherConfig
 from verl_egrsd.credit import policy_loss
-from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings
+from verl_egrsd.methods import resolve
+from verl_egrsd.metrics import method_metrics
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
-from verl_egrsd.trainer.estimators import completed_by_trainer, length_shaped_estimator
+from verl_egrsd.trainer.advantage_step import AdvantageStep
 from verl_egrsd.trainer.losses import egrsd_loss
 from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
+from verl_egrsd.trainer.rollouts import read_rollouts
 from verl_egrsd.trainer.sync import EgrsdTrainer
 
 THINKING = {"enable_thinking": True}
+NAN = float("nan")
+PLAIN = resolve("direction", max_response_length=4)
+GATED = resolve("egrsd", max_response_length=4)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +76,36 @@ def batch(context: PrivilegedContext, monkeypatch: pytest.MonkeyPatch) -> Simple
         "reward_model": [row["reward_model"] for row in rows],
         "prompts": queue.jagged([torch.tensor(context.student_prompt_ids(row["prompt"])) for row in rows]),
     }
-    monkeypatch.setattr(queue, "read", lambda batch, fields: {name: data[name] for name in fields})
-    return SimpleNamespace(tags=[{}, {}, {}, {}, {"is_padding": True}], data=data)
+    pair = queue.jagged([torch.tensor([0.0, 1.0])] * 5)
+    names = ("rm_scores", "old_log_probs", "teacher_log_prob", "teacher_entropy")
+    data |= dict.fromkeys(names, pair)
+    data["responses"] = queue.jagged([torch.tensor([7, 8])] * 5)
+    data["response_mask"] = queue.jagged([torch.tensor([1, 1])] * 5)
+    answers = ("5", "", "5", "6", "5")
+    data["extra_fields"] = [{"reward_extra_info": {"pred": answer}} for answer in answers]
+    asked: list[tuple[str, ...]] = []
+
+    def read(batch: Any, fields: Any) -> Any:
+        asked.append(tuple(fields))
+        found = {name: data[name] for name in fields}
+        tensors = {name: column for name, column in found.items() if isinstance(column, torch.Tensor)}
+        return Read(found, tensors)
+
+    monkeypatch.setattr(queue, "read", read)
+    tags = [{"prompt_len": 3, "response_len": 2, "is_padding": i == 4} for i in range(5)]
+    return SimpleNamespace(tags=tags, data=data, asked=asked)
+
+
+class Read(dict):
+    """Columns as `queue.read` hands them out."""
+
+    def __init__(self, found: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        super().__init__(found)
+        self.tensors = tensors
+
+    def to_padded_tensor(self) -> "Read":
+        padded = {name: column.to_padded_tensor(0) for name, column in self.tensors.items()}
+        return Read(padded, padded)
 
 
 def test_a_privileged_prompt_is_built_once_per_problem_and_not_once_per_rollout(trainer, batch, context):
@@ -92,41 +127,92 @@ def test_a_rollout_that_did_not_start_from_the_rendered_prompt_is_refused_by_row
         teacher_prompts(batch, trainer.context)
 
 
-def test_a_score_that_is_not_finite_names_the_column_and_the_prompt(trainer, batch):
-    mask = torch.ones(4, 3, dtype=torch.bool)
-    fine, broken = torch.zeros(4, 3), torch.zeros(4, 3)
-    broken[3, 1] = torch.nan
-    trainer._require_finite((fine, fine, fine), mask, batch)
-    with pytest.raises(RuntimeError, match="teacher_entropy is not finite for 1 rollouts") as error:
-        trainer._require_finite((fine, fine, broken), mask, batch)
+def test_a_number_on_a_token_that_is_not_finite_names_the_column_and_the_prompt(batch):
+    batch.data["teacher_entropy"] = queue.jagged(
+        [torch.tensor([0.5, value]) for value in (1, 2, 3, NAN, NAN)]
+    )
+    with pytest.raises(ValueError, match="teacher_entropy is nan at the rollout of prompt") as error:
+        read_rollouts(batch, GATED).columns(GATED, 1)
     assert repr(batch.data["raw_prompt"][3][-1]["content"][:200]) in str(error.value)
-    trainer._require_finite((fine, fine, broken), mask & ~broken.isnan(), batch)
+    batch.data["teacher_entropy"] = queue.jagged([torch.tensor([0.5, value]) for value in (1, 2, 3, 4, NAN)])
+    read_rollouts(batch, GATED).columns(GATED, 1)  # the last row is padding, whose numbers nobody uses
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
-def test_a_score_of_the_reward_function_that_is_not_finite_stops_the_step_with_row_and_value(
-    trainer, batch, score
-):
-    trainer.outcomes = OutcomeWarnings(Caps(4, 8, None), 0.5)
-    scores = [torch.tensor(row) for row in ([0.0, 1.0], [0.0], [0.0, 0.0, score], [1.0], [score])]
-    batch.data["rm_scores"] = queue.jagged(scores)
-    with pytest.raises(
-        RuntimeError, match=rf"reward function's score is not finite .* first {score} for"
-    ) as error:
-        trainer._look_at_scores(batch)
+def test_a_score_of_the_reward_function_that_is_not_finite_stops_the_step_with_row_and_value(batch, score):
+    scores = [[0.0, 1.0], [0.0, 0.0], [0.0, score], [1.0, 0.0], [score, 0.0]]
+    batch.data["rm_scores"] = queue.jagged([torch.tensor(row) for row in scores])
+    with pytest.raises(ValueError, match=rf"reward function's score is {score} for the rollout") as error:
+        read_rollouts(batch, PLAIN).columns(PLAIN, 1)
     assert repr(batch.data["raw_prompt"][2][-1]["content"][:200]) in str(error.value)
-    batch.data["rm_scores"] = queue.jagged([*scores[:2], scores[0], *scores[3:]])
-    trainer._look_at_scores(batch)  # the last row is padding, whose score nobody uses
 
 
-def test_what_becomes_of_scores_that_are_no_verdicts_is_said_from_the_real_rows(trainer, batch, caplog):
-    trainer.outcomes = OutcomeWarnings(Caps(4, 8, None), 0.5)
-    batch.data["rm_scores"] = queue.jagged(
-        [torch.tensor([0.0, score]) for score in (0.1, 1.0, 0.1, 0.7, 5.0)]
-    )
-    trainer._look_at_scores(batch)
-    (record,) = caplog.records
-    assert "1 (1 rollouts), 0.7 (1) count as correct, 0.1 (2 rollouts) do not" in record.getMessage()
+def test_the_rollouts_are_read_once_and_no_column_that_the_method_does_not_read(batch):
+    read_rollouts(batch, PLAIN)
+    read_rollouts(batch, GATED)
+    assert len(batch.asked) == 2
+    assert "teacher_entropy" in batch.asked[1]
+    names = {"old_log_probs", "entropy", "teacher_log_prob", "teacher_entropy", "advantages"}
+    assert names.isdisjoint(batch.asked[0])
+    assert names & {*batch.asked[1]} == {"old_log_probs", "teacher_log_prob", "teacher_entropy"}
+
+
+def test_rows_of_a_prompt_are_a_problem_and_rows_of_one_answer_have_one_number(batch):
+    columns = read_rollouts(batch, PLAIN).columns(PLAIN, 1)
+    assert columns.problems.tolist() == [0, 1, 0, 1]
+    assert columns.answers.tolist() == [0, -1, 0, 2]
+
+
+def test_padding_rows_get_a_credit_of_zero_in_the_column_that_is_written(batch):
+    rollouts = read_rollouts(batch, PLAIN)
+    written = rollouts.as_column(torch.ones(4, 2)).unbind()
+    assert [row.tolist() for row in written] == [[1, 1], [1, 1], [1, 1], [1, 1], [0, 0]]
+
+
+def rewards(batch: SimpleNamespace, scores: list[float], **settings: Any) -> list[float]:
+    """Rewards of rollouts of 2 of at most 4 tokens, by score."""
+    method = resolve("direction", settings, max_response_length=4)
+    batch.data["rm_scores"] = queue.jagged([torch.tensor([0.0, score]) for score in (*scores, 0.0)])
+    return read_rollouts(batch, method).columns(method, 1).rewards.tolist()
+
+
+def test_a_correct_answer_earns_the_more_the_shorter_it_is(batch):
+    assert rewards(batch, [1.0, 0.0, 0.0, 1.0]) == [1.25, 0.0, 0.0, 1.25]
+    assert rewards(batch, [1.0, 0.0, 0.0, 1.0], length_beta=0.0) == [1.0, 0.0, 0.0, 1.0]
+
+
+def test_what_is_correct_is_a_setting_and_a_format_bonus_is_not(batch):
+    for scores, above, right in (
+        ([1.1, 1.0, 0.7, 0.5], 0.5, [True, True, True, False]),
+        ([0.5, 0.1, 0.0, -1.0], 0.5, [False] * 4),
+        ([1.1, 1.0, 0.7, 0.5], 0.9, [True, True, False, False]),
+        ([0.5, 0.1, 0.0, -1.0], -2.0, [True] * 4),
+    ):
+        assert [reward > 0 for reward in rewards(batch, scores, correct_above=above)] == right
+
+
+def test_a_running_baseline_and_its_trackers_survive_a_checkpoint(batch):
+    batch.data["teacher_entropy"] = queue.jagged([torch.tensor([0.5, value]) for value in (1.0, 2, 3, 4, 0)])
+    steps = [AdvantageStep(GATED) for _ in range(2)]
+    for number in range(1, 4):
+        for step in steps:
+            found = step.credit(read_rollouts(batch, GATED), number)
+            method_metrics(GATED, found.columns, found.credited, step.trackers)
+            step.updated()
+        steps[1] = AdvantageStep(GATED)
+        steps[1].load_state_dict(json.loads(json.dumps(steps[0].state_dict())))
+    assert steps[0].state_dict() == steps[1].state_dict()
+    assert steps[0].state_dict()["advantage"]["steps"] == 3
+    with pytest.raises(ValueError, match="no state of entropy_gate: it was written by another"):
+        steps[0].load_state_dict({"advantage": {}})
+
+
+def test_the_rewards_enter_the_baseline_after_the_update_alone(batch):
+    step = AdvantageStep(PLAIN)
+    step.credit(read_rollouts(batch, PLAIN), 1)
+    assert step.state_dict()["advantage"]["count"] == 0
+    step.updated()
+    assert step.state_dict()["advantage"]["count"] == 4
 
 
 @pytest.mark.parametrize(
@@ -155,39 +241,12 @@ def test_a_column_that_does_not_exist_is_an_error_and_not_a_gap(monkeypatch):
         queue.read(batch, ("responses", "teacher_entropy"))
 
 
-def estimated(scores: list[float], **settings: Any) -> list[float]:
-    """Rewards of rollouts of 3 of at most 4 tokens, by score."""
-    egrsd = EgrsdConfig(max_response_length=4, **settings)
-    config = SimpleNamespace(adv_estimator="egrsd", egrsd=SimpleNamespace(**asdict(egrsd)))
-    columns = torch.zeros(len(scores), 4)
-    columns[:, 2] = torch.tensor(scores)
-    mask = torch.tensor([[1, 1, 1, 0]]).expand_as(columns)
-    with completed_by_trainer():
-        rewards, _ = length_shaped_estimator(columns, mask, config, index=None)
-    assert (rewards == rewards[:, :1] * mask).all()
-    return rewards[:, 0].tolist()
-
-
-def test_the_estimator_puts_the_length_shaped_reward_on_the_response_tokens():
-    assert estimated([1.0, 0.0]) == [1.125, 0.0]
-
-
-def test_what_is_correct_is_a_setting_and_a_format_bonus_is_not():
-    scores = [1.1, 1.0, 0.7, 0.5, 0.1, 0.0, -1.0]
-    assert [reward > 0 for reward in estimated(scores)] == [True, True, True, False, False, False, False]
-    assert [reward > 0 for reward in estimated(scores, correct_above=0.9)] == [True, True] + [False] * 5
-    assert all(reward > 0 for reward in estimated(scores, correct_above=-2.0))
-
-
-def test_the_estimator_refuses_a_score_that_is_not_finite_by_row():
-    with pytest.raises(ValueError, match=r"scores\[1\]=nan .* a finite number"):
-        estimated([1.0, float("nan")])
-
-
 def test_the_estimator_under_a_trainer_without_a_teacher_names_the_key_to_set():
     config = SimpleNamespace(adv_estimator="cl_egrsd")
     with pytest.raises(ValueError, match=r"cl_egrsd needs .*set trainer\.v1\.trainer_mode=egrsd_sync"):
-        length_shaped_estimator(torch.zeros(1, 2), torch.ones(1, 2), config)
+        ADV_ESTIMATOR_REGISTRY["cl_egrsd"](
+            token_level_rewards=torch.zeros(1, 2), response_mask=torch.ones(1, 2), config=config, index=None
+        )
 
 
 def test_the_loss_over_micro_batches_is_the_token_mean_of_the_method():

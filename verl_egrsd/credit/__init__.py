@@ -1,4 +1,4 @@
-"""The mathematics of EGRSD and CL-EGRSD in plain torch: direction x magnitude x confidence gate.
+"""Mathematics that the methods share, in plain torch.
 
 Shapes are (B, T): B rollouts, T response positions. Entropies and log-probabilities are in nats, windows and
 lengths in tokens. Nothing here imports verl.
@@ -6,31 +6,24 @@ lengths in tokens. Nothing here imports verl.
 
 from verl_egrsd.credit.advantage import RunningAdvantage
 from verl_egrsd.credit.controls import GATE_CONTROLS, controlled_gate
-from verl_egrsd.credit.gate import entropy_gate
 from verl_egrsd.credit.lookahead import lookahead_min
 from verl_egrsd.credit.loss import policy_loss
 from verl_egrsd.credit.masks import response_tokens
 from verl_egrsd.credit.normalise import entropy_denominator, normalised_entropy
-from verl_egrsd.credit.ratio import likelihood_ratio
 from verl_egrsd.credit.regimes import Regime, token_regimes
 from verl_egrsd.credit.reward import is_correct, length_shaped_reward
-from verl_egrsd.credit.token_credit import TokenCredit, token_credit
 
 __all__ = [
     "GATE_CONTROLS",
     "Regime",
     "RunningAdvantage",
-    "TokenCredit",
     "controlled_gate",
     "entropy_denominator",
-    "entropy_gate",
     "is_correct",
     "length_shaped_reward",
-    "likelihood_ratio",
     "lookahead_min",
     "normalised_entropy",
     "policy_loss",
     "response_tokens",
-    "token_credit",
     "token_regimes",
 ]

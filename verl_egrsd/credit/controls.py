@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 
 from verl_egrsd.credit.checks import require
-from verl_egrsd.credit.masks import response_tokens, response_values
 from verl_egrsd.credit.types import Mask, PerToken
 
 GATE_CONTROLS = ("none", "mean_preserving", "shuffled")
@@ -20,7 +19,7 @@ def controlled_gate(gate: PerToken, response_mask: Mask, control: str, seed: int
 
     Args:
         gate: omega, (B, T).
-        response_mask: 1 on response tokens, (B, T).
+        response_mask: True on response tokens, (B, T).
         control: "none", "mean_preserving" or "shuffled".
         seed: seed of the shuffle; pass another one each step (say seed + step) for another permutation.
 
@@ -28,12 +27,10 @@ def controlled_gate(gate: PerToken, response_mask: Mask, control: str, seed: int
         ValueError: for an unknown control.
     """
     require(control in GATE_CONTROLS, "gate_control", control, f"one of {', '.join(GATE_CONTROLS)}")
-    tokens = response_tokens(response_mask)
-    gate = response_values("gate", gate, tokens)
     if control == "mean_preserving":
-        return _mean_preserving(gate, tokens)
+        return _mean_preserving(gate, response_mask)
     if control == "shuffled":
-        return _shuffled(gate, tokens, seed)
+        return _shuffled(gate, response_mask, seed)
     return gate
 
 

@@ -6,13 +6,10 @@ minimum over the next W tokens restores its weight.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
+from torch.nn.functional import pad
 
-from verl_egrsd.credit.blocks import in_row_blocks
 from verl_egrsd.credit.checks import require
-from verl_egrsd.credit.masks import finite_entropy, response_tokens
 from verl_egrsd.credit.types import Mask, PerToken
 
 
@@ -27,33 +24,17 @@ def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerTok
 
     Args:
         entropy: H, nats, (B, T).
-        response_mask: 1 on response tokens, (B, T).
+        response_mask: True on response tokens, (B, T).
         window: W, tokens; may exceed T.
 
     Raises:
-        ValueError: for a negative window, a bad mask, or an entropy that is not finite or below zero.
+        ValueError: for a negative window.
     """
-    tokens = response_tokens(response_mask)
-    kept = finite_entropy(entropy, tokens)
-    lowest = torch.empty_like(kept)
-    in_row_blocks(partial(write_window_min, window=window), lowest, kept, tokens.to(kept.dtype))
-    return lowest
-
-
-def write_window_min(out: PerToken, entropy: PerToken, inside: PerToken, *, window: int) -> None:
-    """Write :func:`lookahead_min` of finite entropies and a mask of 0 and 1 in their dtype."""
     require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
-    if window == 0:
-        torch.mul(entropy, inside, out=out)
-        return
-    # What no entropy exceeds is neutral to a minimum, so padding drops out of windows that reach into it.
-    lowest = (1 - inside).mul_(torch.finfo(entropy.dtype).max).addcmul_(entropy, inside)
-    reach = min(window + 1, lowest.shape[1])
-    other, covered = torch.empty_like(lowest), 1
+    lowest = entropy.masked_fill(~response_mask, torch.inf)
+    reach, covered = min(window + 1, entropy.shape[1]), 1
     while covered < reach:
         step = min(covered, reach - covered)
-        torch.minimum(lowest[:, :-step], lowest[:, step:], out=other[:, :-step])
-        other[:, -step:] = lowest[:, -step:]
-        lowest, other = other, lowest
+        lowest = torch.minimum(lowest, pad(lowest[:, step:], (0, step), value=torch.inf))
         covered += step
-    torch.mul(lowest, inside, out=out)
+    return lowest.masked_fill(~response_mask, 0.0)

@@ -1,10 +1,13 @@
 """What counts as a response token, and the values there.
 
-Everything else in this package works on cleaned values: whatever lies in the padding (NaN, infinity,
-leftovers) is replaced before the first operation, never multiplied by a zero of the mask.
+:class:`verl_egrsd.methods.columns.Columns` cleans every column once with these: whatever lies in the padding
+(NaN, infinity, leftovers) is replaced by 0, never multiplied by a zero of the mask. All other mathematics
+works on clean columns.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool
@@ -15,6 +18,13 @@ from verl_egrsd.credit.types import Mask, PerToken
 
 ENTROPY_SLACK = 1e-3
 """Nats below zero that rounding in a low-precision softmax may produce."""
+
+RowName = Callable[[int], str]
+"""How an error names a row, given its number."""
+
+
+def _numbered(row: int) -> str:
+    return f"row {row}"
 
 
 def response_tokens(response_mask: Mask) -> Bool[Tensor, "batch time"]:
@@ -44,7 +54,9 @@ def response_tokens(response_mask: Mask) -> Bool[Tensor, "batch time"]:
     return tokens
 
 
-def response_values(name: str, values: PerToken, tokens: Bool[Tensor, "batch time"]) -> PerToken:
+def response_values(
+    name: str, values: PerToken, tokens: Bool[Tensor, "batch time"], row_name: RowName = _numbered
+) -> PerToken:
     """Values on response tokens and 0 in the padding, (B, T), in at least float32.
 
     Raises:
@@ -54,34 +66,22 @@ def response_values(name: str, values: PerToken, tokens: Bool[Tensor, "batch tim
     kept = torch.where(tokens, at_least_float32(values), 0.0)
     # NaN and infinity reach the extremes, which cost a fraction of a look at every element.
     if not torch.stack(kept.aminmax()).isfinite().all():
-        _refuse(values, ~kept.isfinite(), name, "every response token needs a finite value")
+        _refuse(values, ~kept.isfinite(), name, "every response token needs a finite value", row_name)
     return kept
 
 
-def finite_values(name: str, values: PerToken, tokens: Bool[Tensor, "batch time"]) -> PerToken:
-    """Values that are finite everywhere, right on response tokens and anything in the padding, (B, T).
-
-    As they came where that is so already, so that nothing has to be written; otherwise as
-    :func:`response_values`, which has the errors.
-    """
-    require_same_shape(**{name: values, "response_mask": tokens})
-    values = at_least_float32(values)
-    if torch.stack(values.aminmax()).isfinite().all():
-        return values
-    return response_values(name, values, tokens)
-
-
-def finite_entropy(entropy: PerToken, tokens: Bool[Tensor, "batch time"]) -> PerToken:
-    """Entropies in nats as :func:`finite_values`.
+def entropy_values(
+    name: str, values: PerToken, tokens: Bool[Tensor, "batch time"], row_name: RowName = _numbered
+) -> PerToken:
+    """Entropies in nats as :func:`response_values`; rounding may leave one a little below zero.
 
     Raises:
         ValueError: as :func:`response_values`, or if an entropy is below -1e-3 (names row, position).
     """
-    values = finite_values("entropy", entropy, tokens)
-    if values.amin() < -ENTROPY_SLACK:
-        bad = tokens & (values < -ENTROPY_SLACK)
-        _refuse(entropy, bad, "entropy", "pass the sum of -p log p in nats, never below 0")
-    return values
+    kept = response_values(name, values, tokens, row_name)
+    remedy = "pass the sum of -p log p in nats, never below 0"
+    _refuse(kept, kept < -ENTROPY_SLACK, name, remedy, row_name)
+    return kept
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -89,9 +89,15 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _refuse(values: Tensor, bad: Bool[Tensor, "batch time"], name: str, remedy: str) -> None:
+def _refuse(
+    values: Tensor,
+    bad: Bool[Tensor, "batch time"],
+    name: str,
+    remedy: str,
+    row_name: RowName = _numbered,
+) -> None:
     if bad.any():
         row, position = bad.nonzero()[0].tolist()
         raise ValueError(
-            f"{name} is {values[row, position].item()} at row {row}, position {position}: {remedy}."
+            f"{name} is {values[row, position].item()} at {row_name(row)}, position {position}: {remedy}."
         )

@@ -8,7 +8,6 @@ import torch
 
 from verl_egrsd.credit.checks import require
 from verl_egrsd.credit.lookahead import lookahead_min
-from verl_egrsd.credit.masks import response_tokens
 from verl_egrsd.credit.normalise import entropy_denominator
 from verl_egrsd.credit.types import Mask, PerToken, PerTokenIndex
 
@@ -49,7 +48,7 @@ def token_regimes(
 
     Args:
         entropy: H, nats, (B, T).
-        response_mask: 1 on response tokens, (B, T).
+        response_mask: True on response tokens, (B, T).
         window: lookahead W, tokens.
         low: up to here a token is confident, in units of Hn.
         high: from here on it is uncertain, in units of Hn.
@@ -75,4 +74,4 @@ def token_regimes(
     regimes[(here >= high) & (ahead <= low)] = int(Regime.PIVOT)
     regimes[(here >= high) & (ahead >= high)] = int(Regime.FORK)
     regimes[here <= low] = int(Regime.LOCK)
-    return regimes.masked_fill(~response_tokens(response_mask), int(Regime.NONE))
+    return regimes.masked_fill(~response_mask, int(Regime.NONE))

@@ -1,11 +1,11 @@
 """What holds over all tokens of a run: where the weight goes, and which tokens lose it.
 
-The weight of a token is ratio * gate: what the method makes of an advantage of 1.
+The weight of a token is the product of the method's factors: what it makes of an advantage of 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,8 +19,8 @@ DECILES = 10
 POSITIONS = 20
 """Bins of the relative position in the response."""
 REGIMES = (Regime.LOCK, Regime.MID, Regime.PIVOT, Regime.FORK)
-AT_FLOOR = 1e-6
-"""A gate this close to the floor is at the floor."""
+MEANS = ("teacher_entropy", "student_entropy", "log_ratio")
+"""Arrays whose means a table shows, beside the weights; of the log-ratio the absolute value."""
 
 
 class RegimeRow(NamedTuple):
@@ -32,14 +32,17 @@ class RegimeRow(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Means over a group of tokens: teacher entropy and absolute log-ratio in nats, gate and weight."""
+    """Means over a group of tokens.
+
+    Attributes:
+        name: for the reader.
+        tokens: how many.
+        means: by array: entropies and the absolute log-ratio in nats, `weight`, and each factor.
+    """
 
     name: str
     tokens: int
-    entropy: float
-    log_ratio: float
-    gate: float
-    weight: float
+    means: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -49,22 +52,23 @@ class Aggregates:
     Attributes:
         rollouts: number of responses.
         tokens: number of tokens.
-        regimes: the regimes that occur.
-        deciles: tokens by teacher entropy, lowest first; at most ten groups of equal size.
+        means: arrays that the tables show.
+        regimes: the regimes that occur; none where the method looks at no entropy.
+        deciles: tokens by teacher entropy, or by weight where there is none, lowest first; at most ten groups
+            of equal size.
         words: the word classes that occur, the most damped first.
         positions: tokens by their place in the response; bins without a token are left out.
-        at_floor: share of tokens whose gate, before a control, is at its floor.
-        weight_mass: mean weight: size of the update against direction alone.
+        weight_mass: mean weight: size of the update against the advantage alone.
         effective_share: share of tokens that carry the weight, (sum w)^2 / (n sum w^2); 1: all weigh alike.
     """
 
     rollouts: int
     tokens: int
+    means: Sequence[str]
     regimes: list[RegimeRow]
     deciles: list[Group]
     words: list[Group]
     positions: list[Group]
-    at_floor: float
     weight_mass: float
     effective_share: float
 
@@ -75,45 +79,48 @@ def aggregate(run: Run) -> Aggregates:
     Raises:
         ValueError: for a run without a token.
     """
-    tokens = _Tokens(run.rollouts)
-    if not len(tokens.entropy):
+    if not any(rollout.tokens for rollout in run.rollouts):
         raise ValueError(f"{run.name} has no token to look at: every response is empty.")
-    own_gate = tokens.gate_lookahead if run.settings.window else tokens.gate_plain
-    weight = tokens.weight
+    tokens = _Tokens(run)
+    weight = tokens.arrays["weight"]
+    mass = (weight**2).sum()
     return Aggregates(
         rollouts=len(run.rollouts),
         tokens=len(weight),
+        means=tokens.means,
         regimes=_regimes(tokens),
         deciles=_deciles(tokens),
         words=_words(run.rollouts, tokens),
         positions=_positions(run.rollouts, tokens),
-        at_floor=float((own_gate <= run.settings.floor + AT_FLOOR).mean()),
         weight_mass=float(weight.mean()),
-        effective_share=float(weight.sum() ** 2 / (len(weight) * (weight**2).sum())),
+        effective_share=float(weight.sum() ** 2 / (len(weight) * mass)) if mass else 0.0,
     )
 
 
 class _Tokens:
     """The arrays of all rollouts, one behind the other, in float64."""
 
-    def __init__(self, rollouts: Sequence[Rollout]) -> None:
-        def column(name: str) -> np.ndarray:
-            return np.concatenate([getattr(rollout, name) for rollout in rollouts]).astype(np.float64)
-
-        self.entropy, self.log_ratio = column("entropy"), np.abs(column("log_ratio"))
-        self.gate, self.weight = column("gate"), column("gate") * column("ratio")
-        self.gate_plain, self.gate_lookahead = column("gate_plain"), column("gate_lookahead")
-        self.regime = column("regime")
+    def __init__(self, run: Run) -> None:
+        self.arrays = {
+            name: np.concatenate([rollout[name] for rollout in run.rollouts]).astype(np.float64)
+            for name in run.arrays
+        }
+        if "log_ratio" in self.arrays:
+            self.arrays["log_ratio"] = np.abs(self.arrays["log_ratio"])
+        factors = [factor.name for factor in run.method.active]
+        self.means = [name for name in (*MEANS, *factors, "weight") if name in self.arrays]
 
     def group(self, name: str, members: np.ndarray) -> Group:
         """Means over the members, given as indices or as a mask."""
-        values = (self.entropy, self.log_ratio, self.gate, self.weight)
-        return Group(name, len(self.entropy[members]), *(float(value[members].mean()) for value in values))
+        found = {mean: float(self.arrays[mean][members].mean()) for mean in self.means}
+        return Group(name, len(self.arrays["weight"][members]), found)
 
 
 def _regimes(tokens: _Tokens) -> list[RegimeRow]:
-    restored = tokens.gate_lookahead - tokens.gate_plain
-    members = {regime.name.lower(): tokens.regime == regime for regime in REGIMES}
+    if "regime" not in tokens.arrays:
+        return []
+    restored = tokens.arrays["gate_lookahead"] - tokens.arrays["gate_plain"]
+    members = {regime.name.lower(): tokens.arrays["regime"] == regime for regime in REGIMES}
     return [
         RegimeRow(name, float(mask.mean()), float(restored[mask].mean()))
         for name, mask in members.items()
@@ -122,7 +129,8 @@ def _regimes(tokens: _Tokens) -> list[RegimeRow]:
 
 
 def _deciles(tokens: _Tokens) -> list[Group]:
-    order = np.argsort(tokens.entropy, kind="stable")
+    by = tokens.arrays["teacher_entropy" if "teacher_entropy" in tokens.arrays else "weight"]
+    order = np.argsort(by, kind="stable")
     parts = np.array_split(order, DECILES)
     return [tokens.group(str(i), part) for i, part in enumerate(parts, start=1) if len(part)]
 
@@ -130,7 +138,7 @@ def _deciles(tokens: _Tokens) -> list[Group]:
 def _words(rollouts: Sequence[Rollout], tokens: _Tokens) -> list[Group]:
     classes = np.array([word_class(token) for rollout in rollouts for token in rollout.tokens])
     groups = [tokens.group(name, classes == name) for name in WORD_CLASSES if (classes == name).any()]
-    return sorted(groups, key=lambda group: group.gate)
+    return sorted(groups, key=lambda group: group.means["weight"])
 
 
 def _positions(rollouts: Sequence[Rollout], tokens: _Tokens) -> list[Group]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from verl_egrsd.config import ESTIMATORS
 from verl_egrsd.teacher.templates import TEMPLATES
 
 
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--base", help="folder or hub id of the initial weights, the teacher's (the noted ones)"
     )
-    model.add_argument("--estimator", choices=ESTIMATORS, default="egrsd", help="(%(default)s)")
+    model.add_argument("--estimator", default="egrsd", help="a method of this package (%(default)s)")
     model.add_argument(
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="keys of algorithm.egrsd, such as gamma=1.0"
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from verl_egrsd.config import EgrsdConfig, TeacherConfig, build, resolve_egrsd
+from verl_egrsd.config import TeacherConfig, build
 from verl_egrsd.credit.checks import require
+from verl_egrsd.methods import Method, methods, resolve
 from verl_egrsd.microscope.dumped import read_run
 from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.rollout import Run
@@ -41,7 +42,7 @@ def _run(source: str, arguments: argparse.Namespace) -> Run:
         return read_run(Path(source))
     if arguments.data is None:
         raise ValueError(f"{source} is a model: name the parquet file with its questions (--data).")
-    return run_model(source, _question(arguments), _settings(arguments))
+    return run_model(source, _question(arguments), _method(arguments))
 
 
 def _question(arguments: argparse.Namespace) -> Question:
@@ -68,11 +69,16 @@ def _question(arguments: argparse.Namespace) -> Question:
     )
 
 
-def _settings(arguments: argparse.Namespace) -> EgrsdConfig:
+def _method(arguments: argparse.Namespace) -> Method:
     given: dict[str, Any] = {}
     for item in arguments.set:
         key, equals, value = item.partition("=")
         if not equals:
             raise ValueError(f"--set {item} is not allowed: write key=value, such as gamma=1.0.")
-        given[key] = yaml.safe_load(value)
-    return resolve_egrsd(arguments.estimator, given, max_response_length=arguments.max_response_length)
+        section, _, name = key.rpartition(".")
+        target = given.setdefault(section, {}) if section else given
+        target[name] = yaml.safe_load(value)
+    known = [name for name, row in methods().items() if not row.needs_group]
+    allowed = f"one of {', '.join(known)}, which need one rollout of a prompt"
+    require(arguments.estimator in known, "--estimator", arguments.estimator, allowed)
+    return resolve(arguments.estimator, given, max_response_length=arguments.max_response_length)

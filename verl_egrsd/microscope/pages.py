@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from verl_egrsd import __version__
+from verl_egrsd.config import flat
 from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.aggregates import Aggregates, aggregate
-from verl_egrsd.microscope.colours import QUANTITIES, scales
-from verl_egrsd.microscope.rollout import Rollout, Run, shown_window
+from verl_egrsd.microscope.colours import curves, labels, quantities, scales
+from verl_egrsd.microscope.rollout import Rollout, Run
 from verl_egrsd.output.files import completed_folder
 
 DIGITS = 6
@@ -31,21 +32,6 @@ BLOCK = 400
 when it comes into sight: small blocks cost a layout in every frame, large ones a long one."""
 LINE = 100
 """Characters of a line, to guess the height of a block that is not laid out yet."""
-LABELS = {
-    "entropy": "teacher entropy",
-    "lookahead": "lookahead entropy",
-    "gate_plain": "gate, plain",
-    "gate_lookahead": "gate, lookahead",
-    "gate": "gate in the credit",
-    "student_log_prob": "log p, student",
-    "teacher_log_prob": "log p, teacher",
-    "log_ratio": "log-ratio",
-    "ratio": "ratio",
-    "advantage": "advantage",
-    "credit": "credit",
-    "regime": "regime",
-}
-"""Arrays of a rollout that a page carries and shows for a token."""
 REGIME_NAMES = [regime.name.lower() for regime in Regime if regime != Regime.NONE]
 
 
@@ -70,17 +56,12 @@ class Summary:
     aggregates: Aggregates
 
     @property
-    def window(self) -> int:
-        """Lookahead of the views, tokens."""
-        return shown_window(self.run.settings)
-
-    @property
     def facts(self) -> list[tuple[str, str]]:
         """What the rollouts are, and the settings of the method."""
         settings = [
-            (f"algorithm.egrsd.{key}", str(value)) for key, value in asdict(self.run.settings).items()
+            (f"algorithm.egrsd.{key}", str(value)) for key, value in flat(self.run.method.keys()).items()
         ]
-        return [*self.run.facts.items(), *settings]
+        return [*self.run.facts.items(), ("method", self.run.method.name), *settings]
 
 
 def write_pages(runs: Sequence[Run], out: Path, limit: int) -> Path:
@@ -102,11 +83,18 @@ def write_pages(runs: Sequence[Run], out: Path, limit: int) -> Path:
         numbered = enumerate(_panels(runs, limit), start=1)
         pages = [Page(f"rollout-{i:04}.html", panels) for i, panels in numbered]
         summaries = [Summary(run, aggregate(run)) for run in runs]
-        environment, shared = _environment(), {"scales": scales(runs), "version": __version__}
+        environment, shown = _environment(), labels(runs)
+        shared = {
+            "scales": scales(runs),
+            "quantities": quantities(runs),
+            "labels": shown,
+            "curves": curves(runs),
+            "version": __version__,
+        }
         rollout, index = (environment.get_template(f"{name}.html.jinja") for name in ("rollout", "index"))
         files = ["", *(page.file for page in pages), ""]
         for page, before, after in zip(pages, files, files[2:], strict=False):
-            panels = [_panel(run, shown) for run, shown in page.panels]
+            panels = [_panel(run, one, list(shown)) for run, one in page.panels]
             text = rollout.render(panels=panels, before=before, after=after, **shared)
             (folder / page.file).write_text(text, encoding="utf-8")
         text = index.render(runs=summaries, pages=pages, top=partial(_top, summaries), **shared)
@@ -123,13 +111,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"embedded": embedded, "verbatim": verbatim}
-    environment.globals |= {"quantities": QUANTITIES, "labels": LABELS, "regimes": REGIME_NAMES}
+    environment.globals |= {"regimes": REGIME_NAMES}
     return environment
 
 
 def _top(summaries: Sequence[Summary], table: str, field: str) -> float:
-    """Largest value of a field in a table of all runs: their charts end there, so that they compare."""
-    return max(getattr(row, field) for summary in summaries for row in getattr(summary.aggregates, table))
+    """Largest mean of an array in a table of all runs: their charts end there, so that they compare."""
+    rows = (row for summary in summaries for row in getattr(summary.aggregates, table))
+    return max(row.restored if table == "regimes" else row.means.get(field, 0.0) for row in rows)
 
 
 def verbatim(text: str) -> Markup:
@@ -160,12 +149,11 @@ def _panels(runs: Sequence[Run], limit: int) -> Sequence[Sequence[tuple[Run, Rol
     return pairs[-limit:]
 
 
-def _panel(run: Run, rollout: Rollout) -> dict[str, Any]:
-    numbers = {name: _rounded(getattr(rollout, name)) for name in LABELS}
+def _panel(run: Run, rollout: Rollout, arrays: Sequence[str]) -> dict[str, Any]:
+    numbers = {name: _rounded(rollout[name]) for name in arrays}
     return {
         "run": run,
         "rollout": rollout,
-        "window": shown_window(run.settings),
         "blocks": list(_blocks(rollout.tokens)),
         "numbers": numbers,
     }

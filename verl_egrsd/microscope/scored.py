@@ -10,10 +10,9 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from verl_egrsd.config import EgrsdConfig
-from verl_egrsd.credit import is_correct, length_shaped_reward
+from verl_egrsd.methods import Method
 from verl_egrsd.microscope.question import Question, Response, encoded, generated, rows_and_responses
-from verl_egrsd.microscope.rollout import Measured, Run, credited
+from verl_egrsd.microscope.rollout import Rollout, Run, columns_of, credited, response_mask, with_arrays
 from verl_egrsd.microscope.scoring import require_plain_head, score
 from verl_egrsd.microscope.weights import Weights, find_weights
 from verl_egrsd.reward import Verdict, problem_text, verify_answer
@@ -23,13 +22,13 @@ from verl_egrsd.rows import GROUND_TRUTH, Row, row_name, text_of
 from verl_egrsd.teacher.context import PrivilegedContext
 
 
-def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
+def run_model(source: str, question: Question, method: Method) -> Run:
     """Answer rows with a model, or take given answers, and measure both sides on every token.
 
     Args:
         source: checkpoint, adapter, model folder or hub id.
         question: rows, responses and prompts.
-        settings: the method's settings; `max_response_length` is the cap of the answers.
+        method: with all its numbers; `max_response_length` of its reward is the cap of the answers.
 
     Raises:
         ValueError: for rows or responses that are missing, or a response beyond the cap.
@@ -41,18 +40,14 @@ def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
     context = PrivilegedContext.from_config(tokenizer, question.teacher, flags)
     rows, given = rows_and_responses(question)
     answers = None if given is None else [encoded(tokenizer, *response) for response in given]
-    scored = _both_sides(weights, context, rows, answers, question, settings.max_response_length)
+    cap = method.reward.max_response_length
+    assert cap is not None
+    scored = _both_sides(weights, context, rows, answers, question, cap)
     verdicts = [_verdict(context, one.response, row) for one, row in zip(scored, rows, strict=True)]
-    rewards = length_shaped_reward(
-        is_correct(torch.tensor([float(verdict.correct) for verdict in verdicts]), settings.correct_above),
-        torch.tensor([len(one.response.ids) for one in scored]),
-        settings.max_response_length,
-        settings.length_beta,
-    )
-    running = weights.running_advantage(settings.warmup_steps, settings.warmup_baseline)
-    advantages = running.advantages(rewards)
+    correct = method.reward.correct(torch.tensor([float(verdict.correct) for verdict in verdicts]))
+    rewards = method.reward.rewards(correct, torch.tensor([len(one.response.ids) for one in scored]))
     batch = [
-        Measured(
+        Rollout(
             name=f"row {row['extra_info'].get('index', i)}",
             problem=row["prompt"][-1]["content"],
             student_prompt=context.student_prompt_text(row["prompt"]),
@@ -62,16 +57,14 @@ def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
             reward=rewards[i].item(),
             truncated=one.response.truncated,
             tokens=tuple(token_texts(tokenizer, one.response.ids)),
-            student_log_prob=one.student_log_prob.numpy(),
-            teacher_log_prob=one.teacher_log_prob.numpy(),
-            entropy=one.entropy.numpy(),
-            advantage=advantages[i].expand(len(one.response.ids)).numpy(),
+            arrays={name: values.numpy() for name, values in one.columns.items()},
         )
         for i, (row, one) in enumerate(zip(rows, scored, strict=True))
     ]
+    rollouts, metrics = credited(_with_advantages(batch, method, weights), method)
     return Run(
         name=source,
-        settings=settings,
+        method=method,
         facts={
             "rollouts from": question.responses or "the student, sampled here",
             "teacher": weights.teacher_name,
@@ -80,17 +73,25 @@ def run_model(source: str, question: Question, settings: EgrsdConfig) -> Run:
             "thinking": f"student {question.student_thinks}, teacher {question.teacher.enable_thinking}",
             "template": question.teacher.template,
         },
-        rollouts=credited(batch, settings),
+        rollouts=rollouts,
+        metrics=metrics,
     )
 
 
+def _with_advantages(batch: Sequence[Rollout], method: Method, weights: Weights) -> list[Rollout]:
+    """Add the advantages: those of the checkpoint's running baseline, where the weights come from one."""
+    source = method.advantage.start()
+    if weights.state:
+        source.load_state_dict(weights.state["advantage"])
+    advantages = source.advantages(columns_of(batch))
+    return with_arrays(batch, {"advantage": advantages.unsqueeze(1).expand(response_mask(batch).shape)})
+
+
 class Scored(NamedTuple):
-    """A response and what both sides think of its tokens, (T,), nats."""
+    """A response and the token columns of both sides, each (T,), nats."""
 
     response: Response
-    student_log_prob: Tensor
-    teacher_log_prob: Tensor
-    entropy: Tensor
+    columns: dict[str, Tensor]
 
 
 def _both_sides(
@@ -114,8 +115,8 @@ def _both_sides(
         model = weights.teacher().to(question.device)
     teacher = _scores(model, teacher_prompts, responses, question.temperature, "Scoring as teacher")
     return [
-        Scored(response, log_prob, *both)
-        for response, (log_prob, _), both in zip(responses, student, teacher, strict=True)
+        Scored(response, {**_named("student", student_scores), **_named("teacher", teacher_scores)})
+        for response, student_scores, teacher_scores in zip(responses, student, teacher, strict=True)
     ]
 
 
@@ -128,6 +129,11 @@ def _scores(
         score(model, prompt, response.ids, temperature)
         for prompt, response in tqdm(pairs, desc=label, unit="row")
     ]
+
+
+def _named(side: str, scores: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    log_prob, entropy = scores
+    return {f"{side}_log_prob": log_prob, f"{side}_entropy": entropy}
 
 
 def _verdict(context: PrivilegedContext, response: Response, row: Row) -> Verdict:

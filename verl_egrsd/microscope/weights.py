@@ -13,7 +13,6 @@ from transformers import AutoModelForCausalLM
 from verl_egrsd.checkpoints.export import merged_model
 from verl_egrsd.checkpoints.places import Adapter, SavedStep, find_place
 from verl_egrsd.checkpoints.reading import read_checkpoint
-from verl_egrsd.credit import RunningAdvantage
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,6 @@ class Weights:
     teacher: Callable[[], Any] | None
     teacher_name: str
     state: dict[str, Any]
-
-    def running_advantage(self, warmup_steps: int, warmup_baseline: float) -> RunningAdvantage:
-        """The running baseline of the checkpoint; a fresh one, in its warm-up, elsewhere."""
-        running = RunningAdvantage(warmup_steps, warmup_baseline)
-        if self.state:
-            running.load_state_dict(self.state["advantage"])
-        return running
 
 
 def find_weights(source: str, base: str | None) -> Weights:

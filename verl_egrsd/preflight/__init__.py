@@ -14,14 +14,8 @@ from dataclasses import asdict
 
 from omegaconf import DictConfig, open_dict
 
-from verl_egrsd.config import (
-    DataChecks,
-    EgrsdConfig,
-    TeacherConfig,
-    build,
-    resolve_egrsd,
-    resolve_teacher,
-)
+from verl_egrsd.config import DataChecks, TeacherConfig, build, resolve_teacher
+from verl_egrsd.methods import Method, resolve
 from verl_egrsd.preflight.existing import check_files
 from verl_egrsd.preflight.keys import check_keys
 from verl_egrsd.preflight.lengths import check_lengths, settle_lengths
@@ -32,6 +26,7 @@ from verl_egrsd.preflight.reading import (
     PLAIN_LOSS,
     TRAINER,
     lora_rank,
+    loss_mode,
     plain,
     report_settings,
     scoring_role,
@@ -60,7 +55,7 @@ __all__ = [
 ]
 
 
-def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
+def preflight(config: DictConfig) -> tuple[Method, TeacherConfig]:
     """Resolve and check the settings of a run, and write the resolved values back.
 
     What works but changes what the run is, is named in one warning.
@@ -69,7 +64,7 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
         config: the whole configuration of verl, ours included.
 
     Returns:
-        the settings of the method and of the teacher.
+        the method with all its numbers, and the settings of the teacher.
 
     Raises:
         ValueError: naming key, value and remedy of the first thing that cannot work.
@@ -77,55 +72,59 @@ def preflight(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
     check_engine(config)
     check_values(config)
     check_names(config)
+    method, teacher = _settings(config)
+    config.actor_rollout_ref.actor.policy_loss.loss_mode = loss_mode(config)
     named = check_keys(config)
     for refuses, message in REFUSALS:
         if refuses(config):
             raise ValueError(message(config))
     settle_lengths(config)
-    egrsd, teacher = _settings(config)
-    name_run(config, egrsd)
+    name_run(config, method)
     report_settings(config)
-    check_lengths(config, egrsd, teacher)
-    _check_batch(config, egrsd)
+    check_lengths(config, method, teacher)
+    _check_batch(config, method)
     _check_temperature(config, teacher)
-    check_refresh(config, teacher, scored=egrsd.uses_teacher)
-    settle_precision(config, egrsd, teacher)
+    check_refresh(config, teacher, scored=method.uses_teacher)
+    settle_precision(config, method, teacher)
     check_rollout_sync(config)
     named += [message(config) for holds, message in REMARKS if holds(config)]
     if named:
         logger.warning("settings that change what this run is:%s", "".join(f"\n  - {line}" for line in named))
     with open_dict(config):
-        config.algorithm.egrsd = asdict(egrsd)
+        config.algorithm.egrsd = method.keys()
         config.actor_rollout_ref.teacher = asdict(teacher)
-    return egrsd, teacher
+    return method, teacher
 
 
-def _settings(config: DictConfig) -> tuple[EgrsdConfig, TeacherConfig]:
-    algorithm, given = config.algorithm, plain(config.actor_rollout_ref.get("teacher"))
-    egrsd = resolve_egrsd(
+def _settings(config: DictConfig) -> tuple[Method, TeacherConfig]:
+    algorithm = config.algorithm
+    method = resolve(
         algorithm.adv_estimator,
         plain(algorithm.get("egrsd")),
         max_response_length=config.data.max_response_length,
     )
-    teacher = resolve_teacher(given)
+    given = plain(config.actor_rollout_ref.get("teacher"))
+    teacher = resolve_teacher(given, method.teacher)
     get_template(teacher.template)
     build(DataChecks, plain(config.data.get("checks")), "data.checks")
-    return egrsd, teacher
+    return method, teacher
 
 
-def _check_batch(config: DictConfig, egrsd: EgrsdConfig) -> None:
-    if egrsd.max_response_length < config.data.max_response_length:
+def _check_batch(config: DictConfig, method: Method) -> None:
+    cap, n = method.reward.max_response_length, config.actor_rollout_ref.rollout.n
+    if cap is not None and cap < config.data.max_response_length:
         raise ValueError(
-            f"algorithm.egrsd.max_response_length={egrsd.max_response_length} is below "
+            f"algorithm.egrsd.max_response_length={cap} is below "
             f"data.max_response_length={config.data.max_response_length}: a longer answer would have no "
             "length bonus. Leave it unset."
         )
-    rows = config.data.train_batch_size * config.actor_rollout_ref.rollout.n
-    if isinstance(egrsd.denominator_group, int) and rows % egrsd.denominator_group:
+    if method.needs_group and n == 1:
         raise ValueError(
-            f"algorithm.egrsd.denominator_group={egrsd.denominator_group} does not divide the {rows} "
-            "rollouts of a step (data.train_batch_size * rollout.n): set it to a divisor, or to batch."
+            f"algorithm.adv_estimator={method.name} compares the rollouts of a prompt, and "
+            "actor_rollout_ref.rollout.n=1 gives it one: set n to 2 or more, 8 as published."
         )
+    for factor in method.active:
+        factor.check_batch(config.data.train_batch_size * n)
 
 
 def _check_temperature(config: DictConfig, teacher: TeacherConfig) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from verl_egrsd.checkpoints.places import config_file
-from verl_egrsd.config import EgrsdConfig, TeacherConfig
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.methods import Method
 
 TOKENS_PER_GPU = 20_000
 """Tokens of a micro-batch where the configuration leaves it open; the paper's cap of a sequence."""
@@ -33,7 +34,7 @@ def settle_lengths(config: DictConfig) -> None:
         actor.ppo_max_token_len_per_gpu = max(TOKENS_PER_GPU, -(-_longest(config) // _ranks(config)))
 
 
-def check_lengths(config: DictConfig, egrsd: EgrsdConfig, teacher: TeacherConfig) -> None:
+def check_lengths(config: DictConfig, method: Method, teacher: TeacherConfig) -> None:
     """Refuse caps that contradict each other.
 
     Raises:
@@ -62,7 +63,7 @@ def check_lengths(config: DictConfig, egrsd: EgrsdConfig, teacher: TeacherConfig
             )
     context = model_context(config)
     if context is not None:
-        _check_context(config, context, teacher if egrsd.uses_teacher else None)
+        _check_context(config, context, teacher if method.uses_teacher else None)
 
 
 def model_context(config: DictConfig) -> int | None:

@@ -18,6 +18,9 @@ def check_names(config: DictConfig) -> None:
     from verl.utils.tracking import Tracking
     from verl.workers.rollout.base import _ROLLOUT_REGISTRY
 
+    from verl_egrsd.trainer.estimators import register_estimators
+
+    register_estimators()
     _known("algorithm.adv_estimator", config.algorithm.adv_estimator, ADV_ESTIMATOR_REGISTRY)
     engines = {name for name, _ in _ROLLOUT_REGISTRY}
     _known("actor_rollout_ref.rollout.name", config.actor_rollout_ref.rollout.name, engines)

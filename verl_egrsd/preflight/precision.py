@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from verl_egrsd.config import EgrsdConfig, TeacherConfig
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.methods import Method
 from verl_egrsd.preflight.reading import scoring_role
 
 
-def settle_precision(config: DictConfig, egrsd: EgrsdConfig, teacher: TeacherConfig) -> None:
+def settle_precision(config: DictConfig, method: Method, teacher: TeacherConfig) -> None:
     """Make the engine that scores for the teacher return float32 entropies.
 
     Under bf16 autocast verl's default entropy is bf16 too, up to 0.07 nat off at Qwen3's vocabulary.
@@ -16,7 +17,7 @@ def settle_precision(config: DictConfig, egrsd: EgrsdConfig, teacher: TeacherCon
     role = scoring_role(config, teacher)
     section = config.actor_rollout_ref[role]
     engine = section.get("fsdp_config")
-    if not egrsd.uses_teacher or engine is None:
+    if not method.uses_teacher or engine is None:
         return
     precision = (engine.get("mixed_precision") or {}).get("param_dtype", "bf16")
     if config.actor_rollout_ref.model.use_remove_padding:

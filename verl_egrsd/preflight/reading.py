@@ -7,6 +7,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from verl_egrsd.config import TeacherConfig
+from verl_egrsd.methods import methods
 from verl_egrsd.report.settings import ReportConfig, resolve_report
 
 TRAINER = "egrsd_sync"
@@ -23,8 +24,12 @@ def plain(section: Any, *, resolve: bool = True) -> dict[str, Any]:
 
 
 def loss_mode(config: DictConfig) -> str:
-    """Return the name of the policy loss."""
-    return config.actor_rollout_ref.actor.policy_loss.loss_mode
+    """Return the name of the policy loss: the configured one, else the method's."""
+    found = config.actor_rollout_ref.actor.policy_loss.loss_mode
+    if found is None:
+        method = methods().get(config.algorithm.adv_estimator)
+        return PLAIN_LOSS if method is None else method.loss
+    return found
 
 
 def lora_rank(config: DictConfig) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from verl_egrsd.config import ESTIMATORS
+from verl_egrsd.methods import methods
 from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, loss_mode
 
 Table = tuple[tuple[Callable[[DictConfig], bool], Callable[[DictConfig], str]], ...]
@@ -45,11 +45,11 @@ REFUSALS: Table = (
         lambda c: _estimator(c) in UNSERVED,
         lambda c: (
             f"algorithm.adv_estimator={_estimator(c)} needs a critic, or columns that verl's trainer does "
-            f"not hand over: choose {', '.join(ESTIMATORS)} or grpo."
+            f"not hand over: choose {', '.join(methods())} or grpo."
         ),
     ),
     (
-        lambda c: _estimator(c) in ESTIMATORS and c.trainer.v1.trainer_mode != TRAINER,
+        lambda c: _estimator(c) in methods() and c.trainer.v1.trainer_mode != TRAINER,
         lambda c: (
             f"algorithm.adv_estimator={_estimator(c)} with "
             f"trainer.v1.trainer_mode={c.trainer.v1.trainer_mode}: only {TRAINER} computes the teacher's "

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from verl_egrsd.config import ESTIMATORS
+from verl_egrsd.methods import methods
 from verl_egrsd.preflight.reading import PLAIN_LOSS, VERIFIER, loss_mode
 
 Effect = Literal["refused", "named"]
@@ -59,7 +59,7 @@ def _named(
 
 
 def _own_estimator(config: DictConfig) -> bool:
-    return config.algorithm.adv_estimator in ESTIMATORS
+    return config.algorithm.adv_estimator in methods()
 
 
 def _plain_loss(config: DictConfig) -> bool:
@@ -132,12 +132,12 @@ RULES: tuple[Rule, ...] = (
         "would resample the rollouts, but verl reads it with a critic only",
         FALSE,
     ),
-    _named(
+    Rule(
         "algorithm.gamma",
         (1, 1.0),
-        "is a discount that this package's estimators do not have",
+        "is verl's discount, which the methods of this package do not have",
         "leave it unset; the strength of the gate is algorithm.egrsd.gamma",
-        _own_estimator,
+        when=_own_estimator,
     ),
     _named("algorithm.lam", (1, 1.0), "is read by the estimator gae only", UNSET_IT),
     _named(

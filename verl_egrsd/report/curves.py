@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from verl_egrsd.methods import factors
 from verl_egrsd.output.pictures import COLOURS, GREY, style
 from verl_egrsd.report.history import Steps
 
@@ -22,14 +23,11 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("truncated and repeated (share)", ("egrsd/truncated", "egrsd/repetition/mean", "egrsd/repetition/max")),
     ("hesitation rate (words per 100)", ("egrsd/hesitation_rate",)),
     ("teacher entropy (nats)", ("egrsd/teacher_entropy/mean", "egrsd/teacher_entropy/max")),
-    ("gate", ("egrsd/gate/mean", "egrsd/gate/min", "egrsd/gate/share_at_floor")),
-    ("clipped ratios (share)", ("egrsd/ratio/share_clipped_low", "egrsd/ratio/share_clipped_high")),
-    ("weight mass", ("egrsd/weight/mean", "egrsd/weight/restored_by_lookahead")),
-    ("regimes (share)", tuple(f"egrsd/regime/{name}" for name in ("lock", "mid", "pivot", "fork"))),
+    ("student entropy (nats)", ("egrsd/student_entropy/mean", "egrsd/student_entropy/max")),
     ("gradient norm", ("actor/grad_norm",)),
     ("time (seconds)", ("timing_s/step", "timing_s/gen", "timing_s/teacher")),
 )
-"""Titles and metrics; a name that ends in a slash stands for every metric below it."""
+"""Titles and metrics of every run; a name that ends in a slash stands for every metric below it."""
 COLUMNS, PANEL_SIZE = 3, (3.6, 2.5)
 MARGINS = {"left": 0.55, "right": 0.1, "bottom": 0.5, "top": 0.3}
 GAP = {"wspace": 0.2, "hspace": 0.5}
@@ -44,10 +42,22 @@ FEW = 30
 Curve = list[tuple[int, float]]
 
 
+def panels() -> list[tuple[str, tuple[str, ...]]]:
+    """Return titles and metrics of every run, of the weights, and of each factor."""
+    known = factors()
+    weights = ("egrsd/weight/mean", *(f"egrsd/{name}/mean" for name in known))
+    own = [
+        (panel.title, tuple(f"egrsd/{name}" for name in panel.metrics))
+        for factor in known.values()
+        for panel in factor.panels
+    ]
+    return [*PANELS, ("mean weight", weights), *own]
+
+
 def curves(steps: Steps) -> dict[str, Curve]:
     """Return (step, value) pairs of every metric that the panels show and the run has."""
     present = sorted({name for metrics in steps.values() for name in metrics})
-    wanted = [name for _, names in PANELS for name in _members(names, present)]
+    wanted = [name for _, names in panels() for name in _members(names, present)]
     return {
         name: [(step, metrics[name]) for step, metrics in steps.items() if name in metrics] for name in wanted
     }
@@ -56,17 +66,17 @@ def curves(steps: Steps) -> dict[str, Curve]:
 def draw(steps: Steps, breaks: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Draw the panels for which the run has metrics, with a line after each step where settings changed."""
     found = curves(steps)
-    panels = [(title, _members(names, list(found))) for title, names in PANELS]
-    panels = [(title, names) for title, names in panels if names]
-    rows = max(1, -(-len(panels) // COLUMNS))
+    filled = [(title, _members(names, list(found))) for title, names in panels()]
+    filled = [(title, names) for title, names in filled if names]
+    rows = max(1, -(-len(filled) // COLUMNS))
     with style():
         figure = _sheet(COLUMNS * PANEL_SIZE[0], rows * PANEL_SIZE[1])
         grid = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
-        for axes, (title, names) in zip(grid, panels, strict=False):
+        for axes, (title, names) in zip(grid, filled, strict=False):
             _draw_panel(axes, title, {name: found[name] for name in names})
             for item in breaks:
                 axes.axvline(item["step"] + 0.5, color=GREY, linestyle=":", linewidth=1)
-        for axes in grid[len(panels) :]:
+        for axes in grid[len(filled) :]:
             axes.set_axis_off()
         return figure
 

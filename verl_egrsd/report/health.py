@@ -10,9 +10,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, median
 from typing import Literal
 
+from verl_egrsd.methods import HealthCheck, factors
 from verl_egrsd.report.settings import Limits, Thresholds
 
 Level = Literal["ok", "warn", "fail"]
@@ -49,7 +51,7 @@ def examine(steps: Sequence[Metrics], thresholds: Thresholds | None = None) -> d
         steps: metrics of every step, in order, those of a validation before the training too.
         thresholds: None takes the defaults.
     """
-    return {name: check(steps, thresholds or Thresholds()) for name, check in CHECKS.items()}
+    return {name: check(steps, thresholds or Thresholds()) for name, check in all_checks().items()}
 
 
 def accuracy(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
@@ -147,53 +149,27 @@ def hesitation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | No
     return _finding(change, abs(change), thresholds.hesitation_drift, "relative change", reading, advice)
 
 
-def gate_saturation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """Is the gate at its floor, or open, everywhere? None where the gate is off (gamma 0)."""
-    floors = _series(steps, "egrsd/gate/share_at_floor")[-thresholds.window :]
-    means = _series(steps, "egrsd/gate/mean")[-thresholds.window :]
-    if not floors or all(mean == 1 for mean in means):
+def factor_check(check: HealthCheck, steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
+    """Judge a metric that a factor of the method names."""
+    values = _series(steps, f"egrsd/{check.metric}")[-thresholds.window :]
+    if not values:
         return None
-    share, mean = fmean(floors), fmean(means)
-    reading = (
-        f"{_percent(share)} of the gates are at the floor, the mean gate is {mean:.3f}, in {_last(floors)}."
-    )
-    if share < thresholds.gate_at_floor[0] and mean >= thresholds.gate_open:
-        advice = (
-            "The gate hardly acts, so this is close to rlsd: raise algorithm.egrsd.gamma, or check whether "
-            "the teacher is certain everywhere (egrsd/teacher_entropy/mean)."
-        )
-        return Finding(share, "share of tokens", "warn", reading, advice)
-    advice = "Lower algorithm.egrsd.gamma, or raise a fixed algorithm.egrsd.denominator."
-    return _rising(share, thresholds.gate_at_floor, "share of tokens", reading, advice)
-
-
-def clipped_ratios(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """Is the likelihood ratio clipped on many tokens?"""
-    low, high = (
-        _series(steps, f"egrsd/ratio/share_clipped_{side}")[-thresholds.window :] for side in ("low", "high")
-    )
-    if not low:
-        return None
-    share = fmean(low) + fmean(high)
-    reading = (
-        f"{_percent(share)} of the ratios are clipped, {_percent(fmean(low))} low and "
-        f"{_percent(fmean(high))} high, in {_last(low)}."
-    )
-    advice = (
-        "Teacher and student disagree almost everywhere: compare their prompts and generation headers, which "
-        "the log shows at the start."
-    )
-    return _rising(share, thresholds.clipped, "share of tokens", reading, advice)
+    value, (warn, fail) = fmean(values), thresholds.of_factor(check)
+    reading = check.reading.format(value=value, percent=_percent(value), steps=_last(values))
+    last = math.inf if fail is None else fail
+    falling = warn > last
+    compared, limits = (-value, (-warn, -last)) if falling else (value, (warn, last))
+    return _finding(value, compared, limits, check.unit, reading, check.advice)
 
 
 def weight_mass(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """How much of the update do ratio and gate leave?"""
+    """How much of the update do the factors leave?"""
     weights = _series(steps, "egrsd/weight/mean")[-thresholds.window :]
     if not weights:
         return None
     weight, (warn, fail) = fmean(weights), thresholds.weight
     reading = (
-        f"Ratio and gate leave {_percent(weight)} of the update of the advantage alone, in {_last(weights)}."
+        f"The factors leave {_percent(weight)} of the update of the advantage alone, in {_last(weights)}."
     )
     advice = (
         "The step is smaller, whatever its shape. Compare with algorithm.egrsd.gate_control=mean_preserving "
@@ -270,13 +246,17 @@ CHECKS: dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]] = {
     "truncation": truncation,
     "repetition": repetition,
     "hesitation rate": hesitation,
-    "gate saturation": gate_saturation,
-    "clipped ratios": clipped_ratios,
     "weight mass": weight_mass,
     "gradient norm": gradient_norm,
     "all-wrong steps": all_wrong_steps,
 }
-"""The checks in the order of the report."""
+"""The checks of every run in the order of the report; those of the factors follow."""
+
+
+def all_checks() -> dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]]:
+    """Return the checks of every run and those that the factors name, by name."""
+    named = (check for factor in factors().values() for check in factor.health_checks)
+    return CHECKS | {check.name: partial(factor_check, check) for check in named}
 
 
 def _series(steps: Sequence[Metrics], name: str) -> list[float]:

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from verl_egrsd.config import build
+from verl_egrsd.methods import HealthCheck, factors
 from verl_egrsd.rollouts.wording import HESITATION_WORDS, NGRAM
 
 Limits = tuple[float, float]
 """(warn, fail): values from which a check warns and fails; fail is the smaller one where less is worse."""
+
+
+FactorLimits = tuple[float, float | None]
+"""The same of a factor's check; without the second value it only warns."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,13 @@ class Thresholds:
         repetition: share of repeated n-grams.
         hesitation_drift: relative change of the hesitation rate, in either direction.
         hesitation_least: words per 100 that a lower start counts as, so that noise near zero is not a drift.
-        gate_at_floor: share of tokens whose gate is at its floor.
-        gate_open: mean gate from which a check warns that the gate hardly acts.
-        clipped: share of tokens with a clipped ratio, low or high.
-        weight: mean of ratio times gate; less is worse.
+        weight: mean of the product of all weights; less is worse.
         update_share: share of the LoRA update that reaches the rollout engine; less is worse. The log warns.
         probs_diff: mean difference of the probabilities of rollout and student. The log warns.
         gradient_spike: largest gradient norm in the window, as a multiple of the run's median.
         all_wrong: share of the window's steps without a right answer.
+        of_factors: by key, of the checks that the factors name; in the configuration these keys stand beside
+            the others.
     """
 
     window: int = 10
@@ -47,19 +51,19 @@ class Thresholds:
     repetition: Limits = (0.2, 0.5)
     hesitation_drift: Limits = (0.5, 0.9)
     hesitation_least: float = 0.5
-    gate_at_floor: Limits = (0.2, 0.5)
-    gate_open: float = 0.99
-    clipped: Limits = (0.3, 0.6)
     weight: Limits = (0.7, 0.4)
     update_share: Limits = (0.9, 0.5)
     probs_diff: Limits = (0.02, 0.05)
     gradient_spike: Limits = (5.0, 20.0)
     all_wrong: Limits = (0.1, 0.5)
+    of_factors: Mapping[str, FactorLimits] = field(default_factory=lambda: _factor_limits({}))
 
     def __post_init__(self) -> None:
         """Take lists as pairs, as a configuration has them, and refuse every other value."""
         for key, default in ((item.name, item.default) for item in fields(self)):
             value = getattr(self, key)
+            if key == "of_factors":
+                continue
             if isinstance(default, tuple):
                 object.__setattr__(self, key, _limits(key, value, falling=default[0] > default[1]))
                 continue
@@ -69,6 +73,15 @@ class Thresholds:
             )
             if isinstance(value, bool) or not isinstance(value, int | kind) or value <= 0:
                 raise ValueError(f"report.thresholds.{key}={value!r} is not allowed: it must be a {wording}.")
+
+    def of_factor(self, check: HealthCheck) -> FactorLimits:
+        """Return the limits of a factor's check."""
+        return self.of_factors[check.threshold]
+
+
+def factor_thresholds() -> dict[str, HealthCheck]:
+    """Return the checks that the factors name, by their key in `report.thresholds`."""
+    return {check.threshold: check for factor in factors().values() for check in factor.health_checks}
 
 
 @dataclass(frozen=True)
@@ -108,8 +121,38 @@ def resolve_report(given: Mapping[str, Any], *, folder: str) -> ReportConfig:
         ValueError: for an unknown key or a value that is not allowed.
     """
     values = {"folder": folder} | {key: value for key, value in given.items() if value is not None}
-    values["thresholds"] = build(Thresholds, values.get("thresholds"), "report.thresholds")
+    values["thresholds"] = _thresholds(values.get("thresholds") or {})
     return build(ReportConfig, values, "report")
+
+
+def _thresholds(given: Mapping[str, Any]) -> Thresholds:
+    values = {key: value for key, value in given.items() if value is not None}
+    checks = factor_thresholds()
+    of_factors = _factor_limits({key: values.pop(key) for key in checks if key in values})
+    known = [item.name for item in fields(Thresholds) if item.name != "of_factors"]
+    for key, value in values.items():
+        if key not in known:
+            raise ValueError(
+                f"unknown key report.thresholds.{key}={value!r}; known keys: {', '.join([*known, *checks])}."
+            )
+    return Thresholds(**values, of_factors=of_factors)
+
+
+def _factor_limits(given: Mapping[str, Any]) -> dict[str, FactorLimits]:
+    """Return the limits of all factors' checks by key; those that are not given are the checks' own."""
+    checks = factor_thresholds()
+    return {key: _limits_of(check, given.get(key, check.limits)) for key, check in checks.items()}
+
+
+def _limits_of(check: HealthCheck, value: Any) -> FactorLimits:
+    warn, fail = check.limits
+    if fail is not None:
+        return _limits(check.threshold, value, falling=warn > fail)
+    number = value[0] if isinstance(value, list | tuple) and value[1:] in ([None], (None,)) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        key = f"report.thresholds.{check.threshold}"
+        raise ValueError(f"{key}={value!r} is not allowed: it must be a number.")
+    return float(number), None
 
 
 def _limits(key: str, value: Any, *, falling: bool) -> Limits:

@@ -15,78 +15,86 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 
-from verl_egrsd.output.files import completed
+from verl_egrsd.metrics import total_weight
 from verl_egrsd.reward import REASONS
-from verl_egrsd.rollouts.dump_format import SCHEMA, metadata
+from verl_egrsd.rollouts.dump_format import metadata, schema
 from verl_egrsd.rollouts.token_texts import token_texts
 from verl_egrsd.trainer import queue
-
-PER_TOKEN = {
-    "response_ids": "responses",
-    "response_mask": "response_mask",
-    "student_log_prob": "old_log_probs",
-    "teacher_log_prob": "teacher_log_prob",
-    "teacher_entropy": "teacher_entropy",
-    "advantages": "advantages",
-    "ratio": "ratio",
-    "gate": "gate",
-    "credit": "credit",
-}
-"""Columns of the file with one entry per token, and where the trainer has them."""
+from verl_egrsd.trainer.advantage_step import AdvantageStep, CreditedStep
 
 
 def dump_rollouts(
     folder: str | Path,
     batch: KVBatchMeta,
     tokenizer: Any,
-    columns: Mapping[str, Tensor],
-    rows: Mapping[str, Tensor],
-    facts: Mapping[str, Any],
+    step: CreditedStep,
+    source: AdvantageStep,
+    *,
+    truncated: Tensor,
+    model: str,
 ) -> None:
-    """Write the real rows of a step to `FOLDER/STEP.parquet`, which gets its name when it is whole.
+    """Write the valid rows of a step to `FOLDER/STEP.parquet`, which gets its name when it is whole.
 
     Args:
         folder: `trainer.rollout_data_dir`; made when it is not there.
-        batch: the batch, for what is no number: prompts, references, verdicts.
+        batch: the batch, for its texts: prompts, references, verdicts.
         tokenizer: tokenizer of the model.
-        columns: the right-hand names of `PER_TOKEN` and `rm_scores`, real rows only, (rows, time).
-        rows: `reward`, `truncated` and `length` (tokens) of the real rows, (rows,).
-        facts: what holds for the whole file: `step`, `model`, `settings`, `low`, `high`.
+        step: the credited rows.
+        source: the method, and its views of single tokens.
+        truncated: which responses were cut, (rows,).
+        model: `actor_rollout_ref.model.path`.
     """
+    arrays, number = token_arrays(step, source), step.columns.step
     table = []
-    for i, texts in enumerate(_texts(batch, tokenizer)):
-        tokens = {
-            name: columns[source][i, : rows["length"][i]].tolist() for name, source in PER_TOKEN.items()
-        }
+    for i, texts in enumerate(_texts(batch, step, tokenizer)):
+        length = int(step.rollouts.lengths[i])
+        ids = step.rollouts.response_ids[i, :length].tolist()
         numbers = {
-            "step": facts["step"],
-            "score": columns["rm_scores"][i].sum().item(),
-            "reward": rows["reward"][i].item(),
-            "truncated": rows["truncated"][i].item(),
-            "tokens": token_texts(tokenizer, tokens["response_ids"]),
+            "step": number,
+            "score": step.rollouts.scores[i].item(),
+            "reward": step.columns.rewards[i].item(),
+            "truncated": truncated[i].item(),
+            "response_ids": ids,
+            "tokens": token_texts(tokenizer, ids),
         }
-        table.append(texts | tokens | numbers)
-    path = Path(folder) / f"{facts['step']}.parquet"
-    with completed(path) as unfinished:
-        pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA.with_metadata(metadata(facts))), unfinished)
+        table.append(texts | numbers | {name: values[i, :length].tolist() for name, values in arrays.items()})
+    facts = {"step": number, "model": model, "method": source.method.name, "settings": source.method.keys()}
+    whole = schema(arrays).with_metadata(metadata(facts))
+    with completed(Path(folder) / f"{number}.parquet") as path:
+        pq.write_table(pa.Table.from_pylist(table, schema=whole), path)
 
 
-def _texts(batch: KVBatchMeta, tokenizer: Any) -> list[dict[str, str]]:
-    """Return what is known about each real row beside its numbers."""
-    fields = ("uid", "raw_prompt", "reward_model", "extra_fields", "prompts", "teacher_prompts")
-    data = queue.read(batch, fields)
-    uids, messages, reward, extra = (queue.rows(data[name]) for name in fields[:4])
-    student, teacher = (data[name].unbind() for name in fields[4:])
+def token_arrays(step: CreditedStep, source: AdvantageStep) -> dict[str, Tensor]:
+    """Return every number that a step knows of its tokens, by name, (rows, time)."""
+    _, columns, credited = step
+    arrays: dict[str, Tensor] = {
+        **columns.token_columns(),
+        "advantage": credited.advantages,
+        **credited.weights,
+        "weight": total_weight(credited),
+        "credit": credited.credit,
+    }
+    for tracker in source.trackers.values():
+        arrays |= tracker.views(columns)
+    return arrays
+
+
+def _texts(batch: KVBatchMeta, step: CreditedStep, tokenizer: Any) -> list[dict[str, str]]:
+    """Return what is known about each valid row beside its numbers."""
+    data = queue.read(batch, ("reward_model", "prompts", "teacher_prompts"))
+    truths = queue.rows(data["reward_model"])
+    student, teacher = data["prompts"].unbind(), data["teacher_prompts"].unbind()
+    rows = step.rollouts.valid.nonzero().flatten().tolist()
     return [
         {
-            "uid": str(uids[i]),
-            "problem": messages[i][-1]["content"],
-            "student_prompt": tokenizer.decode(student[i], skip_special_tokens=False),
-            "teacher_prompt": tokenizer.decode(teacher[i], skip_special_tokens=False),
-            "ground_truth": str(reward[i]["ground_truth"]),
-            **_verdict(extra[i].get("reward_extra_info", {})),
+            "uid": step.rollouts.uids[i],
+            "problem": step.rollouts.prompts[i],
+            "student_prompt": tokenizer.decode(student[row], skip_special_tokens=False),
+            "teacher_prompt": tokenizer.decode(teacher[row], skip_special_tokens=False),
+            "ground_truth": str(truths[row]["ground_truth"]),
+            **_verdict(step.rollouts.verdicts[i]),
         }
-        for i in queue.real_rows(batch).nonzero().flatten().tolist()
+        for i, row in enumerate(rows)
     ]
 
 

@@ -22,7 +22,7 @@ def teacher_prompts(batch: KVBatchMeta, context: PrivilegedContext) -> list[Tens
     uids, messages, extra, reward = (
         queue.rows(data[name]) for name in ("uid", "raw_prompt", "extra_info", "reward_model")
     )
-    prompts, real = data["prompts"].unbind(), queue.real_rows(batch)
+    prompts, real = data["prompts"].unbind(), queue.valid_rows(batch)
     built: dict[str, Tensor] = {}
     for i, uid in enumerate(uids):
         if uid in built:

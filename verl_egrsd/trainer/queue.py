@@ -61,7 +61,7 @@ def view(batch: KVBatchMeta, fields: Sequence[str], order: Sequence[int], **extr
     )
 
 
-def real_rows(batch: KVBatchMeta) -> torch.Tensor:
+def valid_rows(batch: KVBatchMeta) -> torch.Tensor:
     """Return a bool mask (batch,) that leaves out the padding rows that verl appends."""
     return torch.tensor([not tag.get("is_padding", False) for tag in batch.tags])
 

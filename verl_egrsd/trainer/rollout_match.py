@@ -70,7 +70,7 @@ class RolloutMatch(Trainer):
 
     def _score_some(self, batch: KVBatchMeta, temperature: float) -> Compared | None:
         """Score one row per rank at another temperature, as :meth:`_all_scores`; None with fewer rows."""
-        real, ranks = queue.real_rows(batch).nonzero().flatten(), ranks_of(self.actor_rollout_wg, "actor")
+        real, ranks = queue.valid_rows(batch).nonzero().flatten(), ranks_of(self.actor_rollout_wg, "actor")
         if len(real) < ranks:
             return None
         order = real[torch.linspace(0, len(real) - 1, ranks).long()].tolist()

@@ -4,48 +4,37 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from omegaconf import DictConfig, open_dict
-from torch import Tensor
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
 from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.debug import marked_timer
 from verl.utils.device import get_device_name
-from verl.workers.utils.padding import response_to_nested
 
 from verl_egrsd.checkpoints.resume import STATE_FILE, read_state, settle_start
 from verl_egrsd.compat import assert_registered, check_verl
-from verl_egrsd.config import ESTIMATORS
-from verl_egrsd.credit import RunningAdvantage, TokenCredit, is_correct, token_credit
-from verl_egrsd.metrics import (
-    RunningQuantiles,
-    credit_metrics,
-    denominator_settings,
-    rollout_metrics,
-    verdict_metrics,
-)
+from verl_egrsd.methods.columns import TEACHER_COLUMNS
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
-from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings, end_token_ids, truncated_rows
-from verl_egrsd.rollouts.wording import wording_metrics
+from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings, end_token_ids
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
+from verl_egrsd.trainer.advantage_step import AdvantageStep, CreditedStep
 from verl_egrsd.trainer.balance import balanced_order, ranks_of
 from verl_egrsd.trainer.dataset import use_privileged_dataset
 from verl_egrsd.trainer.dump import dump_rollouts
-from verl_egrsd.trainer.estimators import completed_by_trainer
 from verl_egrsd.trainer.moving_teacher import MovingTeacher
 from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
 from verl_egrsd.trainer.reported import Reported
 from verl_egrsd.trainer.rollout_match import RolloutMatch
+from verl_egrsd.trainer.rollouts import read_rollouts
+from verl_egrsd.trainer.step_report import StepReport
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
 
 logger = logging.getLogger(__name__)
@@ -59,14 +48,14 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the
-    teacher scores the same response ids, verl's estimator gives the reward (or another estimator of verl the
-    direction), and A * ratio * gate is written in place of the advantages. The update is verl's.
+    teacher scores the same response ids, and advantage x factors is written in place of the advantages. The
+    update is verl's.
     """
 
     def __init__(self, config: DictConfig) -> None:
         check_verl()
         assert_registered()
-        self.egrsd, self.teacher_config = preflight(config)
+        self.method, self.teacher_config = preflight(config)
         check_files(config)
         self.start = settle_start(config)
         if config.reward.custom_reward_function.path == VERIFIER:
@@ -78,15 +67,14 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
                 # verl reads the step from the end of the name, where a slash may stand.
                 config.trainer.resume_from_path = str(self.start.checkpoint)
             config.data.egrsd_teacher = (
-                plain(config.actor_rollout_ref.teacher) if self.egrsd.uses_teacher else None
+                plain(config.actor_rollout_ref.teacher) if self.method.uses_teacher else None
             )
             config.data.egrsd_verifier = config.reward.custom_reward_function.path == VERIFIER
         use_privileged_dataset(config)
         super().__init__(config)
         if get_device_name() == "cpu":
             self.replay_buffer.poll_interval = CPU_POLL_SECONDS
-        self.running_advantage = RunningAdvantage(self.egrsd.warmup_steps, self.egrsd.warmup_baseline)
-        self.quantiles = RunningQuantiles()
+        self.advantage_step = AdvantageStep(self.method)
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
@@ -98,18 +86,15 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
         if self.config.reward.custom_reward_function.path == VERIFIER:
             warn_of_hidden_marks(self.tokenizer)
         model = omega_conf_to_dataclass(self.config.actor_rollout_ref.model)
-        self.end_token_ids = end_token_ids(self.tokenizer, model.generation_config)
-        data, estimator = self.config.data, self.config.algorithm.adv_estimator
-        self.outcomes = OutcomeWarnings(
-            Caps(
-                data.max_response_length,
-                data.max_prompt_length,
-                self.config.actor_rollout_ref.rollout.max_model_len,
-            ),
-            self.egrsd.correct_above,
-            None if estimator in ESTIMATORS else estimator,
+        data, rollout = self.config.data, self.config.actor_rollout_ref.rollout
+        outcomes = OutcomeWarnings(
+            Caps(data.max_response_length, data.max_prompt_length, rollout.max_model_len),
+            self.method.reward.correct_above,
+            self.method.name if self.method.is_verls else None,
             may_think_less=may_think_less(self.context),
         )
+        ends = end_token_ids(self.tokenizer, model.generation_config)
+        self.step_report = StepReport(self.tokenizer, outcomes, ends)
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()
@@ -142,7 +127,7 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
-        reference = self.egrsd.uses_teacher and scoring_role(self.config, self.teacher_config) == "ref"
+        reference = self.method.uses_teacher and scoring_role(self.config, self.teacher_config) == "ref"
         if reference and Role.ActorRollout in self.mapping:
             self.mapping[Role.ActorRolloutRef] = self.mapping.pop(Role.ActorRollout)
             self.role_worker_mapping[Role.ActorRolloutRef] = self.role_worker_mapping.pop(Role.ActorRollout)
@@ -161,26 +146,26 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
         return super()._balance_batch(batch, metrics, *args, **kwargs)
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        self._look_at_scores(batch)
-        if self.egrsd.uses_teacher:
+        """Write the credit of every token in place of verl's advantages."""
+        if self.method.uses_teacher:
             with marked_timer("teacher", self.timing_raw, color="olive"):
                 self._compute_teacher_log_prob(batch, metrics)
-        with completed_by_trainer():
+        if self.method.is_verls:
             batch = super()._compute_advantage(batch, metrics)
-        self._credit_tokens(batch, metrics)
+        step = self.advantage_step.credit(read_rollouts(batch, self.method), self.global_steps)
+        written = {"advantages": step.credited.credit}
+        if not self.method.is_verls:
+            written["returns"] = step.columns.rewards.unsqueeze(1) * step.columns.response_mask
+        queue.write(batch, {name: step.rollouts.as_column(values) for name, values in written.items()})
+        metrics.update(self.step_report.metrics(step, self.advantage_step, self.report.config))
+        if self.config.trainer.get("rollout_data_dir") and self.method.uses_teacher:
+            self._dump_rollouts(batch, step)
         return batch
-
-    def _look_at_scores(self, batch: KVBatchMeta) -> None:
-        scores = queue.read(batch, ("rm_scores",))["rm_scores"]
-        column = scores.to_padded_tensor(0.0)[queue.real_rows(batch)]
-        everywhere = torch.ones_like(column, dtype=torch.bool)
-        self._require_finite((column,), everywhere, batch, names=("the reward function's score",))
-        self.outcomes.look_at_scores(column.sum(dim=1))
 
     def _compute_teacher_log_prob(self, batch: KVBatchMeta, metrics: dict) -> None:
         """Write `teacher_prompts`, then have the workers write `teacher_log_prob` and `teacher_entropy`."""
         prompts = teacher_prompts(batch, self.context)
-        real = queue.real_rows(batch).tolist()
+        real = queue.valid_rows(batch).tolist()
         own = [len(ids) for ids, counts in zip(prompts, real, strict=True) if counts]
         queue.write(batch, {"teacher_prompts": queue.jagged(prompts)})
         lengths = [len(ids) + tag["response_len"] for ids, tag in zip(prompts, batch.tags, strict=True)]
@@ -192,6 +177,7 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
                 batch,
                 TEACHER_FIELDS,
                 order=order,
+                columns=",".join(sorted(self.method.reads & TEACHER_COLUMNS)),
                 temperature=self.config.actor_rollout_ref.rollout.temperature,
                 max_token_len_per_gpu=max(per_gpu, longest),
             )
@@ -204,123 +190,21 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
         section, role = self.config.actor_rollout_ref, scoring_role(self.config, self.teacher_config)
         return (section.ref if role == "ref" else section.rollout).log_prob_max_token_len_per_gpu
 
-    def _credit_tokens(self, batch: KVBatchMeta, metrics: dict) -> None:
-        """Write A * ratio * gate in place of the advantages; padding rows get zeros."""
-        teacher_fields = ("teacher_log_prob", "teacher_entropy") if self.egrsd.uses_teacher else ()
-        fields = ("advantages", "response_mask", "old_log_probs", "responses", "rm_scores", *teacher_fields)
-        data = queue.read(batch, fields)
-        nested_mask, real = data["response_mask"], queue.real_rows(batch)
-        lengths = data["responses"].offsets().diff()[real]
-        columns = {name: column[real] for name, column in data.to_padded_tensor().items()}
-        mask = columns["response_mask"].bool()
-        rewards, direction = self._direction(columns)
-        result = self._token_credit(direction, columns, mask, batch, metrics)
-        credit = torch.zeros(len(batch), mask.shape[1])
-        credit[real] = result.credit
-        queue.write(batch, {"advantages": response_to_nested(credit, nested_mask)})
-        self._step_rewards = rewards
-        truncated = truncated_rows(columns["responses"], lengths, self.end_token_ids)
-        self.outcomes.look_at_cuts(truncated, lengths, queue.prompt_lengths(batch)[real])
-        scores = columns["rm_scores"].sum(dim=1)
-        correct = is_correct(scores, self.egrsd.correct_above)
-        self._report_verdicts(batch, scores, correct, metrics)
-        metrics.update(
-            rollout_metrics(
-                credit=result.credit,
-                advantages=direction.sum(dim=1),
-                rewards=rewards,
-                correct=correct,
-                truncated=truncated,
-                response_mask=mask,
-            )
-        )
-        words, ngram = self.report.config.hesitation_words, self.report.config.ngram
-        wording = wording_metrics(columns["responses"], mask, self.tokenizer, words=words, ngram=ngram)
-        metrics.update(wording)
-        if self.config.trainer.get("rollout_data_dir") and self.egrsd.uses_teacher:
-            columns |= {"advantages": direction.expand_as(result.credit), **result._asdict()}
-            rows = {"reward": rewards, "truncated": truncated, "length": lengths}
-            self._dump_rollouts(batch, columns, rows)
-
-    def _dump_rollouts(self, batch: KVBatchMeta, columns: dict[str, Tensor], rows: dict[str, Tensor]) -> None:
+    def _dump_rollouts(self, batch: KVBatchMeta, step: CreditedStep) -> None:
         """Write what this step knows about each token, for `verl-egrsd inspect`."""
-        facts = {
-            "step": self.global_steps,
-            "model": self.config.actor_rollout_ref.model.path,
-            "settings": asdict(self.egrsd),
-            "low": self.quantiles.quantile(self.egrsd.lock_quantile),
-            "high": self.quantiles.quantile(self.egrsd.fork_quantile),
-        }
-        dump_rollouts(self.config.trainer.rollout_data_dir, batch, self.tokenizer, columns, rows, facts)
-
-    def _report_verdicts(self, batch: KVBatchMeta, scores: Tensor, correct: Tensor, metrics: dict) -> None:
-        """Report why answers were right or wrong; a step without a right one is a warning."""
-        extra = queue.rows(queue.read(batch, ("extra_fields",))["extra_fields"])
-        rows = queue.real_rows(batch).nonzero().flatten().tolist()
-        verdicts = verdict_metrics([extra[row].get("reward_extra_info", {}) for row in rows], correct)
-        metrics.update(verdicts)
-        if not correct.any():
-            shares = {name.rpartition("/")[2]: round(share, 2) for name, share in verdicts.items() if share}
-            logger.warning(
-                "none of the %d answers of this step is correct (highest score %g, "
-                "algorithm.egrsd.correct_above=%g): %s. With error alone the verifier fails; with no_answer "
-                "alone the prompt asks for no box, or every answer is cut.",
-                *(len(rows), scores.max(), self.egrsd.correct_above, shares),
-            )
-
-    def _direction(self, columns: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return rewards (batch,) and A, (batch, 1) for our estimators and (batch, time) for verl's own."""
-        advantages = columns["advantages"]
-        if self.config.algorithm.adv_estimator not in ESTIMATORS:
-            return columns["rm_scores"].sum(dim=1), advantages
-        # The estimator put the reward, never negative, on every response token.
-        rewards = advantages.amax(dim=1)
-        return rewards, self.running_advantage.advantages(rewards).unsqueeze(1)
-
-    def _token_credit(
-        self, direction: Tensor, columns: dict[str, Tensor], mask: Tensor, batch: KVBatchMeta, metrics: dict
-    ) -> TokenCredit:
-        if not self.egrsd.uses_teacher:
-            ones = mask.float()
-            return TokenCredit(credit=direction * ones, ratio=ones, gate=ones)
-        scores = (columns["teacher_log_prob"], columns["old_log_probs"], columns["teacher_entropy"])
-        self._require_finite(scores, mask, batch)
-        result = token_credit(
-            direction,
-            *scores,
-            mask,
-            gamma=self.egrsd.gamma,
-            window=self.egrsd.window,
-            clip=self.egrsd.clip,
-            floor=self.egrsd.floor,
-            gate_control=self.egrsd.gate_control,
-            seed=self.egrsd.seed + self.global_steps,
-            **denominator_settings(self.egrsd),
+        dump_rollouts(
+            self.config.trainer.rollout_data_dir,
+            batch,
+            self.tokenizer,
+            step,
+            self.advantage_step,
+            truncated=self.step_report.truncated(step),
+            model=self.config.actor_rollout_ref.model.path,
         )
-        metrics.update(credit_metrics(result, *scores, mask, self.egrsd, self.quantiles))
-        return result
-
-    def _require_finite(
-        self,
-        scores: tuple[Tensor, ...],
-        mask: Tensor,
-        batch: KVBatchMeta,
-        names: tuple[str, ...] = ("teacher_log_prob", "old_log_probs", "teacher_entropy"),
-    ) -> None:
-        for name, values in zip(names, scores, strict=True):
-            bad = mask & ~values.isfinite()
-            rows = bad.any(dim=1)
-            if rows.any():
-                row = int(queue.real_rows(batch).nonzero()[int(rows.nonzero()[0])])
-                prompt = queue.rows(queue.read(batch, ("raw_prompt",))["raw_prompt"])[row][-1]["content"]
-                raise RuntimeError(
-                    f"{name} is not finite for {int(rows.sum())} rollouts, first {values[bad][0].item()} for "
-                    f"prompt {prompt[:200]!r}."
-                )
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         batch = super()._update_actor(batch, metrics)
-        self.running_advantage.update(self._step_rewards)
+        self.advantage_step.updated()
         return batch
 
     def _save_checkpoint(self) -> None:
@@ -330,8 +214,7 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
         model = self.config.actor_rollout_ref.model.path
         state = {
             "base_model": str(Path(model).resolve()) if Path(model).is_dir() else model,
-            "advantage": self.running_advantage.state_dict(),
-            "quantiles": self.quantiles.state_dict(),
+            **self.advantage_step.state_dict(),
             "fingerprint": self.start.fingerprint,
             "breaks": self.start.breaks,
         }
@@ -346,6 +229,4 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
             return
         if beginning is not None:
             self.train_dataloader.load_state_dict(beginning)
-        state = read_state(self.start.checkpoint)
-        self.running_advantage.load_state_dict(state["advantage"])
-        self.quantiles.load_state_dict(state["quantiles"])
+        self.advantage_step.load_state_dict(read_state(self.start.checkpoint))

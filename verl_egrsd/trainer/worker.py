@@ -22,6 +22,8 @@ from verl_egrsd.trainer.weight_stream import refuse_small_bucket, refuse_unmerge
 
 TEACHER_FIELDS = ("teacher_prompts", "responses", "response_mask")
 """Columns that the teacher reads."""
+ENGINE_NAMES = {"teacher_log_prob": "log_probs", "teacher_entropy": "entropy"}
+"""What verl's engine calls the teacher's columns."""
 
 
 class TeacherWorker(HeldTeacher):
@@ -75,11 +77,12 @@ class TeacherWorker(HeldTeacher):
 
         Args:
             data: jagged `teacher_prompts` (batch, prompt), `responses` and `response_mask` (batch, response);
-                non-tensor `temperature` and `max_token_len_per_gpu`.
+                non-tensor `columns` (those that the method reads, with commas), `temperature` and
+                `max_token_len_per_gpu`.
 
         Returns:
-            jagged float32 `teacher_log_prob` and `teacher_entropy` (batch, response), in nats; None on ranks
-            that hold no outputs.
+            jagged float32 `teacher_log_prob` and `teacher_entropy` (batch, response), in nats, those of the
+            two that are read; None on ranks that hold no outputs.
 
         Raises:
             TypeError: when the engine returns anything but float32, naming the setting that mends it.
@@ -95,7 +98,8 @@ class TeacherWorker(HeldTeacher):
         return TensorDict(
             {
                 name: response_from_nested(_require_float32(output[key], name), data["response_mask"])
-                for name, key in (("teacher_log_prob", "log_probs"), ("teacher_entropy", "entropy"))
+                for name, key in ENGINE_NAMES.items()
+                if name in data["columns"].split(",")
             },
             batch_size=len(data),
         ).cpu()
@@ -120,7 +124,7 @@ class TeacherWorker(HeldTeacher):
             },
             non_tensor_dict={
                 "temperature": data["temperature"],
-                "calculate_entropy": True,
+                "calculate_entropy": "teacher_entropy" in data["columns"].split(","),
                 "compute_loss": False,
                 "no_lora_adapter": self.adapter_off,
                 "use_dynamic_bsz": True,

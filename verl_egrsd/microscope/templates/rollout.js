@@ -1,12 +1,8 @@
 "use strict";
 const LEVELS = 8, DIGITS = 4;
 const MARGIN = { left: 40, right: 8, top: 18, bottom: 6, between: 24 };
-const CURVES = [
-  { title: "teacher entropy, nats", names: ["entropy", "lookahead"], scale: "entropy" },
-  { title: "gate", names: ["gate_plain", "gate_lookahead"], scale: "gates" },
-];
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const scales = read("scales"), regimes = read("regimes");
+const scales = read("scales"), regimes = read("regimes"), CURVES = read("curves");
 const style = getComputedStyle(document.documentElement);
 const colours = ["--plain", "--ahead"].map((name) => style.getPropertyValue(name));
 

@@ -3,10 +3,15 @@ import math
 import pytest
 import torch
 
-from verl_egrsd.credit import likelihood_ratio
+from verl_egrsd.methods import Columns, Ratio
 
 TEACHER = torch.tensor([[-1.0, -1.0, -1.0], [-1.0, -1.0, -1.0]])
 STUDENT = torch.tensor([[-1.1, -0.9, -3.0], [-1.1, -0.9, -3.0]])
+
+
+def likelihood_ratio(teacher, student, advantages, clip=0.2):
+    columns = Columns.of(torch.ones_like(teacher), teacher_log_prob=teacher, student_log_prob=student)
+    return Ratio(clip).weights(columns, advantages)
 
 
 def test_the_exponent_carries_the_sign_of_the_advantage():
@@ -26,7 +31,7 @@ def test_an_advantage_of_zero_gives_a_ratio_of_exactly_one():
     assert likelihood_ratio(TEACHER, STUDENT, torch.zeros(2, 1)).eq(1).all()
 
 
-def test_a_clip_of_zero_switches_the_magnitude_off():
+def test_a_clip_of_zero_switches_the_ratio_off():
     assert likelihood_ratio(TEACHER, STUDENT, torch.ones(2, 1), clip=0.0).eq(1).all()
 
 
@@ -38,21 +43,20 @@ def test_a_huge_difference_is_clipped_and_never_nan(size, advantage):
     torch.testing.assert_close(ratio, torch.tensor([[1 + 0.2 * advantage, 1 - 0.2 * advantage]]))
 
 
-def test_no_gradient_reaches_the_student():
-    student = STUDENT.clone().requires_grad_()
-    assert not likelihood_ratio(TEACHER, student, torch.ones(2, 1)).requires_grad
-
-
 def test_a_clip_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"clip=1.0 .* in \[0, 1\)"):
-        likelihood_ratio(TEACHER, STUDENT, torch.ones(2, 1), clip=1.0)
+    with pytest.raises(ValueError, match=r"algorithm\.egrsd\.clip=1\.0 .* in \[0, 1\)"):
+        Ratio(1.0)
 
 
-def test_advantages_of_another_shape_are_refused_with_both_shapes():
-    with pytest.raises(ValueError, match=r"advantages has shape \(2,\) .* shape \(2, 3\)"):
-        likelihood_ratio(TEACHER, STUDENT, torch.ones(2))
-
-
-def test_log_probabilities_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"student_log_prob has shape \(2, 2\) but teacher_log_prob"):
-        likelihood_ratio(TEACHER, STUDENT[:, :2], torch.ones(2, 1))
+def test_the_metrics_say_how_much_was_clipped():
+    teacher, flat = torch.tensor([[1.0, -1.0, 0.05, 0.0]]), torch.zeros(1, 4)
+    columns = Columns.of(torch.ones(1, 4), teacher_log_prob=teacher, student_log_prob=flat)
+    found = Ratio().metrics(columns, Ratio().weights(columns, torch.ones(1, 1)))
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(
+        {
+            "share_clipped": 0.5,
+            "share_clipped_low": 0.25,
+            "share_clipped_high": 0.25,
+            "log_ratio_abs": 2.05 / 4,
+        }
+    )

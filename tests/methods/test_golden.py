@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from verl_egrsd.credit import policy_loss, token_credit
+from verl_egrsd.credit import policy_loss
+from verl_egrsd.methods import Columns, EntropyGate, Method, Ratio
 
 NAN = float("nan")
 ADVANTAGES = torch.tensor([[0.8], [-0.5]])
@@ -11,6 +12,7 @@ TEACHER = torch.tensor([[-0.05, -1.20, -0.02, -2.00], [-1.50, -0.90, -0.40, NAN]
 STUDENT = torch.tensor([[-0.10, -0.90, -0.02, -2.60], [-1.10, -1.40, -0.30, NAN]])
 ENTROPY = torch.tensor([[0.10, 1.80, 0.05, 2.00], [2.40, 2.20, 0.30, NAN]])
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+COLUMNS = Columns.of(MASK, teacher_log_prob=TEACHER, student_log_prob=STUDENT, teacher_entropy=ENTROPY)
 
 TABLE = [
     (0.0, 0, "raw", [0.84102, 0.64, 0.8, 0.96], [-0.6, -0.4, -0.55259], 0.255189),
@@ -23,24 +25,16 @@ TABLE = [
 
 @pytest.mark.parametrize(("gamma", "window", "denominator", "first", "second", "loss"), TABLE)
 def test_credit_and_loss_equal_the_worked_example(gamma, window, denominator, first, second, loss):
-    result = token_credit(
-        ADVANTAGES,
-        TEACHER,
-        STUDENT,
-        ENTROPY,
-        MASK,
-        gamma=gamma,
-        window=window,
-        denominator=denominator,
-    )
+    gate = EntropyGate(gamma=gamma, window=window, denominator=denominator)
+    result = Method("example", "", (Ratio(), gate)).credit(COLUMNS, ADVANTAGES)
     torch.testing.assert_close(result.credit, torch.tensor([first, [*second, 0.0]]), atol=1e-5, rtol=0)
     torch.testing.assert_close(
         policy_loss(STUDENT, result.credit, MASK), torch.tensor(loss), atol=1e-5, rtol=0
     )
 
 
-def test_the_credit_is_the_product_of_its_three_factors():
-    result = token_credit(ADVANTAGES, TEACHER, STUDENT, ENTROPY, MASK, gamma=0.3)
-    torch.testing.assert_close(result.credit, ADVANTAGES * result.ratio * result.gate)
-    assert result.ratio[1, 3] == 1
-    assert result.gate[1, 3] == 0
+def test_the_credit_is_the_product_of_the_advantage_and_the_weights():
+    result = Method("example", "", (Ratio(), EntropyGate())).credit(COLUMNS, ADVANTAGES)
+    product = result.advantages * result.weights["ratio"] * result.weights["entropy_gate"]
+    torch.testing.assert_close(result.credit, product)
+    assert all(weights[1, 3] == 0 for weights in result.weights.values())

@@ -1,0 +1,135 @@
+"""A method: credit[i,t] = sg[ A[i] * weight * weight * ... ], one weight per factor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+
+from verl_egrsd.credit.masks import response_values
+from verl_egrsd.credit.types import PerToken, PerTokenOrRow
+from verl_egrsd.methods.advantages import FromVerl, RunningBaseline
+from verl_egrsd.methods.columns import GROUP_COLUMNS, TEACHER_COLUMNS, Columns
+from verl_egrsd.methods.part import AdvantageSource, Factor, Part
+from verl_egrsd.methods.reward import Reward
+
+
+class Requirement(NamedTuple):
+    """What the name of a method promises about a key of `algorithm.egrsd`."""
+
+    key: str
+    holds: Callable[[Any], bool]
+    remedy: str
+
+
+class Credited(NamedTuple):
+    """Credit of a batch and what it is made of; all (B, T), float32, 0 outside the mask.
+
+    Attributes:
+        credit: advantage times all weights.
+        advantages: A on every response token.
+        weights: weight of each factor that is on, by its name.
+    """
+
+    credit: PerToken
+    advantages: PerToken
+    weights: dict[str, PerToken]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name of `algorithm.adv_estimator`, and what it stands for.
+
+    Attributes:
+        name: of the method, its estimator, and its preset.
+        summary: one line for the reader.
+        factors: what the advantage is multiplied by; those that are off are left out.
+        advantage: where the advantage comes from.
+        reward: what a rollout earns.
+        loss: name of the policy loss in verl.
+        teacher: keys of `actor_rollout_ref.teacher` that this method sets where the user does not.
+        requires: what the name promises.
+    """
+
+    name: str
+    summary: str
+    factors: tuple[Factor, ...] = ()
+    advantage: AdvantageSource = field(default_factory=RunningBaseline)
+    reward: Reward = field(default_factory=Reward)
+    loss: str = "egrsd"
+    teacher: Mapping[str, Any] = field(default_factory=dict)
+    requires: tuple[Requirement, ...] = ()
+
+    @cached_property
+    def active(self) -> tuple[Factor, ...]:
+        """The factors that are on."""
+        return tuple(factor for factor in self.factors if not factor.off)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Everything whose fields are configuration keys."""
+        return (self.reward, self.advantage, *self.factors)
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """Columns that have to be computed and fetched."""
+        return frozenset().union(self.advantage.reads, *(factor.reads for factor in self.active))
+
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether the teacher has to score the responses."""
+        return not self.reads.isdisjoint(TEACHER_COLUMNS)
+
+    @property
+    def needs_group(self) -> bool:
+        """Whether a prompt needs several rollouts."""
+        return not self.reads.isdisjoint(GROUP_COLUMNS)
+
+    @property
+    def is_verls(self) -> bool:
+        """Whether verl's estimator gives the advantage."""
+        return isinstance(self.advantage, FromVerl)
+
+    @torch.no_grad()
+    def credit(self, columns: Columns, advantages: PerTokenOrRow) -> Credited:
+        """Return the credit of every response token.
+
+        Args:
+            columns: the whole update batch: some factors compare its rows.
+            advantages: A, (B, 1) or (B, T).
+
+        Raises:
+            ValueError: for advantages of another shape, or one on a response token that is not finite.
+        """
+        mask = columns.response_mask
+        if advantages.shape not in (mask.shape, (len(mask), 1)):
+            raise ValueError(
+                f"advantages has shape {tuple(advantages.shape)}: pass one advantage per row "
+                f"{(len(mask), 1)} or per token {tuple(mask.shape)}."
+            )
+        tokens = mask if advantages.shape == mask.shape else mask.any(dim=1, keepdim=True)
+        advantages = response_values("advantages", advantages, tokens)
+        weights = {factor.name: factor.weights(columns, advantages) for factor in self.active}
+        credit = advantages
+        for weight in weights.values():
+            credit = credit * weight
+
+        def on_tokens(values: PerTokenOrRow) -> PerToken:
+            return values.expand(mask.shape).masked_fill(~mask, 0.0).float()
+
+        spread = {name: on_tokens(weight) for name, weight in weights.items()}
+        return Credited(on_tokens(credit), on_tokens(advantages), spread)
+
+    def keys(self) -> dict[str, Any]:
+        """Return the resolved section `algorithm.egrsd`: every key of every part."""
+        section: dict[str, Any] = {
+            "advantage": self.advantage.name,
+            "factors": [factor.name for factor in self.factors],
+        }
+        for part in self.parts:
+            target = section.setdefault(part.section, {}) if part.section else section
+            target.update(vars(part))
+        return {key: value for key, value in section.items() if value != {}}

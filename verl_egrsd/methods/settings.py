@@ -1,0 +1,150 @@
+"""From `algorithm.adv_estimator` and the section `algorithm.egrsd` to a method with all its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from verl_egrsd.methods.advantages import FromVerl
+from verl_egrsd.methods.entropy_gate import EntropyGate
+from verl_egrsd.methods.method import Method
+from verl_egrsd.methods.part import NAMESPACE, AdvantageSource, Factor, Part
+from verl_egrsd.methods.ratio import Ratio
+from verl_egrsd.methods.table import advantage_sources, factors, methods
+
+SomePart = TypeVar("SomePart", bound=Part)
+
+
+def resolve(
+    adv_estimator: str, given: Mapping[str, Any] | None = None, *, max_response_length: int
+) -> Method:
+    """Complete a method with what the user set.
+
+    Args:
+        adv_estimator: `algorithm.adv_estimator`: a method, or an estimator of verl, whose advantage is then
+            multiplied by the likelihood ratio and the entropy gate.
+        given: the section `algorithm.egrsd`; a null value counts as not set.
+        max_response_length: `data.max_response_length`, in tokens.
+
+    Raises:
+        ValueError: for an unknown key (lists those of the method), a value out of range, or one that
+            contradicts the method.
+    """
+    values = _set_values(given or {})
+    method = _composed(_named(adv_estimator), values)
+    values.setdefault("max_response_length", max_response_length)
+    _refuse_unknown(method, values)
+    method = replace(
+        method,
+        reward=_with_keys(method.reward, values),
+        advantage=_with_keys(method.advantage, values),
+        factors=tuple(_with_keys(factor, values) for factor in method.factors),
+    )
+    _refuse_contradictions(method)
+    return method
+
+
+def all_keys() -> dict[str, Any]:
+    """Return every key of `algorithm.egrsd` that some method has, with the value null."""
+    section: dict[str, Any] = {"advantage": None, "factors": None}
+    rows = methods().values()
+    parts = [*(method.reward for method in rows), *advantage_sources().values(), *factors().values()]
+    for part in parts:
+        keys = {field.name: None for field in fields(part)}  # type: ignore[arg-type]
+        if part.section and keys:
+            section.setdefault(part.section, {}).update(keys)
+        else:
+            section |= keys
+    return section
+
+
+def _named(adv_estimator: str) -> Method:
+    known = methods().get(adv_estimator)
+    if known is not None:
+        return known
+    summary = f"advantages of verl's estimator {adv_estimator}, likelihood ratio x entropy gate"
+    return Method(adv_estimator, summary, (Ratio(), EntropyGate()), advantage=FromVerl())
+
+
+def _set_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are set; a section without one is left out."""
+    found = {key: _set_values(value) if isinstance(value, Mapping) else value for key, value in given.items()}
+    return {key: value for key, value in found.items() if value is not None and value != {}}
+
+
+def _composed(method: Method, values: dict[str, Any]) -> Method:
+    """Return the method with the factors and the advantage that the user names, and take the names out."""
+    names, source = values.pop("factors", None), values.pop("advantage", method.advantage.name)
+    if names is not None:
+        method = replace(method, factors=_factors(method, names))
+    if source != method.advantage.name:
+        method = replace(method, advantage=_source(method, source))
+    return method
+
+
+def _factors(method: Method, names: Any) -> tuple[Factor, ...]:
+    known = factors() | {factor.name: factor for factor in method.factors}
+    if not isinstance(names, list | tuple) or len({*names}) != len(names) or not {*names} <= known.keys():
+        raise ValueError(
+            f"{NAMESPACE}.factors={names!r} is not allowed: it must be a list of different factors. Known: "
+            f"{', '.join(known)}."
+        )
+    return tuple(known[name] for name in names)
+
+
+def _source(method: Method, name: Any) -> AdvantageSource:
+    known = advantage_sources()
+    if method.is_verls or name not in known:
+        allowed = method.advantage.name if method.is_verls else f"one of {', '.join(known)}"
+        raise ValueError(
+            f"{NAMESPACE}.advantage={name!r} is not allowed with algorithm.adv_estimator={method.name}: it "
+            f"must be {allowed}."
+        )
+    return known[name]
+
+
+def _refuse_unknown(method: Method, values: Mapping[str, Any]) -> None:
+    known = _keys(method.parts)
+    for key, value in _dotted(values).items():
+        if key not in known:
+            owners = [name for name, factor in factors().items() if key in _keys([factor])]
+            remedy = f" It is a key of {owners[0]}: add that to {NAMESPACE}.factors." if owners else ""
+            raise ValueError(
+                f"unknown key {NAMESPACE}.{key}={value!r} of {method.name}; known keys: advantage, factors, "
+                f"{', '.join(known)}.{remedy}"
+            )
+
+
+def _keys(parts: Any) -> list[str]:
+    """Return the keys of parts below `algorithm.egrsd`."""
+    return [
+        f"{part.section}.{field.name}" if part.section else field.name
+        for part in parts
+        for field in fields(part)
+    ]
+
+
+def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, Mapping) else {}
+        found |= nested or {key: value}
+    return found
+
+
+def _with_keys(part: SomePart, values: Mapping[str, Any]) -> SomePart:
+    """Return the part with the keys that are its own."""
+    section = values.get(part.section, {}) if part.section else values
+    own = {field.name: section[field.name] for field in fields(part) if field.name in section}  # type: ignore[arg-type]
+    return replace(part, **own)  # type: ignore[type-var]
+
+
+def _refuse_contradictions(method: Method) -> None:
+    values = _dotted(method.keys())
+    for requirement in method.requires:
+        if requirement.key in values and not requirement.holds(values[requirement.key]):
+            raise ValueError(
+                f"{NAMESPACE}.{requirement.key}={values[requirement.key]} contradicts "
+                f"algorithm.adv_estimator={method.name}: set it to {requirement.remedy}."
+            )

@@ -1,0 +1,100 @@
+"""The methods by name. A method of this package is a row here; others come from outside.
+
+From outside: an entry point of the group `verl_egrsd.methods` that names a :class:`Method`, or a module in
+`VERL_USE_EXTERNAL_MODULES` that calls :func:`register`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from verl_egrsd.methods.advantages import ADVANTAGES
+from verl_egrsd.methods.entropy_gate import EntropyGate
+from verl_egrsd.methods.method import Method, Requirement
+from verl_egrsd.methods.part import AdvantageSource, Factor
+from verl_egrsd.methods.ratio import Ratio
+from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
+
+ENTRY_POINTS = "verl_egrsd.methods"
+
+TABLE: tuple[Method, ...] = (
+    Method(
+        "egrsd",
+        "likelihood ratio x entropy gate (arXiv 2605.13255)",
+        (Ratio(), EntropyGate()),
+        requires=(Requirement("window", lambda w: w == 0, "0; cl_egrsd is the method with lookahead"),),
+    ),
+    Method(
+        "cl_egrsd",
+        "likelihood ratio x entropy gate with causal lookahead (arXiv 2605.13255)",
+        (Ratio(), EntropyGate(window=DEFAULT_LOOKAHEAD)),
+        requires=(Requirement("window", lambda w: w > 0, "1 or more; egrsd has no lookahead"),),
+    ),
+    Method(
+        "rlsd",
+        "EGRSD with its gate off: likelihood ratio alone. The method of arXiv 2604.03128 is rlsd_published",
+        (Ratio(), EntropyGate(gamma=0.0)),
+        requires=(Requirement("gamma", lambda g: g == 0, "0; egrsd is the method with a gate"),),
+    ),
+    Method("direction", "the running baseline alone, no teacher; the arm that the EGRSD paper calls GRPO"),
+)
+"""The methods of this package."""
+
+_registered: dict[str, Method] = {method.name: method for method in TABLE}
+
+
+def register(method: Method) -> Method:
+    """Add a method, and return it.
+
+    Raises:
+        ValueError: when another method has its name, or another class the name of one of its factors.
+    """
+    if _registered.get(method.name, method) != method:
+        raise ValueError(f"a method {method.name!r} exists already: choose another name.")
+    known = _factors_of(*_registered.values())
+    for factor in method.factors:
+        if type(known.get(factor.name, factor)) is not type(factor):
+            raise ValueError(
+                f"the factor {factor.name!r} of method {method.name!r} has the name of another factor: "
+                "choose another name."
+            )
+    _registered[method.name] = method
+    return method
+
+
+def methods() -> dict[str, Method]:
+    """Return all methods by name, those of other packages too.
+
+    Raises:
+        TypeError: for an entry point that does not name a method.
+    """
+    _load_entry_points()
+    return dict(_registered)
+
+
+def factors() -> dict[str, Factor]:
+    """Return what `algorithm.egrsd.factors` may name: the factors of all methods, with their defaults."""
+    return _factors_of(*methods().values())
+
+
+def advantage_sources() -> dict[str, AdvantageSource]:
+    """Return what `algorithm.egrsd.advantage` may name."""
+    found = {method.advantage.name: type(method.advantage)() for method in methods().values()}
+    return ADVANTAGES | found
+
+
+def _factors_of(*rows: Method) -> dict[str, Factor]:
+    return {factor.name: type(factor)() for method in rows for factor in method.factors}
+
+
+@cache
+def _load_entry_points() -> None:
+    for entry in entry_points(group=ENTRY_POINTS):
+        method = entry.load()
+        if not isinstance(method, Method):
+            raise TypeError(
+                f"the entry point {entry.name} = {entry.value} of the group {ENTRY_POINTS} gives a "
+                f"{type(method).__name__}: name a verl_egrsd.methods.Method."
+            )
+        register(method)
