@@ -16,6 +16,7 @@ from torch import Tensor
 from transfer_queue import KVBatchMeta
 
 from verl_egrsd.metrics import total_weight
+from verl_egrsd.output.files import completed
 from verl_egrsd.reward import REASONS
 from verl_egrsd.rollouts.dump_format import metadata, schema
 from verl_egrsd.rollouts.token_texts import token_texts
