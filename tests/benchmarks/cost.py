@@ -23,6 +23,7 @@ from transformers import Qwen3ForCausalLM
 from tests.benchmarks.conditions import conditions
 from tests.benchmarks.cost_model import Rollout, Shape, Work, forward
 from tests.benchmarks.decoder import random_decoder
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.scoring.scorer import score_tokens
 
 SHAPE = Shape(4, 256, 4, 2, 64, 768, 8_192)
@@ -102,17 +103,14 @@ def measure_all(cases: Sequence[Case]) -> list[float]:
 
 def table(cases: Sequence[Case], seconds: Sequence[float], rates: Sequence[float]) -> str:
     """Return a line per case, with what the formula says."""
-    lines = [
-        "| prompt | solution | response | rollouts | vocabulary | measured, s | formula, s | off by, % |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    sizes = ("prompt", "solution", "response", "rollouts", "vocabulary")
+    rows = []
     for case, measured in zip(cases, seconds, strict=True):
         predicted = predict(case, rates)
-        sizes = " | ".join(f"{size:,}" for size in asdict(case).values())
-        lines.append(
-            f"| {sizes} | {measured:.3f} | {predicted:.3f} | {100 * (predicted / measured - 1):+.0f} |"
-        )
-    return "\n".join(lines)
+        off = f"{100 * (predicted / measured - 1):+.0f}"
+        given = (f"{size:,}" for size in asdict(case).values())
+        rows.append((*given, f"{measured:.3f}", f"{predicted:.3f}", off))
+    return text_table((*sizes, "measured, s", "formula, s", "off by, %"), rows, "r")
 
 
 def main() -> None:

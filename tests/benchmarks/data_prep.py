@@ -31,6 +31,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from verl_egrsd.output.tables import text_table
+
 ROWS_PER_SHARD = 10_000
 REASONING_CHARACTERS = 30_000
 MAPPED_ROWS = 20_000
@@ -227,6 +229,22 @@ def table(rows: int, workers: int, source_bytes: int, found: dict[str, Any], tim
     mapped = min(rows, MAPPED_ROWS)
     map_rate = mapped / times["map"]
     packages = ("pyarrow", "datasets", "datasketch", "math-verify", "sympy", "tokenizers", "transformers")
+    mapping = f"`datasets.map`, {workers} processes, plain math-verify and nothing else, on {mapped:,} rows"
+    measured = [
+        ("all stages", f"{seconds:,.0f} s", "900 s"),
+        ("processor time of all processes", f"{found['processor']:,.0f} s", ""),
+        ("rows per second", f"{rows / seconds:,.0f}", ""),
+        ("peak of resident memory, all processes", f"{found['peak'] / 1e6:,.0f} MB", "2,000 MB"),
+        ("floor: the columns that are needed, read alone", f"{times['read']:,.1f} s", ""),
+        ("all columns, read alone", f"{times['read_all']:,.1f} s", ""),
+        (mapping, f"{map_rate:,.0f} rows/s", ""),
+        ("all stages, in rows/s, over that", f"{rows / seconds / map_rate:.2f}", ""),
+        ("verification alone, in rows/s, over that", f"{_rate(found, 'verify') / map_rate:.2f}", ""),
+    ]
+    stages = [
+        (name, f"{taken:,}", f"{passed:,}", f"{spent:,.1f}", f"{taken / max(spent, 1e-3):,.0f}")
+        for name, taken, passed, spent in found["stages"]
+    ]
     return "\n".join(
         [
             "# data_prep.openthoughts: speed and memory",
@@ -242,25 +260,9 @@ def table(rows: int, workers: int, source_bytes: int, found: dict[str, Any], tim
             "problem of 0.6 kB, a solution of 3.4 kB and a reasoning of 30 kB. The tokenizer is Qwen3's.",
             f"- {workers} processes verify.",
             "",
-            "| | measured | to reach at 114,000 rows |",
-            "|---|---:|---:|",
-            f"| all stages | {seconds:,.0f} s | 900 s |",
-            f"| processor time of all processes | {found['processor']:,.0f} s | |",
-            f"| rows per second | {rows / seconds:,.0f} | |",
-            f"| peak of resident memory, all processes | {found['peak'] / 1e6:,.0f} MB | 2,000 MB |",
-            f"| floor: the columns that are needed, read alone | {times['read']:,.1f} s | |",
-            f"| all columns, read alone | {times['read_all']:,.1f} s | |",
-            f"| `datasets.map`, {workers} processes, plain math-verify and nothing else, on {mapped:,} rows "
-            f"| {map_rate:,.0f} rows/s | |",
-            f"| all stages, in rows/s, over that | {rows / seconds / map_rate:.2f} | |",
-            f"| verification alone, in rows/s, over that | {_rate(found, 'verify') / map_rate:.2f} | |",
+            text_table(("", "measured", "to reach at 114,000 rows"), measured),
             "",
-            "| stage | rows in | rows out | seconds | rows per second |",
-            "|---|---:|---:|---:|---:|",
-            *(
-                f"| {name} | {taken:,} | {passed:,} | {spent:,.1f} | {taken / max(spent, 1e-3):,.0f} |"
-                for name, taken, passed, spent in found["stages"]
-            ),
+            text_table(("stage", "rows in", "rows out", "seconds", "rows per second"), stages),
             "",
             "Memory is the largest sum of the resident sets of the process and its children, sampled five",
             "times a second; pages that they share count once for each.",

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tests.benchmarks.cost_model import QWEN3_4B, QWEN3_8B, Shape, forward
 from tests.benchmarks.decoder import random_decoder
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.scoring.kernels import candidates
 from verl_egrsd.scoring.scorer import score_tokens
 
@@ -104,33 +105,27 @@ def ceiling(device: torch.device, size: int) -> float:
 
 
 @torch.no_grad()
-def head_table(shape: Shape, responses: list[int], device: torch.device, limit: float) -> list[str]:
-    """Return a line per number of rows and way of scoring them."""
+def head_table(shape: Shape, responses: list[int], device: torch.device, limit: float) -> str:
+    """Return a table with a line per number of rows and way of scoring them."""
     weight = torch.randn(shape.vocabulary, shape.width, device=device).mul_(3 / shape.width**0.5).bfloat16()
-    lines = [
-        "| rows | head | ms | tokens/s | peak memory, MiB | share of the ceiling |",
-        "|---:|---|---:|---:|---:|---:|",
-    ]
+    lines = []
     for rows in responses:
         hidden = torch.randn(rows, shape.width, device=device).bfloat16()
         token_ids = torch.randint(shape.vocabulary, (rows,), device=device)
         for name, way in ways(device).items():
             found = measure(lambda way=way, ids=token_ids, h=hidden: way(h, weight, ids), device)
             lines.append(_line([f"{rows:,}", name], found, rows, 2.0 * shape.head_weights * rows, limit))
-    return lines
+    return text_table(("rows", "head", *MEASURED), lines, "rl")
 
 
 @torch.no_grad()
 def teacher_table(
     shape: Shape, responses: list[int], solutions: list[int], device: torch.device, limit: float
-) -> list[str]:
-    """Return a line per lengths, for the whole forward pass with all rows and with response rows."""
+) -> str:
+    """Return a table with a line per lengths: whole forward passes with all rows and with response rows."""
     with torch.device(device):
         model = random_decoder(shape, tie_word_embeddings=True, dtype=torch.bfloat16).to(torch.bfloat16)
-    lines = [
-        "| solution | response | scores of | ms | tokens/s | peak memory, MiB | share of the ceiling |",
-        "|---:|---:|---|---:|---:|---:|---:|",
-    ]
+    lines = []
     for solution in solutions:
         for response in responses:
             tokens = PROMPT + solution + response
@@ -151,15 +146,18 @@ def teacher_table(
                 sizes = [f"{solution:,}", f"{response:,}", name]
                 work = forward(shape, tokens, rows).total
                 lines.append(_line(sizes, measure(call, device), response, work, limit))
-    return lines
+    return text_table(("solution", "response", "scores of", *MEASURED), lines, "rrl")
 
 
-def _line(cells: list[str], found: Found | str, tokens: int, operations: float, limit: float) -> str:
+MEASURED = ("ms", "tokens/s", "peak memory, MiB", "share of the ceiling")
+
+
+def _line(cells: list[str], found: Found | str, tokens: int, operations: float, limit: float) -> list[str]:
     if isinstance(found, str):
-        return f"| {' | '.join([*cells, found])} | | | |"
+        return [*cells, found, "", "", ""]
     seconds = found.milliseconds / 1e3
     numbers = [f"{found.milliseconds:.2f}", f"{tokens / seconds:,.0f}", f"{found.memory:,.0f}"]
-    return f"| {' | '.join([*cells, *numbers, f'{operations / seconds / limit:.2f}'])} |"
+    return [*cells, *numbers, f"{operations / seconds / limit:.2f}"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -185,10 +183,10 @@ def main(arguments: list[str] | None = None) -> int:
     for key in options.shapes:
         shape = SHAPES[key]
         print(f"\n## {key}: the head, width {shape.width:,}, vocabulary {shape.vocabulary:,}\n")
-        print("\n".join(head_table(shape, options.responses, device, limit)), flush=True)
+        print(head_table(shape, options.responses, device, limit), flush=True)
         print(f"\n## {key}: the whole pass, a prompt of {PROMPT} tokens, solution and response\n")
-        tables = teacher_table(shape, options.responses, options.solutions, device, limit)
-        print("\n".join(tables), flush=True)
+        table = teacher_table(shape, options.responses, options.solutions, device, limit)
+        print(table, flush=True)
     print(f"\n- {name}; Python {platform.python_version()}, torch {torch.__version__}; {date.today()}")
     print(f"- `python -m tests.benchmarks.gpu_teacher {' '.join(arguments or sys.argv[1:])}`")
     return 0

@@ -29,6 +29,7 @@ from recipes.rehearsal.model import new_model, random_qwen3_config
 from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.scoring import score
+from verl_egrsd.output.tables import text_table
 
 TOKENS = (500, 2_000, 8_000)
 ROUNDS = 3
@@ -96,7 +97,7 @@ def scoring() -> tuple[float, float]:
     return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
-def rows(browser: Any, folder: Path) -> list[str]:
+def rows(browser: Any, folder: Path) -> list[list[str]]:
     """One line of the table for each length, with one panel and with two."""
     lines = []
     for tokens in TOKENS:
@@ -110,9 +111,9 @@ def rows(browser: Any, folder: Path) -> list[str]:
             found = best([measure(page, path) for _ in range(ROUNDS)])
             page.close()
             numbers = [found[name] for name in ("load", "recolour", "median", "p95", "worst")]
-            cells = " | ".join(f"{number:.0f}" for number in numbers)
-            size = path.stat().st_size / 2**20
-            lines.append(f"| {tokens:,} | {label} | {size:.2f} | {cells} | {found['layouts']:.2f} |")
+            cells = (f"{number:.0f}" for number in numbers)
+            size = f"{path.stat().st_size / 2**20:.2f}"
+            lines.append([f"{tokens:,}", label, size, *cells, f"{found['layouts']:.2f}"])
     return lines
 
 
@@ -127,10 +128,8 @@ def main() -> None:
     print("# Pages of `verl-egrsd inspect`\n")
     print("Times in milliseconds. A frame is the gap between two animation frames while scrolling ", end="")
     print(f"by {PIXELS} pixels per frame.\n")
-    frames = "frame, median | frame, p95 | frame, worst | layouts per frame"
-    print(f"| tokens | responses | MiB | load | recolour | {frames} |")
-    print("|---:|---|---:|---:|---:|---:|---:|---:|---:|")
-    print("\n".join(lines))
+    frames = ("frame, median", "frame, p95", "frame, worst", "layouts per frame")
+    print(text_table(("tokens", "responses", "MiB", "load", "recolour", *frames), lines, "rl"))
     whole = SCORED_TOKENS * 151_936 * 4 / 2**20
     print(
         f"\nScoring {SCORED_TOKENS:,} tokens with Qwen3's vocabulary of 151,936 rows: {seconds:.0f} s, ",

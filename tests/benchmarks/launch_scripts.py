@@ -17,6 +17,7 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.preflight import preflight
 
 HERE = Path(__file__).parent
@@ -124,6 +126,10 @@ def main() -> None:
     verdicts = Counter(found.verdict for found in outcomes.values())
     refused = Counter(key for found in outcomes.values() for key in dict.fromkeys(found.refused))
     named = Counter(key for found in outcomes.values() for key in found.named)
+    rows = [
+        (f"`{path}`", found.verdict, _quoted(found.refused), _quoted(found.named))
+        for path, found in outcomes.items()
+    ]
     text = [
         "# Public launch scripts of verl with the three keys of this package",
         "",
@@ -131,28 +137,24 @@ def main() -> None:
         "overrides that they hand to `verl.trainer.main_ppo`. `tests/benchmarks/launch_scripts.py` writes",
         "this page and says how.",
         "",
-        "| outcome | scripts |",
-        "|---|---|",
-        *(f"| {verdict} | {count} |" for verdict, count in verdicts.most_common()),
+        text_table(("outcome", "scripts"), [(verdict, str(n)) for verdict, n in verdicts.most_common()]),
         "",
-        "| refused for | scripts |",
-        "|---|---|",
-        *(f"| `{key}` | {count} |" for key, count in refused.most_common()),
+        text_table(("refused for", "scripts"), _counts(refused)),
         "",
-        "| named in the warning | scripts |",
-        "|---|---|",
-        *(f"| `{key}` | {count} |" for key, count in named.most_common()),
+        text_table(("named in the warning", "scripts"), _counts(named)),
         "",
-        "| script | outcome | refused for | named |",
-        "|---|---|---|---|",
-        *(
-            f"| `{path}` | {found.verdict} | {', '.join(f'`{k}`' for k in found.refused)} | "
-            f"{', '.join(f'`{k}`' for k in found.named)} |"
-            for path, found in outcomes.items()
-        ),
+        text_table(("script", "outcome", "refused for", "named"), rows, "llll"),
     ]
     (HERE / "results" / "launch_scripts.md").write_text("\n".join(text) + "\n")
     print("\n".join(text))
+
+
+def _quoted(keys: Iterable[str]) -> str:
+    return ", ".join(f"`{key}`" for key in keys)
+
+
+def _counts(keys: Counter[str]) -> list[tuple[str, str]]:
+    return [(f"`{key}`", str(count)) for key, count in keys.most_common()]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from recipes.rehearsal.report import TIMES
 from tests.benchmarks.conditions import conditions_of_stack
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.report.history import read_steps, training_steps
 
 ROOT = Path(__file__).parents[2]
@@ -58,24 +59,23 @@ def main() -> None:
         commit = subprocess.check_output(["git", "-C", str(clone), "rev-parse", "--short", "HEAD"], text=True)
         measured = [rehearse(clone, f"run{number}") for number in range(len(RUNS))]
     print("# The rehearsal on CPU: seconds\n")
-    print("| run | install | build | train | whole command | at most |\n|---|---:|---:|---:|---:|---:|")
-    for (name, limit), (total, seconds, _) in zip(RUNS.items(), measured, strict=True):
-        parts = " | ".join(f"{seconds[part]:.0f}" for part in ("install", "build", "train"))
-        print(f"| {name} | {parts} | {total:.0f} | {limit} |")
+    parts = ("install", "build", "train")
+    rows = [
+        (name, *(f"{seconds[part]:.0f}" for part in parts), f"{total:.0f}", str(limit))
+        for (name, limit), (total, seconds, _) in zip(RUNS.items(), measured, strict=True)
+    ]
+    print(text_table(("run", *parts, "whole command", "at most"), rows))
     print("\nA step: medians over the steps after the first. `adv` contains `teacher`.\n")
-    print("| phase | " + " | ".join(RUNS) + " |\n|---|---:|---:|")
-    for phase in TIMES:
-        medians = [statistics.median(step[f"timing_s/{phase}"] for step in run[1:]) for *_, run in measured]
-        print(f"| {phase} | " + " | ".join(f"{median:.2f}" for median in medians) + " |")
-    besides = [
+    medians = {
+        phase: [statistics.median(step[f"timing_s/{phase}"] for step in run[1:]) for *_, run in measured]
+        for phase in TIMES
+    }
+    medians[f"besides generation (at most {STEP_BESIDES_GENERATION})"] = [
         statistics.median(step["timing_s/step"] - step["timing_s/gen"] for step in run[1:])
         for *_, run in measured
     ]
-    print(
-        f"| besides generation (at most {STEP_BESIDES_GENERATION}) | "
-        + " | ".join(f"{b:.2f}" for b in besides)
-        + " |"
-    )
+    rows = [(phase, *(f"{median:.2f}" for median in found)) for phase, found in medians.items()]
+    print(text_table(("phase", *RUNS), rows))
     print(f"\n{conditions_of_stack(load)}")
     print(f"- commit {commit.strip()}; the packages were in pip's cache")
     print("- `python -m tests.benchmarks.rehearsal > tests/benchmarks/results/rehearsal.md`")

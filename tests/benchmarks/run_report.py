@@ -24,6 +24,7 @@ import torch
 from recipes.rehearsal.task import ROLES, generate_problem, student_response
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from tests.benchmarks.verifier import processor
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.report.curves import VALIDATION, panels
 from verl_egrsd.report.ending import ending
 from verl_egrsd.report.run import RunReport
@@ -74,16 +75,18 @@ def main() -> None:
         rows = [row[real] for row, real in zip(ids, mask, strict=True)]
         texts = tokenizer.batch_decode(rows)
         print("# What the run report costs: processor seconds\n")
-        print("| work | seconds |\n|---|---:|")
         shape = f"{ROWS} responses of {TOKENS // 2:,} to {TOKENS:,} tokens"
-        print(f"| repetition, {shape} | {seconds(lambda: repetition(ids, mask)):.2f} |")
-        print(f"| decoding them | {seconds(lambda: tokenizer.batch_decode(rows)):.2f} |")
-        print(f"| hesitation words in their texts | {seconds(lambda: hesitation_rate(texts)):.2f} |")
+        work = {
+            f"repetition, {shape}": seconds(lambda: repetition(ids, mask)),
+            "decoding them": seconds(lambda: tokenizer.batch_decode(rows)),
+            "hesitation words in their texts": seconds(lambda: hesitation_rate(texts)),
+        }
         for steps in STEPS:
             written = report(Path(folder) / str(steps), steps)
-            print(f"| drawing the curves after {steps:,} steps | {seconds(written.draw):.2f} |")
-            rest = seconds(partial(written.write, ending("running")))
-            print(f"| writing the rest after {steps:,} steps | {rest:.2f} |")
+            work[f"drawing the curves after {steps:,} steps"] = seconds(written.draw)
+            rest = partial(written.write, ending("running"))
+            work[f"writing the rest after {steps:,} steps"] = seconds(rest)
+        print(text_table(("work", "seconds"), [(name, f"{found:.2f}") for name, found in work.items()]))
     size = sum(map(len, texts)) / 1e6
     print(f"\n- {os.cpu_count()} cores, {processor()}; the texts have {size:.0f} million characters")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "matplotlib", "Jinja2"))

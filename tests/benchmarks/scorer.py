@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.conditions import conditions
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.scoring import scorer
 
 Way = Callable[[Tensor, Tensor, Tensor], object]
@@ -122,17 +123,19 @@ def main() -> None:
     options = parser.parse_args()
     n, d, v = options.rows, options.width, options.vocabulary
     print(f"# Log-probs and entropies: {n:,} rows, width {d:,}, vocabulary {v:,}\n")
-    print("| dtype | way | seconds | to the faster product | to verl | peak memory, MiB |")
-    print("|---|---|---:|---:|---:|---:|")
+    rows = []
     for dtype in (torch.float32, torch.bfloat16):
         inputs = make_inputs(n, d, v, dtype)
         best = best_of(inputs, options.rounds)
         product, theirs = product_seconds(best), best["verl `FusedLinearForPPO`"][0]
         for name, (seconds, memory) in best.items():
-            ratios = f"{seconds / product:.2f} | {theirs / seconds:.2f}"
-            print(f"| {str(dtype)[6:]} | {name} | {seconds:.2f} | {ratios} | {memory:,.0f} |", flush=True)
+            ratios = (seconds / product, theirs / seconds)
+            numbers = (f"{number:.2f}" for number in (seconds, *ratios))
+            rows.append((str(dtype)[6:], name, *numbers, f"{memory:,.0f}"))
         if dtype == torch.float32:
             error = largest_error(inputs)
+    head = ("dtype", "way", "seconds", "to the faster product", "to verl", "peak memory, MiB")
+    print(text_table(head, rows, "ll"))
     floor = 2 * n * d * v
     print(f"\nThe floor is the product: {floor / 1e9:,.0f} GFLOP, whose {n * v / 1e6:,.0f} M logits need not")
     print(f"be stored. Largest difference from float64 logits in float32: {error:.1e} nats.\n")

@@ -25,6 +25,7 @@ import psutil
 from recipes.miniature.measurement import BUILD, MODEL, TRAINING
 from recipes.rehearsal.build import build
 from tests.benchmarks.conditions import conditions_of_stack
+from verl_egrsd.output.tables import text_table
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_SECONDS = 0.2
@@ -111,12 +112,12 @@ def table(processes: list[Process]) -> str:
     """Return the processes that cost at least a second, in the order of their appearance."""
     shown = [process for process in processes if process.cpu >= SHOWN_CPU_SECONDS]
     rest = sum(process.cpu for process in processes) - sum(process.cpu for process in shown)
-    lines = ["| process | appears, s | processor, s |", "|---|---:|---:|"]
-    lines += [
-        f"| `{process.title}` | {process.appeared:.1f} | {process.cpu:.1f} |"
+    rows = [
+        (f"`{process.title}`", f"{process.appeared:.1f}", f"{process.cpu:.1f}")
         for process in sorted(shown, key=lambda process: process.appeared)
     ]
-    return "\n".join([*lines, f"| {len(processes) - len(shown)} others | | {rest:.1f} |"])
+    rows.append((f"{len(processes) - len(shown)} others", "", f"{rest:.1f}"))
+    return text_table(("process", "appears, s", "processor, s"), rows)
 
 
 def main() -> None:

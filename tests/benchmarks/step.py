@@ -24,6 +24,7 @@ from recipes.miniature.measurement import BUILD, MODEL
 from recipes.rehearsal.build import build
 from tests.benchmarks.conditions import conditions_of_stack
 from tests.benchmarks.cost_model import Rollout, share_of_teacher
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
 
@@ -99,10 +100,8 @@ def main() -> None:
     found = {arm: medians(runs[arm]) for arm in ARMS}
     draw(found, RESULTS / "step.png")
     besides = {arm: sum(found[arm].values()) - found[arm]["generation"] for arm in ARMS}
-    lines = ["| phase | " + " | ".join(f"{arm}, s" for arm in ARMS) + " |", "|---|---:|---:|"]
-    for name in found[ARMS[0]]:
-        lines.append(f"| {name} | " + " | ".join(f"{found[arm][name]:.3f}" for arm in ARMS) + " |")
-    lines.append("| all beside generation | " + " | ".join(f"{besides[arm]:.3f}" for arm in ARMS) + " |")
+    rows = [(name, *(f"{found[arm][name]:.3f}" for arm in ARMS)) for name in found[ARMS[0]]]
+    rows.append(("all beside generation", *(f"{besides[arm]:.3f}" for arm in ARMS)))
     prompt, response = mean(runs["egrsd"], "prompt_length/mean"), mean(runs["egrsd"], "response_length/mean")
     lengths = Rollout(prompt, mean(runs["egrsd"], "egrsd/teacher_prompt/mean") - prompt, response)
     floor, share = share_of_teacher(lengths), found["egrsd"]["teacher's scores"] / besides["egrsd"]
@@ -113,7 +112,7 @@ def main() -> None:
         f"{lengths.solution:.0f}, response {lengths.response:.0f} tokens (GRPO: "
         f"{mean(runs['grpo'], 'response_length/mean'):.0f}).",
         "![stacked bars of both](step.png)",
-        "\n".join(lines),
+        text_table(("phase", *(f"{arm}, s" for arm in ARMS)), rows),
         f"Beside generation, EGRSD takes {besides['egrsd'] / besides['grpo']:.2f} times as long as GRPO; "
         f"counted in tokens it would be {floor:.2f} times. The teacher's share is {100 * share:.0f} %.",
         f"{conditions_of_stack(load)}\n- `python -m tests.benchmarks.step`",

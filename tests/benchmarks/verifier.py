@@ -27,6 +27,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from recipes.machine import processor
+from verl_egrsd.output.tables import text_table
 from verl_egrsd.reward import final_answer
 
 HERE = Path(__file__).parents[2]
@@ -150,12 +151,13 @@ def main() -> None:
         } | {"plain math-verify, in this process": plain_math_verify}
         found = {kind: measure(judges, asked, options.rounds) for kind, asked in items.items()}
     print("# Verdicts per second on MATH-500\n")
-    print("| judge | right answers | wrong answers | processor ms, right | processor ms, wrong |")
-    print("|---|---:|---:|---:|---:|")
+    rows = []
     for name in judges:
         rates = [problems / min(found[kind][name].seconds) for kind in found]
         times = [1000 * min(found[kind][name].processor) / problems for kind in found]
-        print(f"| {name} | {rates[0]:.0f} | {rates[1]:.0f} | {times[0]:.1f} | {times[1]:.1f} |")
+        rows.append((name, *(f"{rate:.0f}" for rate in rates), *(f"{spent:.1f}" for spent in times)))
+    head = ("judge", "right answers", "wrong answers", "processor ms, right", "processor ms, wrong")
+    print(text_table(head, rows))
     packages = ", ".join(
         f"{name} {version(name)}" for name in ("math-verify", "latex2sympy2-extended", "sympy")
     )

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.reward.kind_cases import DIFFERENT, EQUAL, WITH_PROBLEM
+from verl_egrsd.output.tables import text_table
 
 PAIRS = Path(__file__).parents[1] / "reward" / "pairs.jsonl"
 TIME_LIMIT = 20.0
@@ -159,11 +160,9 @@ def main() -> None:
     for name, pairs in groups.items():
         equal = sum(pair.equal for pair in pairs)
         print(f"{len(pairs)} {name}: {equal} equal, {len(pairs) - equal} not equal.\n")
-        print("| grader | right | equal, refused | not equal, accepted |\n|---|---:|---:|---:|")
-        for title, judge in graders(before).items():
-            right, refused, accepted = confusion(judge(pairs), pairs)
-            print(f"| {title} | {right} | {refused} | {accepted} |", flush=True)
-        print()
+        found = {title: confusion(judge(pairs), pairs) for title, judge in graders(before).items()}
+        rows = [(title, *map(str, counts)) for title, counts in found.items()]
+        print(text_table(("grader", "right", "equal, refused", "not equal, accepted"), rows) + "\n")
     packages = ", ".join(f"{name} {version(name)}" for name in ("math-verify", "sympy", "verl"))
     print("The public pairs were chosen because ours judged them wrongly before: its row there says nothing.")
     print("verl's graders see the whole response. The one for GSM8K expects numbers, `math_dapo` a line")
