@@ -24,7 +24,7 @@ from verl_egrsd.report.run import STEPS_FILE
 METRICS = {"accuracy": "avg", "length": "length"}
 """What is compared, by the names that evaluations have for it."""
 TRAINING = {
-    "gate": "egrsd/gate/mean",
+    "gate": "egrsd/entropy_gate/mean",
     "forks": "egrsd/regime/fork",
     "entropy": "egrsd/teacher_entropy/mean",
     "ratio": "egrsd/ratio/mean",

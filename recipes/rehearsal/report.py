@@ -14,7 +14,7 @@ from verl_egrsd.report.run import HTML_FILE, STEPS_FILE
 
 SHOWN = (
     *("egrsd/reward/mean", "egrsd/correct", "egrsd/response_length/mean", "egrsd/response_length/right"),
-    *("egrsd/teacher_entropy/mean", "egrsd/gate/mean", "egrsd/gate/min", "egrsd/ratio/mean"),
+    *("egrsd/teacher_entropy/mean", "egrsd/entropy_gate/mean", "egrsd/entropy_gate/min", "egrsd/ratio/mean"),
     *("egrsd/weight/mean", "egrsd/repetition/mean", "egrsd/hesitation_rate"),
 )
 """Metrics of the table of first and last values."""

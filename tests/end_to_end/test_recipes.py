@@ -63,7 +63,7 @@ def test_the_rehearsal_trains_twelve_steps_validates_before_and_after_and_leaves
     assert validations == [0, 12]
     for step in rehearsal.steps.values():
         assert step["actor/grad_norm"] > 0
-        assert 0.1 <= step["egrsd/gate/min"] <= step["egrsd/gate/mean"] < 1
+        assert 0.1 <= step["egrsd/entropy_gate/min"] <= step["egrsd/entropy_gate/mean"] < 1
         assert 0.8 <= step["egrsd/ratio/mean"] <= 1.2
         regimes = [step[f"egrsd/regime/{name}"] for name in ("lock", "mid", "pivot", "fork")]
         assert sum(regimes) == pytest.approx(1)

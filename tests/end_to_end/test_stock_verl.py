@@ -163,8 +163,8 @@ def test_stock_verl_trains_with_the_estimator_the_loss_and_the_trainer_of_this_p
     _, metrics = uninterrupted
     assert sorted(metrics) == [1, 2, 3, 4]
     for step in metrics.values():
-        assert 0 < step["egrsd/gate/mean"] < 1
-        assert step["egrsd/log_ratio/abs_mean"] > 0
+        assert 0 < step["egrsd/entropy_gate/mean"] < 1
+        assert step["egrsd/ratio/log_ratio_abs"] > 0
         assert step["timing_s/teacher"] > 0
         assert step["actor/grad_norm"] > 0
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
 
 LAST = "answer_only-1"
 SAME = (
-    *("egrsd/reward/mean", "egrsd/teacher_entropy/mean", "egrsd/ratio/mean", "egrsd/gate/mean"),
+    *("egrsd/reward/mean", "egrsd/teacher_entropy/mean", "egrsd/ratio/mean", "egrsd/entropy_gate/mean"),
     *("egrsd/credit/abs_mean", "actor/pg_loss", "actor/grad_norm"),
 )
 
@@ -52,7 +52,7 @@ def test_the_arms_without_a_teacher_score_none_and_train_on_their_direction_alon
     assert len(steps) == 2
     for step in steps:
         assert "timing_s/teacher" not in step
-        assert "egrsd/gate/mean" not in step
+        assert "egrsd/entropy_gate/mean" not in step
         assert rows * step["egrsd/correct"] == pytest.approx(round(rows * step["egrsd/correct"]), abs=1e-3)
         if arm == "direction":
             assert 0 < step["egrsd/credit/abs_mean"] <= 1

@@ -40,7 +40,7 @@ def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one
     assert one.returncode == two.returncode == 0, f"{one.log[-3000:]}\n{two.log[-3000:]}"
     assert len(one.steps) == len(two.steps) == 2
     names = (
-        "egrsd/gate/mean",
+        "egrsd/entropy_gate/mean",
         "egrsd/ratio/mean",
         "egrsd/credit/abs_mean",
         "actor/pg_loss",
@@ -86,7 +86,7 @@ def test_padding_rows_count_nowhere(padded):
         tokens += round(6 * metrics["egrsd/response_length/mean"])
         state = json.loads((padded.folder / f"global_step_{number}" / "egrsd.json").read_text())
         assert state["advantage"]["count"] == 6 * number
-        assert sum(state["quantiles"]["counts"]) == tokens
+        assert sum(state["trackers"]["entropy_gate"]["counts"]) == tokens
 
 
 def test_dumped_rollouts_are_those_that_the_metrics_summarise(padded):
@@ -100,18 +100,18 @@ def test_dumped_rollouts_are_those_that_the_metrics_summarise(padded):
             "reward/mean": sum(rollout.reward for rollout in run.rollouts) / 6,
             "correct": sum(rollout.verdict == "correct" for rollout in run.rollouts) / 6,
             "truncated": sum(rollout.truncated for rollout in run.rollouts) / 6,
-            "gate/share_at_floor": found.at_floor,
+            **run.metrics,
             "weight/mean": found.weight_mass,
             **{f"regime/{row.name}": row.share for row in found.regimes},
         }
         for name, value in summary.items():
             assert value == pytest.approx(metrics[f"egrsd/{name}"], abs=1e-5), name
-        means = {"gate": "gate/mean", "ratio": "ratio/mean", "entropy": "teacher_entropy/mean"}
-        for name, metric in means.items():
-            values = [value for rollout in run.rollouts for value in getattr(rollout, name).tolist()]
-            assert sum(values) / len(values) == pytest.approx(metrics[f"egrsd/{metric}"], abs=1e-5), name
+        for name in ("entropy_gate", "ratio", "teacher_entropy"):
+            values = [value for rollout in run.rollouts for value in rollout[name].tolist()]
+            assert sum(values) / len(values) == pytest.approx(metrics[f"egrsd/{name}/mean"], abs=1e-5), name
         for rollout in run.rollouts:
-            assert rollout.credit == pytest.approx(rollout.advantage * rollout.ratio * rollout.gate, abs=1e-6)
+            product = rollout["advantage"] * rollout["ratio"] * rollout["entropy_gate"]
+            assert rollout["credit"] == pytest.approx(product, abs=1e-6)
 
 
 def test_dumped_rollouts_hold_both_prompts_and_the_text_that_verl_dumped(padded):
@@ -149,9 +149,9 @@ def refused(start, data_path):
 
 def test_a_teacher_that_reads_the_students_prompt_gives_ratio_one_exactly_at_the_first_step(refused):
     first = refused.steps[0]
-    assert first["egrsd/log_ratio/abs_mean"] == 0  # both sides are scored in the same micro-batches
+    assert first["egrsd/ratio/log_ratio_abs"] == 0  # both sides are scored in the same micro-batches
     assert first["egrsd/ratio/mean"] == 1
-    assert first["egrsd/gate/mean"] < 1
+    assert first["egrsd/entropy_gate/mean"] < 1
 
 
 def test_a_missing_rollout_stops_the_run_with_the_count(refused):
