@@ -2,7 +2,7 @@
 
 Three forms are read: JSON lines with problem, solution and answer (MATH-500); JSON lines with question and an
 answer that ends in `#### x` (GSM8K); and parquet files that are in verl's schema already. A few short word
-problems of this form come with the package.
+problems of this form come with the checkout.
 """
 
 from __future__ import annotations

@@ -16,9 +16,11 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.debug import marked_timer
 from verl.utils.device import get_device_name
 
-from verl_egrsd.checkpoints.resume import STATE_FILE, read_state, settle_start
+from verl_egrsd.checkpoints.places import STATE_FILE
+from verl_egrsd.checkpoints.resume import read_state, settle_start
 from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.methods.columns import TEACHER_COLUMNS
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
@@ -210,7 +212,6 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
     def _save_checkpoint(self) -> None:
         # Before verl's own files: its last one marks the checkpoint as complete.
         path = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}" / STATE_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
         model = self.config.actor_rollout_ref.model.path
         state = {
             "base_model": str(Path(model).resolve()) if Path(model).is_dir() else model,
@@ -218,7 +219,7 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
             "fingerprint": self.start.fingerprint,
             "breaks": self.start.breaks,
         }
-        path.write_text(json.dumps(state))
+        write_completed(path, json.dumps(state))
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
