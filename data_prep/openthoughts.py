@@ -42,6 +42,7 @@ from data_prep.sources import count_rows, describe, read_rows
 from data_prep.stages import Dropped, Stage, batches
 from data_prep.values import UnreadableError
 from verl_egrsd.reward import VerdictPool
+from verl_egrsd.teacher.marks import SOLUTION
 from verl_egrsd.teacher.templates import get_template
 
 DATA_SOURCE = "openthoughts_math"
@@ -63,7 +64,7 @@ class Preparation:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        needs_solution = get_template(options.template).shows == "solution"
+        needs_solution = SOLUTION in get_template(options.template).fields
         sample = list(islice(read_rows(options.source, config=options.config, split=options.split), SAMPLE))
         self.schema = _schema(options, sample, needs_solution)
         self.reading = describe(options.source, options.config, options.split) | _columns(

@@ -18,9 +18,16 @@ from data_prep.named import ROLES, columns_of
 from data_prep.parquet import ROWS_PER_GROUP
 from data_prep.schemas import Reference
 from data_prep.selection import Domain
+from verl_egrsd.config import TeacherConfig
 from verl_egrsd.reward.pool import TIME_LIMIT
 from verl_egrsd.teacher.templates import TEMPLATES
 
+OF_THE_ROW = [
+    name
+    for name, template in TEMPLATES.items()
+    if not template.reads_rollouts and "wrong_solution" not in template.marks
+]
+"""Templates whose prompt depends on the row alone, so that its length is known here."""
 DATA, TEACHER = training_settings()["data"], training_settings()["actor_rollout_ref"]["teacher"]
 
 
@@ -153,7 +160,8 @@ class Options:
         default=2, metadata=_flag("7 lengths", "allowed in place of one token where there is no tokenizer")
     )
     template: str = field(
-        default=TEACHER["template"], metadata=_flag("7 lengths", "of the teacher's prompt", choices=TEMPLATES)
+        default=TeacherConfig().template,
+        metadata=_flag("7 lengths", "of the teacher's prompt", choices=OF_THE_ROW),
     )
     student_thinks: bool = field(
         default=DATA["apply_chat_template_kwargs"]["enable_thinking"],

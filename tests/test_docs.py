@@ -30,8 +30,9 @@ PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 METHOD = ROOT / "docs" / "method.md"
 METRIC_SOURCES = (
-    *("trainer/sync.py", "trainer/rounding.py", "trainer/rollout_match.py", "rollouts/wording.py"),
     *("trainer/moving_teacher.py", "trainer/held_teacher.py"),
+    *("trainer/sync.py", "trainer/prompts.py", "trainer/rounding.py", "trainer/rollout_match.py"),
+    "rollouts/wording.py",
 )
 METRIC = r"egrsd/[a-z_]+(?:/[a-z_]+)*"
 

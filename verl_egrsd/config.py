@@ -31,7 +31,13 @@ class TeacherConfig:
             student's, copied after every `every`-th step. "ema": a moving average of the student's.
         every: training steps from copy to copy; with `refresh: copy` only.
         decay: share of the average that stays at each step, in (0, 1); with `refresh: ema` only.
-        template: name in `verl_egrsd.teacher.templates.TEMPLATES`.
+        template: name in `verl_egrsd.teacher.templates.TEMPLATES`, or a label where a text is given.
+        template_text: the text of a template of one's own; a template that is a file is read into it.
+        without_sibling: name of the template that takes over where a correct rollout of the same prompt would
+            be shown and there is none.
+        max_rollout_tokens: most tokens of a rollout that the template shows; a longer one loses its middle.
+            None takes `data.max_response_length`.
+        placebo_seed: seed of the templates `wrong_solution` and `shuffled_solution`.
         enable_thinking: thinking flag of the teacher's chat template; None takes the student's flag.
         max_prompt_length: longest privileged prompt, in tokens.
         overlong: what happens to a row whose privileged prompt is longer: "error" or "drop" (listed).
@@ -45,6 +51,10 @@ class TeacherConfig:
     every: int | None = None
     decay: float | None = None
     template: str = "reference_solution"
+    template_text: str | None = None
+    without_sibling: str = "none"
+    max_rollout_tokens: int | None = None
+    placebo_seed: int = 0
     enable_thinking: bool | None = None
     max_prompt_length: int = 8192
     overlong: Overlong = "error"
@@ -68,6 +78,11 @@ class TeacherConfig:
                     f"refresh={self.refresh}: leave {key} unset, or set refresh={refresh}."
                 )
         check.integer("max_prompt_length", minimum=1)
+        check.integer("placebo_seed", minimum=0)
+        if not isinstance(self.template_text, str | None):
+            check.one_of("template_text", (None,), "or the text of a template")
+        if self.max_rollout_tokens is not None:
+            check.integer("max_rollout_tokens", minimum=64)
         check.one_of("overlong", get_args(Overlong))
         check.one_of("header", get_args(Header))
         if not isinstance(self.enable_thinking, bool | None):

@@ -12,6 +12,7 @@ import yaml
 
 from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd import cli
+from verl_egrsd.config import TeacherConfig
 from verl_egrsd.microscope.arguments import add_arguments
 from verl_egrsd.microscope.colours import labels, quantities
 from verl_egrsd.rollouts.dump_format import FIXED
@@ -52,7 +53,7 @@ def test_the_defaults_are_those_of_training():
     assert (given.temperature, given.top_p, given.top_k) == tuple(
         rollout[name] for name in ("temperature", "top_p", "top_k")
     )
-    assert (given.template, given.header) == ("reference_solution", teacher["header"])
+    assert (given.template, given.header) == (TeacherConfig().template, teacher["header"])
     assert given.teacher_thinks == teacher["enable_thinking"]
     assert given.student_thinks == shipped["data"]["apply_chat_template_kwargs"]["enable_thinking"]
     assert given.max_response_length == shipped["data"]["max_response_length"]

@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 from recipes.rehearsal.model import new_model
+from verl_egrsd.config import TeacherConfig
 from verl_egrsd.credit import Regime
 from verl_egrsd.evaluation.problems import read_benchmarks
 from verl_egrsd.methods import resolve
@@ -19,6 +20,7 @@ from verl_egrsd.microscope.question import Question
 from verl_egrsd.microscope.scored import run_model
 from verl_egrsd.microscope.scoring import require_plain_head
 from verl_egrsd.microscope.weights import find_weights
+from verl_egrsd.teacher.placebo import partners_of
 
 METHOD = resolve("cl_egrsd", {"gamma": 0.5, "window": 2}, max_response_length=64)
 
@@ -222,3 +224,30 @@ def test_a_row_without_a_reference_is_refused(model_path, data_path, tmp_path):
     rows.to_parquet(tmp_path / "empty.parquet")
     with pytest.raises(ValueError, match=r"extra_info\.solution of row 0"):
         run_model(str(model_path), Question(tmp_path / "empty.parquet", rows=1), METHOD)
+
+
+def test_a_reflection_shows_the_response_and_its_verdict(model_path, given, run):
+    teacher = TeacherConfig(template="reflection", enable_thinking=True)
+    reflected = run_model(str(model_path), replace(given, rows=2, teacher=teacher), METHOD)
+    for rollout, plain in zip(reflected.rollouts, run.rollouts, strict=False):
+        response = "".join(rollout.tokens).removesuffix("<|im_end|>")
+        assert f"=== begin attempt ===\n{response}\n=== end attempt ===\nIts final answer is correct." in (
+            rollout.teacher_prompt
+        )
+        assert rollout["student_log_prob"] == pytest.approx(plain["student_log_prob"])
+        assert rollout["teacher_log_prob"] != pytest.approx(plain["teacher_log_prob"])
+
+
+def test_the_solution_of_another_row_is_that_of_the_training(model_path, given, data_path):
+    teacher = TeacherConfig(template="wrong_solution", enable_thinking=True)
+    run = run_model(str(model_path), replace(given, rows=2, teacher=teacher), METHOD)
+    rows = pq.read_table(data_path).to_pylist()
+    for position, (rollout, other) in enumerate(zip(run.rollouts, partners_of(rows, 0), strict=False)):
+        assert other != position
+        assert rows[other]["extra_info"]["solution"] in rollout.teacher_prompt
+
+
+def test_a_sibling_is_refused_since_a_row_has_one_response(model_path, given):
+    teacher = TeacherConfig(template="sibling")
+    with pytest.raises(ValueError, match=r"--template sibling shows another rollout .* one response"):
+        run_model(str(model_path), replace(given, teacher=teacher), METHOD)

@@ -55,7 +55,8 @@ def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one
 def padded(start):
     """Three steps of six rollouts on two mini-batches of four: verl adds two padding rows. They are dumped.
 
-    The 16 rows of the data give two steps: the third one begins the data anew.
+    The teacher reads each rollout with its verdict. The 16 rows give two steps: the third one begins the data
+    anew.
     """
     run = start(
         "data.train_batch_size=6",
@@ -65,6 +66,7 @@ def padded(start):
         "trainer.total_epochs=1",
         "trainer.save_freq=1",
         "trainer.rollout_data_dir=${trainer.default_local_dir}/rollouts",
+        "actor_rollout_ref.teacher.template=reflection",
     )
     assert run.returncode == 0, run.log[-3000:]
     assert len(run.steps) == 3
@@ -128,8 +130,11 @@ def test_dumped_rollouts_hold_both_prompts_and_the_text_that_verl_dumped(padded)
         text = "".join(rollout.tokens).removesuffix("<|im_end|>")
         assert (rollout.ground_truth, text) in outputs
         assert rollout.problem in rollout.student_prompt
-        assert "reference solution" in rollout.teacher_prompt
-        assert "reference solution" not in rollout.student_prompt
+        verdict = "correct" if rollout.verdict == "correct" else "cut off" if rollout.truncated else "wrong"
+        spelled = text.replace("<think>", "< think>").replace("</think>", "< /think>")
+        assert f"=== begin attempt ===\n{spelled}\n=== end attempt ===\n" in rollout.teacher_prompt
+        assert verdict in rollout.teacher_prompt.split("=== end attempt ===\n")[1].partition("\n")[0]
+        assert "attempt" not in rollout.student_prompt
     assert write_pages([run], padded.folder / "pages", limit=3).exists()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 
 from verl_egrsd.teacher.templates import TEMPLATES, Template
 
@@ -15,13 +16,12 @@ from verl_egrsd.teacher.templates import TEMPLATES, Template
 class RecordedTemplate(Template):
     """The default template, with a witness."""
 
-    def fill(self, task: str, reference: str = "") -> str:
+    def fill(self, texts: Mapping[str, str]) -> str:
         """Return the teacher's user turn for one problem, and append it to the file."""
-        turn = super().fill(task, reference)
+        turn = super().fill(texts)
         with open(os.environ["RECORDED_TURNS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(turn) + "\n")
         return turn
 
 
-_default = TEMPLATES["reference_solution"]
-TEMPLATES["recorded"] = RecordedTemplate(text=_default.text, shows=_default.shows)
+TEMPLATES["recorded"] = RecordedTemplate(TEMPLATES["reference_solution"].text)

@@ -3,20 +3,14 @@
 import re
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from tests.support.chat_templates import FAMILIES, UNUSABLE
 from verl_egrsd.config import TeacherConfig
-from verl_egrsd.teacher import TEMPLATES, PrivilegedContext, Template, get_template
+from verl_egrsd.teacher import TEMPLATES, PrivilegedContext
+from verl_egrsd.teacher.attempts import Attempt, Rollouts
 
-MATHS = st.text() | st.lists(
-    st.sampled_from(
-        ["<<task>>", "<<reference>>", "{x}", "{}", "%s", "%", "\\g<1>", "\\1", "\\frac{1}{2}", " "]
-    )
-).map("".join)
 THINKING, PLAIN = "", "<think>\n\n</think>\n\n"
 HEADER = "<|im_start|>assistant\n"
 
@@ -43,45 +37,6 @@ def row(solution="7+5=12", answer="12"):
         "extra_info": {"index": 41, "solution": solution},
         "reward_model": {"ground_truth": answer},
     }
-
-
-@settings(deadline=None)
-@given(task=MATHS, reference=MATHS)
-def test_task_and_reference_survive_filling_untouched(task, reference):
-    before, after = "Task:\n", "\n100% sure {as ever}:\n"
-    template = Template(f"{before}<<task>>{after}<<reference>>", shows="solution")
-    assert template.fill(task, reference) == before + task + after + reference
-
-
-@settings(deadline=None)
-@given(task=MATHS, reference=MATHS)
-def test_every_template_shows_the_task_and_what_it_says_it_shows(task, reference):
-    for template in TEMPLATES.values():
-        filled = template.fill(task, reference)
-        assert filled.startswith(task)
-        assert template.shows == "nothing" or reference in filled[len(task) :]
-
-
-@pytest.mark.parametrize(
-    ("text", "shows"),
-    [
-        ("<<task>>", "solution"),
-        ("<<reference>>", "answer"),
-        ("<<task>> <<reference>>", "nothing"),
-        ("", "nothing"),
-    ],
-)
-def test_a_template_that_would_lose_its_marks_is_refused(text, shows):
-    with pytest.raises(ValueError, match=f"a template that shows {shows} needs the marks"):
-        Template(text, shows=shows)
-
-
-def test_an_unknown_template_lists_the_known_ones():
-    with pytest.raises(
-        ValueError, match=r"teacher\.template='oracle' is unknown; known templates: "
-    ) as refused:
-        get_template("oracle")
-    assert all(name in str(refused.value) for name in TEMPLATES)
 
 
 @pytest.mark.parametrize("thinking", [True, False])
@@ -111,7 +66,8 @@ def test_only_the_last_user_turn_is_replaced(tokenizer):
 def test_each_template_shows_its_own_column(tokenizer):
     given_row = row(solution="the long way", answer="twelve")
     texts = {
-        name: context(tokenizer, template=name).teacher_prompt_text(user(), given_row) for name in TEMPLATES
+        name: context(tokenizer, template=name).teacher_prompt_text(user(), given_row)
+        for name in ("reference_solution", "answer_only")
     }
     assert "the long way" in texts["reference_solution"]
     assert "twelve" not in texts["reference_solution"]
@@ -136,7 +92,8 @@ def test_a_row_without_the_column_is_refused(tokenizer):
 
 
 def test_a_reference_that_is_a_number_is_shown(tokenizer):
-    assert context(tokenizer, template="answer_only").reference(row(answer=0)) == "0"
+    text = context(tokenizer, template="answer_only").teacher_prompt_text(user(), row(answer=0))
+    assert "The final answer is known to be: 0\n" in text
 
 
 @pytest.mark.parametrize(
@@ -171,7 +128,7 @@ def test_headers_follow_the_thinking_flags(tokenizer, student, teacher, header, 
 
 def test_the_two_prompts_differ_in_the_privileged_text_alone(tokenizer):
     built = context(tokenizer, student=False, enable_thinking=True, header="student", template="answer_only")
-    privileged = TEMPLATES["answer_only"].fill("What is 7+5?", "12")
+    privileged = TEMPLATES["answer_only"].fill({"task": "What is 7+5?", "answer": "12"})
     student, teacher = built.student_prompt_text(user()), built.teacher_prompt_text(user(), row())
     assert teacher == student.replace("What is 7+5?", privileged)
 
@@ -299,3 +256,95 @@ def test_white_space_that_a_template_folds_is_no_instruction(speaks):
 def test_a_template_that_fails_inside_is_named_and_no_traceback(speaks):
     with pytest.raises(ValueError, match=r"does not render a conversation of user: 'NoneType' object is not"):
         context(speaks("{% for t in tools %}{{ t }}{% endfor %}")).student_prompt_text(user())
+
+
+SIBLINGS = (
+    Attempt("wrong and short", correct=False),
+    Attempt("right and rather long", correct=True),
+    Attempt("right, short", correct=True),
+)
+
+
+def rollouts(own="7+5=13", *, correct=False, truncated=False, others=()):
+    return Rollouts(Attempt(own, correct, truncated), others)
+
+
+@pytest.mark.parametrize(
+    ("correct", "truncated", "verdict"),
+    [
+        (True, False, "Its final answer is correct."),
+        (True, True, "Its final answer is correct."),
+        (False, False, "Its final answer is wrong."),
+        (False, True, "It was cut off at the length limit before it reached a correct final answer."),
+    ],
+)
+def test_a_reflection_shows_the_attempt_and_its_verdict_and_no_reference(
+    tokenizer, correct, truncated, verdict
+):
+    shown = rollouts("7+5 is 13, I think.", correct=correct, truncated=truncated)
+    text = context(tokenizer, template="reflection").teacher_prompt_text(user(), row(), shown)
+    assert f"=== begin attempt ===\n7+5 is 13, I think.\n=== end attempt ===\n{verdict}\n" in text
+    assert "7+5=12" not in text
+
+
+def test_the_sibling_is_the_shortest_other_correct_rollout(tokenizer):
+    built = context(tokenizer, template="sibling")
+    prompt = built.teacher_prompt(user(), row(), rollouts(correct=True, others=SIBLINGS))
+    assert "\nright, short\n=== end correct attempt" in prompt.text
+    assert (prompt.without_sibling, prompt.shortened) == (False, False)
+    assert "7+5=13" not in prompt.text
+
+
+@pytest.mark.parametrize("fallback", ["none", "reference_solution", "reflection"])
+def test_without_a_correct_sibling_the_stated_template_takes_over_and_says_so(tokenizer, fallback):
+    built = context(tokenizer, template="sibling", without_sibling=fallback)
+    alone = rollouts(correct=True, others=SIBLINGS[:1])
+    prompt = built.teacher_prompt(user(), row(), alone)
+    assert prompt.without_sibling
+    assert prompt.text == context(tokenizer, template=fallback).teacher_prompt_text(user(), row(), alone)
+
+
+@pytest.mark.parametrize("name", ["reflection", "sibling"])
+def test_a_template_of_rollouts_is_refused_without_them(tokenizer, name):
+    with pytest.raises(ValueError, match=r"the template shows <<.*>>, and no rollout was given"):
+        context(tokenizer, template=name).teacher_prompt(user(), row())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_attempt_opens_no_turn_in_any_family(speaks, name):
+    tokenizer = speaks(FAMILIES[name].template)
+    built = context(tokenizer, student=False, enable_thinking=True, template="reflection")
+    turn = tokenizer.apply_chat_template(user("x"), tokenize=False, add_generation_prompt=True)
+    marks = set(re.findall(r"<[^<>\s]+>|\[/?[A-Za-z]+\]", turn))
+    attempt = f"opening {' '.join(sorted(marks))} {turn} closing"
+    text = built.teacher_prompt_text(user(), row(), rollouts(attempt))
+    shown = text[text.index("opening") : text.index("closing")]
+    assert not [mark for mark in marks if mark in shown]
+
+
+def test_a_long_attempt_loses_its_middle_within_the_tokens_that_are_reserved(tokenizer):
+    attempt = "\n".join(f"{i}+{i}={2 * i}." for i in range(100))
+    built = context(tokenizer, template="reflection", max_rollout_tokens=150)
+    bare = len(built.teacher_prompt_ids(user(), row(), rollouts("")))
+    prompt = built.teacher_prompt(user(), row(), rollouts(attempt))
+    assert prompt.shortened
+    assert bare < len(built.ids(prompt.text)) <= bare + built.reserved
+    assert "0+0=0.\n1+1=2." in prompt.text
+    assert "\n[... the middle is left out here ...]\n" in prompt.text
+    assert "99+99=198.\n=== end attempt" in prompt.text
+    whole = context(tokenizer, template="reflection").teacher_prompt(user(), row(), rollouts(attempt))
+    assert attempt in whole.text
+    assert not whole.shortened
+
+
+def test_a_template_of_ones_own_shows_any_field_of_a_row(tokenizer):
+    german = row() | {"extra_info": {"index": 41, "problem_de": "Was ist <|im_end|> 7+5?"}}
+    text = "<<task>>\nAuf Deutsch: <<extra_info.problem_de>>\nAntwort: <<answer>>"
+    built = context(tokenizer, template="german", template_text=text)
+    assert built.messages(user(), german)[-1]["content"] == (
+        "What is 7+5?\nAuf Deutsch: Was ist < |im_end|> 7+5?\nAntwort: 12"
+    )
+    with pytest.raises(
+        ValueError, match=r"extra_info\.problem_de of row 41 of sums is None, but the teacher's"
+    ):
+        built.messages(user(), row())

@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.config import DataChecks
+from verl_egrsd.teacher.attempts import PLACEHOLDER
+from verl_egrsd.teacher.context import SEAMS
 from verl_egrsd.trainer import contradictions
 from verl_egrsd.trainer.dataset import PrivilegedDataset
 
@@ -161,7 +163,7 @@ def test_numbers_are_answers_and_zero_is_one(rows, tokenizer, tmp_path):
         row["extra_info"]["solution"] = f"It is \\boxed{{{number}}}."
     dataset = load(rows, tokenizer, tmp_path, teacher={"template": "answer_only"})
     assert len(dataset) == 12
-    assert dataset.context.reference(rows[0]) == "0"
+    assert "known to be: 0\n" in dataset.context.teacher_prompt_text(rows[0]["prompt"], rows[0])
 
 
 @pytest.mark.parametrize("solution", [["step", "step"], {"text": "step"}, float("nan")])
@@ -284,3 +286,67 @@ def test_no_further_solution_is_compared_when_the_time_is_over(rows, monkeypatch
 def test_a_check_that_does_not_exist_is_refused_by_key(rows, tokenizer, tmp_path, checks, named):
     with pytest.raises(ValueError, match=rf"data\.checks\.{named}="):
         load(rows, tokenizer, tmp_path, checks=checks)
+
+
+def test_each_row_carries_the_solution_of_another_one_with_another_answer(rows, tokenizer, tmp_path):
+    dataset = load(rows, tokenizer, tmp_path, teacher={"template": "wrong_solution"})
+    shown = [dataset[i]["extra_info"]["solution_of_another_row"] for i in range(12)]
+    assert sorted(shown) == sorted(row["extra_info"]["solution"] for row in rows)
+    answers = {row["extra_info"]["solution"]: row["reward_model"]["ground_truth"] for row in rows}
+    for i, row in enumerate(rows):
+        assert dataset[i]["extra_info"]["solution"] == row["extra_info"]["solution"]
+        assert answers[shown[i]] != row["reward_model"]["ground_truth"]
+        text = dataset.context.teacher_prompt_text(row["prompt"], dataset[i])
+        assert shown[i] in text
+        assert row["extra_info"]["solution"] not in text
+    assert "egrsd_partner" not in dataset[0]
+
+
+def test_the_partners_are_the_same_after_a_resume_and_for_rows_that_are_left(rows, tokenizer, tmp_path):
+    teacher = {"template": "wrong_solution"}
+    whole = load(rows, tokenizer, tmp_path, teacher=teacher)
+    before = [whole[i]["extra_info"]["solution_of_another_row"] for i in range(12)]
+    whole.resume_dataset_state()
+    assert [whole[i]["extra_info"]["solution_of_another_row"] for i in range(12)] == before
+    rows[2] = with_prompt(rows[2], FORGED)
+    fewer = load(rows, tokenizer, tmp_path, teacher=teacher, checks={"control_tokens": "drop"})
+    after = [fewer[i]["extra_info"]["solution_of_another_row"] for i in range(11)]
+    assert after == [*before[:2], *before[3:]]
+    other = load(
+        rows, tokenizer, tmp_path, teacher=teacher | {"placebo_seed": 1}, checks={"control_tokens": "keep"}
+    )
+    assert [other[i]["extra_info"]["solution_of_another_row"] for i in range(12)] != before
+
+
+def test_a_row_is_measured_with_the_rollout_that_its_prompt_may_have_to_hold(rows, tokenizer, tmp_path):
+    teacher = {"template": "reflection", "max_rollout_tokens": 100, "max_prompt_length": 1000}
+    context = load(rows, tokenizer, tmp_path, teacher=teacher).context
+    texts = [context.teacher_prompt_text(row["prompt"], row, PLACEHOLDER) for row in rows]
+    longest = max(len(context.ids(text)) for text in texts)
+    enough = longest + 100 + SEAMS
+    assert len(load(rows, tokenizer, tmp_path, teacher=teacher | {"max_prompt_length": enough})) == 12
+    with pytest.raises(ValueError, match=rf"{enough} tokens \(116 for rollouts.*_length={enough - 1}"):
+        load(rows, tokenizer, tmp_path, teacher=teacher | {"max_prompt_length": enough - 1})
+
+
+def test_what_takes_the_place_of_a_sibling_is_checked_too(rows, tokenizer, tmp_path):
+    rows[5]["extra_info"]["solution"] = ""
+    teacher = {"template": "sibling", "max_rollout_tokens": 64}
+    assert len(load(rows, tokenizer, tmp_path, teacher=teacher)) == 12
+    with pytest.raises(
+        ValueError, match=r"extra_info\.solution of row 5 .*, but the teacher's template shows"
+    ):
+        load(rows, tokenizer, tmp_path, teacher=teacher | {"without_sibling": "reference_solution"})
+    rows[5]["extra_info"]["solution"] = "1+2=3, " * 200
+    with pytest.raises(ValueError, match=r"privileged prompt of row 5 has \d+ tokens"):
+        load(rows, tokenizer, tmp_path, teacher=teacher | {"without_sibling": "reference_solution"})
+
+
+def test_a_field_that_a_template_of_ones_own_names_is_needed_in_every_row(rows, tokenizer, tmp_path):
+    own = {"template": "mine", "template_text": "<<task>> <<extra_info.problem_de>>"}
+    with pytest.raises(ValueError, match=r"no extra_info\.problem_de.*the teacher's template shows it"):
+        load(rows, tokenizer, tmp_path, teacher=own)
+    for row in rows:
+        row["extra_info"]["problem_de"] = "Was ist <|im_end|>?"
+    dataset = load(rows, tokenizer, tmp_path, teacher=own)
+    assert "Was ist < |im_end|>?" in dataset.context.teacher_prompt_text(rows[0]["prompt"], dataset[0])

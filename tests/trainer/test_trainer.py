@@ -4,7 +4,6 @@
 """
 
 import json
-from collections import Counter
 from copy import copy
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,9 +23,8 @@ from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.advantage_step import AdvantageStep
 from verl_egrsd.trainer.losses import egrsd_loss
-from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
+from verl_egrsd.trainer.prompts import may_think_less
 from verl_egrsd.trainer.rollouts import read_rollouts
-from verl_egrsd.trainer.sync import EgrsdTrainer
 
 THINKING = {"enable_thinking": True}
 NAN = float("nan")
@@ -38,30 +36,6 @@ GATED = resolve("egrsd", max_response_length=4)
 def context(tmp_path_factory: pytest.TempPathFactory) -> PrivilegedContext:
     tokenizer = build_small_tokenizer(tmp_path_factory.mktemp("tokenizer"))
     return PrivilegedContext.from_config(tokenizer, TeacherConfig(), THINKING)
-
-
-class CountingContext:
-    """Counts how often each privileged prompt is built."""
-
-    def __init__(self, context: PrivilegedContext) -> None:
-        self.context, self.built = context, Counter[int]()
-
-    def student_prompt_ids(self, messages: list[dict]) -> list[int]:
-        return self.context.student_prompt_ids(messages)
-
-    def as_of_yesterday(self) -> PrivilegedContext:
-        return self.context.as_of_yesterday()
-
-    def teacher_prompt_ids(self, messages: list[dict], row: dict[str, Any]) -> list[int]:
-        self.built[row["extra_info"]["index"]] += 1
-        return self.context.teacher_prompt_ids(messages, row)
-
-
-@pytest.fixture
-def trainer(context: PrivilegedContext) -> EgrsdTrainer:
-    trainer = EgrsdTrainer.__new__(EgrsdTrainer)
-    trainer.context = CountingContext(context)
-    return trainer
 
 
 @pytest.fixture
@@ -106,25 +80,6 @@ class Read(dict):
     def to_padded_tensor(self) -> "Read":
         padded = {name: column.to_padded_tensor(0) for name, column in self.tensors.items()}
         return Read(padded, padded)
-
-
-def test_a_privileged_prompt_is_built_once_per_problem_and_not_once_per_rollout(trainer, batch, context):
-    prompts = teacher_prompts(batch, trainer.context)
-    assert set(trainer.context.built.values()) == {1}
-    assert len(trainer.context.built) == 2
-    row = {name: batch.data[name][1] for name in ("extra_info", "reward_model")}
-    expected = context.teacher_prompt_ids(batch.data["raw_prompt"][1], row)
-    assert prompts[1].tolist() == prompts[3].tolist() == expected
-    assert batch.data["extra_info"][1]["solution"] in context.tokenizer.decode(prompts[1])
-    assert len(prompts[4]) == 1
-
-
-def test_a_rollout_that_did_not_start_from_the_rendered_prompt_is_refused_by_row(trainer, batch):
-    prompts = list(batch.data["prompts"].unbind())
-    prompts[1] = prompts[1][3:]
-    batch.data["prompts"] = queue.jagged(prompts)
-    with pytest.raises(RuntimeError, match=r"row 1 did not start from the rendered prompt: .*truncated"):
-        teacher_prompts(batch, trainer.context)
 
 
 def test_a_number_on_a_token_that_is_not_finite_names_the_column_and_the_prompt(batch):

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="keys of algorithm.egrsd, such as gamma=1.0"
     )
     model.add_argument(
-        "--template", choices=list(TEMPLATES), default="reference_solution", help="(%(default)s)"
+        "--template",
+        default="reference_solution",
+        help=f"{', '.join(TEMPLATES)}, or the path of a text file (%(default)s)",
     )
     model.add_argument("--student-thinks", action=switch, default=False, help="(%(default)s)")
     model.add_argument("--teacher-thinks", action=switch, default=True, help="(%(default)s)")

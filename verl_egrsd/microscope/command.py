@@ -16,6 +16,7 @@ from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.rollout import Run
 from verl_egrsd.microscope.scored import Question, run_model
 from verl_egrsd.rollouts.dump_format import is_dump
+from verl_egrsd.teacher.templates import with_template_text
 
 
 def inspect(arguments: argparse.Namespace) -> Path:
@@ -65,7 +66,7 @@ def _question(arguments: argparse.Namespace) -> Question:
     )
     return Question(
         **{name: getattr(arguments, name) for name in same},
-        teacher=build(TeacherConfig, teacher, "actor_rollout_ref.teacher"),
+        teacher=build(TeacherConfig, with_template_text(teacher), "actor_rollout_ref.teacher"),
     )
 
 

@@ -17,6 +17,8 @@ from verl_egrsd.config import TeacherConfig
 from verl_egrsd.credit.checks import require
 from verl_egrsd.evaluation.problems import problem_id
 from verl_egrsd.rows import GROUND_TRUTH, Row, conversation, row_name, structure, text_of
+from verl_egrsd.teacher.placebo import partners_of, with_solution_of
+from verl_egrsd.teacher.templates import get_template
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,16 @@ class Response(NamedTuple):
 def rows_and_responses(question: Question) -> tuple[list[Row], list[tuple[str, bool]] | None]:
     """Return the rows that are looked at and, where responses are given, text and truncation of each."""
     if question.responses is None:
-        rows = list(islice(_stream(question.data), question.rows))
+        rows = list(islice(_stream(question), question.rows))
         given = None
     elif question.responses.endswith(".jsonl"):
         samples = _samples(Path(question.responses))
-        answered = ((row, _sample_of(row, samples)) for row in _stream(question.data))
+        answered = ((row, _sample_of(row, samples)) for row in _stream(question))
         found = list(islice(((row, sample) for row, sample in answered if sample), question.rows))
         rows = [row for row, _ in found]
         given = [sample for _, sample in found]
     else:
-        rows = list(islice(_stream(question.data), question.rows))
+        rows = list(islice(_stream(question), question.rows))
         given = [(_cell(row, question.responses), False) for row in rows]
     if not rows:
         raise ValueError(
@@ -89,7 +91,18 @@ def rows_and_responses(question: Question) -> tuple[list[Row], list[tuple[str, b
     return rows, given
 
 
-def _stream(data: Path) -> Iterator[Row]:
+def _stream(question: Question) -> Iterator[Row]:
+    """Yield the rows of the data, each with another row's solution where the template shows that."""
+    template = get_template(question.teacher.template, question.teacher.template_text)
+    if "wrong_solution" not in template.marks:
+        yield from _checked(question.data)
+        return
+    rows = list(_checked(question.data))
+    for row, other in zip(rows, partners_of(rows, question.teacher.placebo_seed), strict=True):
+        yield with_solution_of(rows[other], row)
+
+
+def _checked(data: Path) -> Iterator[Row]:
     rows = (row for group in pq.ParquetFile(data).iter_batches() for row in group.to_pylist())
     for position, row in enumerate(rows):
         name = row_name(row, position)

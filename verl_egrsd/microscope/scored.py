@@ -19,6 +19,7 @@ from verl_egrsd.reward import Verdict, problem_text, verify_answer
 from verl_egrsd.rollouts.outcome import end_token_ids
 from verl_egrsd.rollouts.token_texts import token_texts
 from verl_egrsd.rows import GROUND_TRUTH, Row, row_name, text_of
+from verl_egrsd.teacher.attempts import PLACEHOLDER, Attempt, Rollouts
 from verl_egrsd.teacher.context import PrivilegedContext
 
 
@@ -38,22 +39,24 @@ def run_model(source: str, question: Question, method: Method) -> Run:
     tokenizer = AutoTokenizer.from_pretrained(weights.tokenizer)
     flags = {"enable_thinking": question.student_thinks}
     context = PrivilegedContext.from_config(tokenizer, question.teacher, flags)
+    if context.without_sibling is not None:
+        raise ValueError(
+            f"--template {question.teacher.template} shows another rollout of the prompt, and here a row has "
+            "one response: inspect rollouts that a training wrote down (trainer.rollout_data_dir)."
+        )
     rows, given = rows_and_responses(question)
     answers = None if given is None else [encoded(tokenizer, *response) for response in given]
-    cap = method.reward.max_response_length
-    assert cap is not None
-    scored = _both_sides(weights, context, rows, answers, question, cap)
-    verdicts = [_verdict(context, one.response, row) for one, row in zip(scored, rows, strict=True)]
-    correct = method.reward.correct(torch.tensor([float(verdict.correct) for verdict in verdicts]))
+    scored = _both_sides(weights, context, rows, answers, question, method)
+    correct = torch.tensor([one.correct for one in scored])
     rewards = method.reward.rewards(correct, torch.tensor([len(one.response.ids) for one in scored]))
     batch = [
         Rollout(
             name=f"row {row['extra_info'].get('index', i)}",
             problem=row["prompt"][-1]["content"],
             student_prompt=context.student_prompt_text(row["prompt"]),
-            teacher_prompt=context.teacher_prompt_text(row["prompt"], row),
+            teacher_prompt=one.teacher_prompt,
             ground_truth=text_of(row, GROUND_TRUTH, row_name(row)),
-            verdict=verdicts[i].reason,
+            verdict=one.verdict.reason,
             reward=rewards[i].item(),
             truncated=one.response.truncated,
             tokens=tuple(token_texts(tokenizer, one.response.ids)),
@@ -88,9 +91,12 @@ def _with_advantages(batch: Sequence[Rollout], method: Method, weights: Weights)
 
 
 class Scored(NamedTuple):
-    """A response and the token columns of both sides, each (T,), nats."""
+    """A response, what was made of it, and the token columns of both sides, each (T,), nats."""
 
     response: Response
+    verdict: Verdict
+    correct: bool
+    teacher_prompt: str
     columns: dict[str, Tensor]
 
 
@@ -100,23 +106,39 @@ def _both_sides(
     rows: Sequence[Row],
     answers: Sequence[Response] | None,
     question: Question,
-    cap: int,
+    method: Method,
 ) -> list[Scored]:
     """Have the student answer, unless answers are given, and score them from both prompts."""
-    # Both first: a row without a reference is refused before a model is asked for minutes.
-    teacher_prompts = [context.teacher_prompt_ids(row["prompt"], row) for row in rows]
+    for row in rows:  # one without a reference is refused before a model is asked for minutes
+        context.teacher_prompt(row["prompt"], row, PLACEHOLDER)
     prompts = [context.student_prompt_ids(row["prompt"]) for row in rows]
     model = weights.student().to(question.device)
     ends = end_token_ids(context.tokenizer, model.generation_config)
+    cap = method.reward.max_response_length
+    assert cap is not None
     responses = generated(model, prompts, question, cap, ends) if answers is None else answers
+    verdicts = [_verdict(context, response, row) for response, row in zip(responses, rows, strict=True)]
+    correct = method.reward.correct(torch.tensor([float(verdict.correct) for verdict in verdicts])).tolist()
+    attempts = [
+        Attempt(_text(context, response).strip(), right, response.truncated)
+        for response, right in zip(responses, correct, strict=True)
+    ]
+    privileged = [
+        context.teacher_prompt_text(row["prompt"], row, Rollouts(attempt))
+        for row, attempt in zip(rows, attempts, strict=True)
+    ]
     student = _scores(model, prompts, responses, question.temperature, "Scoring as student")
     if weights.teacher is not None:
         del model  # before the next one is loaded
         model = weights.teacher().to(question.device)
+    teacher_prompts = [context.ids(text) for text in privileged]
     teacher = _scores(model, teacher_prompts, responses, question.temperature, "Scoring as teacher")
+    columns = zip(responses, verdicts, correct, privileged, student, teacher, strict=True)
     return [
-        Scored(response, {**_named("student", student_scores), **_named("teacher", teacher_scores)})
-        for response, student_scores, teacher_scores in zip(responses, student, teacher, strict=True)
+        Scored(
+            response, verdict, right, prompt, _named("student", of_student) | _named("teacher", of_teacher)
+        )
+        for response, verdict, right, prompt, of_student, of_teacher in columns
     ]
 
 
@@ -136,10 +158,13 @@ def _named(side: str, scores: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
     return {f"{side}_log_prob": log_prob, f"{side}_entropy": entropy}
 
 
+def _text(context: PrivilegedContext, response: Response) -> str:
+    return context.tokenizer.decode(response.ids, skip_special_tokens=True)
+
+
 def _verdict(context: PrivilegedContext, response: Response, row: Row) -> Verdict:
-    text = context.tokenizer.decode(response.ids, skip_special_tokens=True)
     return verify_answer(
-        text,
+        _text(context, response),
         text_of(row, GROUND_TRUTH, row_name(row)),
         problem=problem_text(row.get("extra_info")),
         inside_reasoning=context.opens_reasoning(row["prompt"]),

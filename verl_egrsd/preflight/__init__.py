@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict
 
 from verl_egrsd.config import DataChecks, TeacherConfig, build, resolve_teacher
 from verl_egrsd.methods import Method, resolve
+from verl_egrsd.preflight.contexts import settle_context
 from verl_egrsd.preflight.existing import check_files
 from verl_egrsd.preflight.keys import check_keys
 from verl_egrsd.preflight.lengths import check_lengths, settle_lengths
@@ -36,7 +37,7 @@ from verl_egrsd.preflight.refusals import REFUSALS, REMARKS
 from verl_egrsd.preflight.rollout_sync import check_rollout_sync
 from verl_egrsd.preflight.run_name import name_run
 from verl_egrsd.preflight.values import check_engine, check_values
-from verl_egrsd.teacher.templates import get_template
+from verl_egrsd.teacher.templates import with_template_text
 
 logger = logging.getLogger(__name__)
 
@@ -103,9 +104,8 @@ def _settings(config: DictConfig) -> tuple[Method, TeacherConfig]:
         plain(algorithm.get("egrsd")),
         max_response_length=config.data.max_response_length,
     )
-    given = plain(config.actor_rollout_ref.get("teacher"))
-    teacher = resolve_teacher(given, method.teacher)
-    get_template(teacher.template)
+    given = with_template_text(plain(config.actor_rollout_ref.get("teacher")))
+    teacher = settle_context(config, resolve_teacher(given, method.teacher))
     build(DataChecks, plain(config.data.get("checks")), "data.checks")
     return method, teacher
 

@@ -6,41 +6,47 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
-
-from jinja2.exceptions import TemplateError
+from typing import Any, NamedTuple
 
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.reward import opens_reasoning
-from verl_egrsd.rows import Field, Message, Row, conversation, row_name, text_of
+from verl_egrsd.rows import Message, Row, conversation, row_name, text_of
+from verl_egrsd.teacher.attempts import Rollouts, shortened
 from verl_egrsd.teacher.control_tokens import ControlTokens
-from verl_egrsd.teacher.prompt_end import prompt_end
+from verl_egrsd.teacher.marks import ROLLOUT_MARKS, SHOWN_ROLLOUTS, field_of
+from verl_egrsd.teacher.placebo import OTHER_SOLUTION, shuffled_words
+from verl_egrsd.teacher.rendering import Renderer, headers, user
 from verl_egrsd.teacher.templates import Template, get_template
 
-_USE = "the teacher's template shows it"
-_OTHER = "drop the row, or choose another actor_rollout_ref.teacher.template"
-REFERENCE_FIELDS = {
-    "solution": Field("extra_info", "solution", _USE, _OTHER),
-    "answer": Field("reward_model", "ground_truth", _USE, _OTHER),
-}
-"""Where a row keeps what a template shows."""
-REMEMBERED = 256
-"""Ends of prompts that are remembered: rows mostly share their system text, and few-shot turns need not."""
-SHOWN = 60
-"""Characters of a text that a message shows."""
+SEAMS = 16
+"""Tokens that a rollout may take beyond its own: where it meets the template, words are tokenized anew."""
+
+
+class TeacherPrompt(NamedTuple):
+    """A privileged prompt, and what it took to build it.
+
+    Attributes:
+        text: the prompt, generation header included.
+        shortened: whether a rollout in it lost its middle.
+        without_sibling: whether it is that of `teacher.without_sibling`, since no other rollout was correct.
+    """
+
+    text: str
+    shortened: bool = False
+    without_sibling: bool = False
 
 
 @dataclass(frozen=True)
 class PrivilegedContext:
-    """Builds the teacher's prompt from the student's messages and the reference.
+    """Builds the teacher's prompt from the student's messages and what the template shows.
 
     The conversation is the student's, with the last user turn replaced by the template; so the two prompts
     differ in nothing but the privileged text and, where the thinking flags differ, what the chat template
     makes of them: the generation header, and in some templates the end of the user's turn or a system text.
 
-    Text of the data is text: a control token in the reference is shown spelled (`< think>`), so that it marks
-    nothing. The student's own messages are rendered as they are, since verl renders them for the rollout;
-    control tokens in them are the data set's matter (`data.checks.control_tokens`).
+    Text that is shown is text: a control token in it is spelled (`< think>`), so that it marks nothing. The
+    student's own messages are rendered as they are, since verl renders them for the rollout; control tokens
+    in them are the data set's matter (`data.checks.control_tokens`).
 
     Attributes:
         tokenizer: tokenizer with the model's chat template.
@@ -49,6 +55,9 @@ class PrivilegedContext:
         teacher_kwargs: the same with the teacher's thinking flag.
         header: "own" or "student": by whose arguments the privileged prompt is rendered. "student" leaves the
             privileged text as the only difference.
+        max_rollout_tokens: most tokens of a rollout that is shown; a longer one loses its middle. None: all.
+        placebo_seed: seed of the shuffled solution.
+        without_sibling: the context that takes over where a template shows a sibling and there is none.
     """
 
     tokenizer: Any
@@ -56,6 +65,9 @@ class PrivilegedContext:
     student_kwargs: Mapping[str, Any] = field(default_factory=dict)
     teacher_kwargs: Mapping[str, Any] = field(default_factory=dict)
     header: str = "own"
+    max_rollout_tokens: int | None = None
+    placebo_seed: int = 0
+    without_sibling: PrivilegedContext | None = None
 
     @classmethod
     def from_config(
@@ -64,73 +76,98 @@ class PrivilegedContext:
         """Build the context of a training run from its settings."""
         student = dict(student_kwargs or {})
         thinking = {} if config.enable_thinking is None else {"enable_thinking": config.enable_thinking}
-        return cls(tokenizer, get_template(config.template), student, student | thinking, config.header)
+        context = cls(
+            tokenizer,
+            get_template(config.template, config.template_text),
+            student,
+            student | thinking,
+            config.header,
+            config.max_rollout_tokens,
+            config.placebo_seed,
+        )
+        if "sibling" not in context.template.marks:
+            return context
+        fallback = replace(context, template=get_template(config.without_sibling))
+        return replace(context, without_sibling=fallback)
+
+    @property
+    def alternatives(self) -> list[PrivilegedContext]:
+        """This context, and the one that takes over where there is no sibling."""
+        return [self] if self.without_sibling is None else [self, self.without_sibling]
+
+    @property
+    def reads_rollouts(self) -> bool:
+        """Whether a prompt differs between the rollouts of a problem."""
+        return any(context.template.reads_rollouts for context in self.alternatives)
 
     @cached_property
     def control_tokens(self) -> ControlTokens:
         """The control tokens of tokenizer and chat template; the well-known ones without a tokenizer."""
         if self.tokenizer is None:
             return ControlTokens()
-        turns = [_user("a"), {"role": "assistant", "content": "b"}, _user("c")]
+        turns = [user("a"), {"role": "assistant", "content": "b"}, user("c")]
         sides = (self.student_kwargs, self.teacher_kwargs)
-        return ControlTokens.of(self.tokenizer, "".join(self._render(turns, kwargs) for kwargs in sides))
+        rendered = [Renderer(self.tokenizer, kwargs).text(turns) for kwargs in sides]
+        return ControlTokens.of(self.tokenizer, "".join(rendered))
 
-    def messages(self, student_messages: Sequence[Mapping[str, Any]], row: Row) -> list[Message]:
+    def messages(
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None = None
+    ) -> list[Message]:
         """Return the teacher's messages.
 
         Args:
             student_messages: the student's conversation; text only, ending in a user turn.
-            row: a row of the training data, with `extra_info.solution` and `reward_model.ground_truth`.
+            row: a row of the training data, with the fields that the template names.
+            rollouts: what the template shows of the rollouts, where it shows any.
 
         Raises:
-            ValueError: when the conversation does not end in a text user turn, or the reference is no text.
+            ValueError: when the conversation does not end in a text user turn, a field is not a text, or
+                there is no rollout to show.
         """
-        *earlier, last = conversation({**row, "prompt": student_messages}, "prompt", row_name(row))
-        return [*earlier, last | {"content": self.template.fill(last["content"], self.reference(row))}]
+        return self._messages(student_messages, row, rollouts)[0]
 
-    def reference(self, row: Row) -> str:
-        """Return the privileged text of a row, "" for the template `none`; control tokens are spelled.
+    def teacher_prompt(
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None = None
+    ) -> TeacherPrompt:
+        """Return the privileged prompt of a rollout; arguments and errors as :meth:`messages`."""
+        if self.without_sibling is not None and rollouts is not None and rollouts.sibling is None:
+            prompt = self.without_sibling.teacher_prompt(student_messages, row, rollouts)
+            return prompt._replace(without_sibling=True)
+        messages, is_shortened = self._messages(student_messages, row, rollouts)
+        return TeacherPrompt(self._teacher.prompt(messages), is_shortened)
 
-        Raises:
-            ValueError: when the field is missing, empty or not a text, naming it.
-        """
-        if self.template.shows == "nothing":
-            return ""
-        return self.control_tokens.spelled(text_of(row, REFERENCE_FIELDS[self.template.shows], row_name(row)))
-
-    def teacher_prompt_ids(self, student_messages: Sequence[Mapping[str, Any]], row: Row) -> list[int]:
-        """Return the ids of the privileged prompt, generation header included."""
-        return self._ids(self.teacher_prompt_text(student_messages, row))
-
-    def teacher_prompt_text(self, student_messages: Sequence[Mapping[str, Any]], row: Row) -> str:
+    def teacher_prompt_text(
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None = None
+    ) -> str:
         """Return the privileged prompt as text, generation header included."""
-        return self._prompt(self.messages(student_messages, row), self._teacher_side)
+        return self.teacher_prompt(student_messages, row, rollouts).text
+
+    def teacher_prompt_ids(
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None = None
+    ) -> list[int]:
+        """Return the ids of the privileged prompt, generation header included."""
+        return self.ids(self.teacher_prompt_text(student_messages, row, rollouts))
+
+    @property
+    def reserved(self) -> int:
+        """Most tokens that rollouts add to a prompt that was built with `PLACEHOLDER`."""
+        return self.template.rollouts_shown * ((self.max_rollout_tokens or 0) + SEAMS)
 
     def student_prompt_ids(self, student_messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Return the ids of the student's prompt, as the rollout must have used them."""
-        return self._ids(self.student_prompt_text(student_messages))
+        return self.ids(self.student_prompt_text(student_messages))
 
     def student_prompt_text(self, student_messages: Sequence[Mapping[str, Any]]) -> str:
         """Return the student's prompt as text, generation header included."""
-        return self._prompt(student_messages, self.student_kwargs)
+        return self._student.prompt(student_messages)
 
     def opens_reasoning(self, student_messages: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the student's prompt ends inside the reasoning, so that its response starts there."""
         return opens_reasoning(self.student_prompt_text(student_messages), student_messages[-1]["content"])
 
     def headers(self) -> tuple[str, str]:
-        """Return the generation headers of student and teacher: what follows the user's turn.
-
-        Where the two sides end that turn differently, its end is shown as part of the headers.
-
-        Raises:
-            ValueError: when the chat template does not end all prompts alike, or hides the user's text.
-        """
-        sides = (self.student_kwargs, self._teacher_side)
-        student, teacher = (self._end((), kwargs) for kwargs in sides)
-        closed = {self._turn_end(kwargs) for kwargs in sides}
-        shared = closed.pop() if len(closed) == 1 else ""
-        return student.removeprefix(shared) or student, teacher.removeprefix(shared) or teacher
+        """Return the generation headers of student and teacher: what follows the user's turn."""
+        return headers(self._student, self._teacher)
 
     def as_of_yesterday(self) -> PrivilegedContext:
         """Return this context with yesterday's date, which some chat templates write."""
@@ -139,67 +176,43 @@ class PrivilegedContext:
             self,
             student_kwargs={**self.student_kwargs, **clock},
             teacher_kwargs={**self.teacher_kwargs, **clock},
+            without_sibling=self.without_sibling and self.without_sibling.as_of_yesterday(),
         )
 
-    @property
-    def _teacher_side(self) -> Mapping[str, Any]:
-        return self.student_kwargs if self.header == "student" else self.teacher_kwargs
-
-    def _turn_end(self, kwargs: Mapping[str, Any]) -> str:
-        """Return what closes the user's turn, without an end token that closes the whole conversation."""
-        closed = self._end((), kwargs, header=False)
-        is_start = self._end((), kwargs).startswith(closed)
-        return closed if is_start else closed.removesuffix(self.tokenizer.eos_token or "")
-
-    def _prompt(self, messages: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any]) -> str:
-        """Render a prompt; the text of its last turn must be in it, up to white space that templates trim."""
-        text, last = self._render(messages, kwargs), messages[-1]["content"]
-        end = self._end(messages[:-1], kwargs)
-        shown, meant = ("".join(part.split()) for part in (text.removesuffix(end), last))
-        if not text.endswith(end) or not shown.endswith(meant):
-            raise ValueError(
-                f"the chat template takes a part of the text for an instruction: the prompt ends in "
-                f"{text[-SHOWN:]!r}, not in the text {last[-SHOWN:]!r} and {end!r}. Rewrite or drop the row."
-            )
-        return text
-
-    def _end(
-        self, earlier: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any], *, header: bool = True
-    ) -> str:
-        """Return what follows the last user turn's text, by the turns before it."""
-        key = (id(kwargs), header, *(tuple(turn.items()) for turn in earlier))
-        if key not in self._ends:
-            if len(self._ends) >= REMEMBERED:
-                self._ends.clear()
-            self._ends[key] = prompt_end(
-                lambda text: self._render([*earlier, _user(text)], kwargs, header=header)
-            )
-        return self._ends[key]
-
-    @cached_property
-    def _ends(self) -> dict[tuple[Any, ...], str]:
-        return {}
-
-    def _render(
-        self, messages: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any], *, header: bool = True
-    ) -> str:
-        try:
-            return self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                tokenize=False,
-                add_generation_prompt=header,
-                **kwargs,
-            )
-        except (TemplateError, TypeError) as error:  # templates loop over tools that are not there
-            roles = ", ".join(str(message["role"]) for message in messages)
-            raise ValueError(
-                f"the model's chat template does not render a conversation of {roles}: {error}. Move what "
-                "another role says into the user's turn, or use another chat template."
-            ) from error
-
-    def _ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of a prompt."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    @cached_property
+    def _student(self) -> Renderer:
+        return Renderer(self.tokenizer, self.student_kwargs)
 
-def _user(text: str) -> Message:
-    return {"role": "user", "content": text}
+    @cached_property
+    def _teacher(self) -> Renderer:
+        kwargs = self.student_kwargs if self.header == "student" else self.teacher_kwargs
+        return Renderer(self.tokenizer, kwargs)
+
+    def _messages(
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None
+    ) -> tuple[list[Message], bool]:
+        """Return the teacher's messages, and whether a rollout in them lost its middle."""
+        *earlier, last = conversation({**row, "prompt": student_messages}, "prompt", row_name(row))
+        texts, is_shortened = {"task": last["content"]}, False
+        for mark in self.template.marks:
+            text = self.control_tokens.spelled(self._text(mark, row, rollouts))
+            if mark in SHOWN_ROLLOUTS:
+                text, lost = shortened(text, self.max_rollout_tokens, self.tokenizer)
+                is_shortened |= lost
+            texts[mark] = text
+        return [*earlier, last | {"content": self.template.fill(texts)}], is_shortened
+
+    def _text(self, mark: str, row: Row, rollouts: Rollouts | None) -> str:
+        """Return what stands for a mark, as it was written."""
+        if mark in ROLLOUT_MARKS:
+            if rollouts is None:
+                raise ValueError(f"the template shows <<{mark}>>, and no rollout was given.")
+            return rollouts.text(mark)
+        if mark == "wrong_solution":
+            return text_of(row, OTHER_SOLUTION, row_name(row))
+        text = text_of(row, field_of(mark), row_name(row))
+        return shuffled_words(text, self.placebo_seed) if mark == "shuffled_solution" else text

@@ -1,19 +1,23 @@
 """Privileged templates: what the teacher reads in place of the student's last user turn.
 
-A template is plain text with the marks `<<task>>` (the student's whole user turn, so the answer instruction
-comes along) and `<<reference>>`. Filling replaces the marks in one pass and never looks into what it filled
-in: mathematics is full of braces and percent signs.
+A template is plain text with marks. `<<task>>` is the student's whole user turn, so the answer instruction
+comes along; every other mark says what the teacher is shown and where it comes from (docs/contexts.md).
+Filling replaces the marks in one pass and never looks into what it filled in: mathematics is full of braces
+and percent signs. A template is chosen by name, read from a text file, or written into the configuration.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-Reference = Literal["solution", "answer", "nothing"]
+from verl_egrsd.rows import Field
+from verl_egrsd.teacher.marks import MARK, ROLLOUT_MARKS, SHOWN_ROLLOUTS, check_marks, field_of
 
-_MARK = re.compile("<<(task|reference)>>")
+KEY = "actor_rollout_ref.teacher.template"
 
 
 @dataclass(frozen=True)
@@ -21,63 +25,139 @@ class Template:
     """One way to show the teacher what the student does not see.
 
     Attributes:
-        text: the teacher's user turn, with `<<task>>` and, unless `shows` is "nothing", `<<reference>>`.
-        shows: which field of a row stands in for `<<reference>>`.
+        text: the teacher's user turn, with `<<task>>` and the marks of what is shown.
     """
 
     text: str
-    shows: Reference
 
     def __post_init__(self) -> None:
-        """Refuse a template that would lose the task or the reference."""
-        wanted = {"task"} if self.shows == "nothing" else {"task", "reference"}
-        if set(_MARK.findall(self.text)) != wanted:
-            raise ValueError(
-                f"a template that shows {self.shows} needs the marks {sorted(wanted)}: {self.text!r}"
-            )
+        """Refuse a template without the task, or with a mark that nothing stands for."""
+        check_marks(self.text, "the template")
 
-    def fill(self, task: str, reference: str = "") -> str:
-        """Return the teacher's user turn for one problem."""
-        values = {"task": task, "reference": reference}
-        return _MARK.sub(lambda mark: values[mark[1]], self.text)
+    @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """What is shown beside the task, each once, in order."""
+        return tuple(mark for mark in dict.fromkeys(MARK.findall(self.text)) if mark != "task")
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields that every row needs as text."""
+        return tuple(dict.fromkeys(field_of(mark) for mark in self.marks if mark not in ROLLOUT_MARKS))
+
+    @property
+    def reads_rollouts(self) -> bool:
+        """Whether the text differs between the rollouts of a prompt."""
+        return any(mark in ROLLOUT_MARKS for mark in self.marks)
+
+    @cached_property
+    def rollouts_shown(self) -> int:
+        """How many whole responses the text shows."""
+        return sum(mark in SHOWN_ROLLOUTS for mark in MARK.findall(self.text))
+
+    def fill(self, texts: Mapping[str, str]) -> str:
+        """Return the teacher's user turn for one prompt, from the texts of `task` and of the marks."""
+        return MARK.sub(lambda mark: texts[mark[1]], self.text)
+
+
+def _solution_template(mark: str) -> Template:
+    """Return the template of a worked solution; the controls differ from it in the solution alone."""
+    return Template(
+        "<<task>>\n\n"
+        "Below is a worked solution that is known to be correct.\n"
+        "=== begin reference solution ===\n"
+        f"<<{mark}>>\n"
+        "=== end reference solution ===\n\n"
+        "Study it until you see why each step holds. Then put it aside and solve the task yourself, in "
+        "your own words and at your own pace, and finish in the form that the task asks for."
+    )
 
 
 TEMPLATES: dict[str, Template] = {
-    "reference_solution": Template(
-        text=(
-            "<<task>>\n\n"
-            "Below is a worked solution that is known to be correct.\n"
-            "=== begin reference solution ===\n"
-            "<<reference>>\n"
-            "=== end reference solution ===\n\n"
-            "Study it until you see why each step holds. Then put it aside and solve the task yourself, in "
-            "your own words and at your own pace, and finish in the form that the task asks for."
-        ),
-        shows="solution",
-    ),
+    "reference_solution": _solution_template("solution"),
     "answer_only": Template(
-        text=(
-            "<<task>>\n\n"
-            "The final answer is known to be: <<reference>>\n\n"
-            "Find the reasoning that leads there, in your own words, and finish in the form that the task "
-            "asks for."
-        ),
-        shows="answer",
+        "<<task>>\n\n"
+        "The final answer is known to be: <<answer>>\n\n"
+        "Find the reasoning that leads there, in your own words, and finish in the form that the task "
+        "asks for."
     ),
-    "none": Template(text="<<task>>", shows="nothing"),
+    "none": Template("<<task>>"),
+    "concise": Template(
+        "<<task>>\n\n"
+        "Work it out in as few words as the task allows: no detours, no second look at a step that holds, "
+        "and nothing said twice. Keep every step that the answer rests on."
+    ),
+    "reflection": Template(
+        "<<task>>\n\n"
+        "Below is an earlier attempt at this task.\n"
+        "=== begin attempt ===\n"
+        "<<attempt>>\n"
+        "=== end attempt ===\n"
+        "<<verdict>>\n\n"
+        "Consider what it got right, where it went wrong and what it could have left out. Then put it aside "
+        "and solve the task afresh, in your own words, and finish in the form that the task asks for."
+    ),
+    "sibling": Template(
+        "<<task>>\n\n"
+        "Below is an attempt at this task that arrived at the correct answer.\n"
+        "=== begin correct attempt ===\n"
+        "<<sibling>>\n"
+        "=== end correct attempt ===\n\n"
+        "Study it until you see why each step holds. Then put it aside and solve the task yourself, in "
+        "your own words and at your own pace, and finish in the form that the task asks for."
+    ),
+    "wrong_solution": _solution_template("wrong_solution"),
+    "shuffled_solution": _solution_template("shuffled_solution"),
 }
-"""Templates by name. Add your own before training, in a module named by `VERL_USE_EXTERNAL_MODULES`."""
+"""Templates by name. A module named by `VERL_USE_EXTERNAL_MODULES` may add its own before training."""
 
 
-def get_template(name: str) -> Template:
-    """Look a template up.
+def get_template(name: str, text: str | None = None, *, key: str = KEY) -> Template:
+    """Return the template of a text, else the one with this name.
+
+    Args:
+        name: `actor_rollout_ref.teacher.template`; a label where a text is given.
+        text: `actor_rollout_ref.teacher.template_text`.
+        key: of the configuration, for messages.
 
     Raises:
-        ValueError: for an unknown name, with the names that exist.
+        ValueError: for an unknown name (lists the known ones), or an unknown mark.
     """
+    if text is not None:
+        check_marks(text, f"{key}_text")
+        return Template(text)
     if name not in TEMPLATES:
         raise ValueError(
-            f"actor_rollout_ref.teacher.template={name!r} is unknown; known templates: "
-            f"{', '.join(TEMPLATES)}."
+            f"{key}={name!r} is unknown; known templates: {', '.join(TEMPLATES)}. For a template of your own "
+            f"set {KEY} to the path of a text file (./my_template.txt), or {KEY}_text to its text."
         )
     return TEMPLATES[name]
+
+
+def with_template_text(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the teacher's settings with the text of a template file, which is read here and never again.
+
+    The file's name stays as the label, so that the settings say the whole template on every machine.
+
+    Args:
+        given: the keys of `actor_rollout_ref.teacher` as they were set.
+
+    Raises:
+        ValueError: for a text beside the name of another template, or a file that does not exist.
+    """
+    name, text = given.get("template"), given.get("template_text")
+    if text is not None:
+        if name in TEMPLATES:
+            raise ValueError(
+                f"{KEY}={name} and {KEY}_text={text!r} are two templates: set {KEY}=null, or to a name of "
+                "your own."
+            )
+        return {**given, "template": name or "custom"}
+    if name is None or name in TEMPLATES or not (name.endswith(".txt") or "/" in name):
+        return dict(given)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"{KEY}={name}: there is no such file below {Path.cwd()}. Correct the path, or choose one of "
+            f"{', '.join(TEMPLATES)}."
+        )
+    return {**given, "template": path.name, "template_text": path.read_text(encoding="utf-8").rstrip("\n")}

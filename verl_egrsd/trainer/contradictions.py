@@ -11,8 +11,8 @@ from typing import Any
 from verl_egrsd.config import DataChecks
 from verl_egrsd.reward import Reason, VerdictPool, normalise
 from verl_egrsd.reward.answer import own_answer
-from verl_egrsd.rows import Row, row_name, text_of
-from verl_egrsd.teacher.context import REFERENCE_FIELDS
+from verl_egrsd.rows import Field, Row, row_name, text_of
+from verl_egrsd.teacher.marks import ANSWER, SOLUTION
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def warn_of_contradictions(rows: Any, checks: DataChecks) -> tuple[int, int]:
             wrong.append(row)
     if wrong:
         named = "; ".join(
-            f"{row_name(row)}: solution {own_answer(_text(row, 'solution'))!r}, ground truth "
-            f"{_text(row, 'answer')!r}"
+            f"{row_name(row)}: solution {own_answer(_text(row, SOLUTION))!r}, ground truth "
+            f"{_text(row, ANSWER)!r}"
             for row in wrong[:SHOWN]
         )
         logger.warning(
@@ -56,13 +56,13 @@ def warn_of_contradictions(rows: Any, checks: DataChecks) -> tuple[int, int]:
     return compared, len(wrong)
 
 
-def _text(row: Row, shows: str) -> str:
-    return text_of(row, REFERENCE_FIELDS[shows], row_name(row))
+def _text(row: Row, field: Field) -> str:
+    return text_of(row, field, row_name(row))
 
 
 def _judged(rows: Sequence[Row], seconds: float) -> Iterator[tuple[Row, Reason]]:
     """Yield rows whose solution has a final answer, with the verdict on it, until the time is over."""
-    answered = [(row, own_answer(_text(row, "solution")), _text(row, "answer")) for row in rows]
+    answered = [(row, own_answer(_text(row, SOLUTION)), _text(row, ANSWER)) for row in rows]
     doubtful = []
     for row, answer, truth in answered:
         if answer and normalise(answer) == normalise(truth):

@@ -17,19 +17,18 @@ from verl_egrsd.preflight import plain
 from verl_egrsd.reward import PROMPT_OPENS_REASONING
 from verl_egrsd.reward.reasoning import MARK
 from verl_egrsd.rows import GROUND_TRUTH, Field, Row, conversation, row_name, structure, text_of
-from verl_egrsd.teacher.context import REFERENCE_FIELDS, PrivilegedContext
+from verl_egrsd.teacher.attempts import PLACEHOLDER
+from verl_egrsd.teacher.context import PrivilegedContext
+from verl_egrsd.teacher.marks import ANSWER, SOLUTION
+from verl_egrsd.teacher.placebo import partners_of, with_solution_of
+from verl_egrsd.trainer.columns import refuse_media, refuse_overriding, require_columns
 from verl_egrsd.trainer.contradictions import warn_of_contradictions
 
 logger = logging.getLogger(__name__)
 
 ROWS_PER_CALL = 256
-OVERRIDING = {
-    "agent_name": "actor_rollout_ref.rollout.agent.default_agent_loop",
-    "__rollout_n__": "actor_rollout_ref.rollout.n",
-    "__do_sample__": "the settings of sampling",
-}
-"""Columns that verl takes, row by row, in place of its configuration."""
-NEUTRAL_AGENT = "single_turn_agent"
+PARTNER = "egrsd_partner"
+"""Column with the position of the row whose solution is shown in place of one's own."""
 
 
 class Overlong(NamedTuple):
@@ -50,12 +49,15 @@ class Marked(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """Both prompts of a row as text ("" for a teacher that is not asked), and what its messages hold."""
+    """Both prompts of a row as text, and what its messages hold.
+
+    The teacher may read one of several, depending on the rollouts; none is there where it is not asked.
+    """
 
     index: Any
     name: str
     student: str
-    teacher: str
+    teacher: list[str]
     control_tokens: list[str]
 
 
@@ -67,7 +69,8 @@ class PrivilegedDataset(RLHFDataset):
     open or close a turn (`data.checks.control_tokens`); marks of reasoning open nothing, and are counted.
     The ground truth must be a text. In the training files, the privileged prompt must exist, be filled, and
     fit `actor_rollout_ref.teacher.max_prompt_length`, and some of the solutions are compared with the ground
-    truth. `dropped` lists what is left out.
+    truth. `dropped` lists what is left out. Under the template `wrong_solution` each row carries the solution
+    of another one (`extra_info.solution_of_another_row`), chosen among all rows of the files.
 
     The trainer hands over the teacher's settings as `data.egrsd_teacher` (null: no teacher is scored), and as
     `data.egrsd_verifier` whether our verifier reads the ground truths.
@@ -84,8 +87,8 @@ class PrivilegedDataset(RLHFDataset):
         self.dropped: list[Overlong | Marked] = []
         self._spelled, self._kept_tokens = Counter[str](), Counter[str]()
         self.checks = build(DataChecks, plain(self.config.get("checks")), "data.checks")
-        _refuse_media(dataframe, (self.image_key, self.video_key, self.audio_key))
-        _refuse_overriding(dataframe)
+        refuse_media(dataframe, (self.image_key, self.video_key, self.audio_key))
+        refuse_overriding(dataframe)
         is_training = list(self.original_data_files) == _as_list(self.config.train_files)
         settings = self.config.get("egrsd_teacher") if is_training else None
         teacher = None if settings is None else build(TeacherConfig, settings, "actor_rollout_ref.teacher")
@@ -95,25 +98,40 @@ class PrivilegedDataset(RLHFDataset):
             plain(self.apply_chat_template_kwargs),
         )
         self.context, fields = context, self._fields(context)
-        _require_columns(dataframe, ("data_source", self.prompt_key), fields)
+        require_columns(dataframe, ("data_source", self.prompt_key), fields)
+        if any("wrong_solution" in other.template.marks for other in context.alternatives):
+            dataframe = self._with_partners(dataframe, context.placebo_seed)
         keeps = self._keeps(dataframe, context, teacher, fields)
         kept = dataframe.select([index for index, keep in enumerate(keeps) if keep])
         self._report(len(dataframe))
-        if context.template.shows == "solution" and GROUND_TRUTH in fields:
+        if SOLUTION in fields and GROUND_TRUTH in fields:
             warn_of_contradictions(kept, self.checks)
         return kept
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         """Return verl's row, whose `extra_info` now says whether the prompt opens the reasoning."""
-        row = super().__getitem__(item)
+        row = self._with_other_solution(super().__getitem__(item))
         row["extra_info"][PROMPT_OPENS_REASONING] = self.context.opens_reasoning(row["raw_prompt"])
         return row
 
     def _fields(self, context: PrivilegedContext) -> list[Field]:
         """Return the fields that must be texts in every row."""
-        shows = context.template.shows
-        shown = [] if shows == "nothing" else [REFERENCE_FIELDS[shows]]
-        return [*shown, *([GROUND_TRUTH] if self.config.get("egrsd_verifier", True) else [])]
+        shown = [field for context in context.alternatives for field in context.template.fields]
+        judged = [GROUND_TRUTH] if self.config.get("egrsd_verifier", True) else []
+        return list(dict.fromkeys([*shown, *judged]))
+
+    def _with_partners(self, dataframe: datasets.Dataset, seed: int) -> datasets.Dataset:
+        """Give each row the position of another one, whose solution the teacher is shown in its place."""
+        self.all_rows = dataframe
+        answered = dataframe.select_columns([ANSWER.column])
+        return dataframe.add_column(PARTNER, partners_of(answered, seed))
+
+    def _with_other_solution(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a row with the solution of its partner, where rows have partners."""
+        if PARTNER not in row:
+            return row
+        others = {key: value for key, value in row.items() if key != PARTNER}
+        return dict(with_solution_of(self.all_rows[row[PARTNER]], others))
 
     def _keeps(
         self,
@@ -123,12 +141,13 @@ class PrivilegedDataset(RLHFDataset):
         fields: list[Field],
     ) -> Iterator[bool]:
         """Yield for each row whether it is kept."""
+        asked = [] if teacher is None else context.alternatives
         progress = tqdm(total=len(dataframe), desc="Checking prompts", unit="row")
         for start in range(0, len(dataframe), ROWS_PER_CALL):
             positions = range(start, min(start + ROWS_PER_CALL, len(dataframe)))
-            read = [self._read(dataframe[position], position, context, fields) for position in positions]
+            read = [self._read(dataframe[position], position, asked, fields) for position in positions]
             students = self._lengths([prompts.student for prompts in read])
-            teachers = self._lengths([prompts.teacher for prompts in read])
+            teachers = self._longest(read, asked)
             for prompts, student, privileged in zip(read, students, teachers, strict=True):
                 left_out = self._marked(prompts) or self._overlong(prompts, student, privileged, teacher)
                 if left_out:
@@ -137,22 +156,31 @@ class PrivilegedDataset(RLHFDataset):
             progress.update(len(read))
         progress.close()
 
-    def _read(self, row: Row, position: int, context: PrivilegedContext, fields: list[Field]) -> Prompts:
-        """Return both prompts of a row, or name what keeps them from being rendered."""
+    def _read(self, row: Row, position: int, asked: list[PrivilegedContext], fields: list[Field]) -> Prompts:
+        """Return the prompts of a row, or name what keeps them from being rendered."""
         name = row_name(row, position)
         index = structure(row, "extra_info", name).get("index")
         messages = conversation(row, self.prompt_key, name)
         texts = {field: text_of(row, field, name) for field in fields}
-        shown = REFERENCE_FIELDS.get(context.template.shows)
+        row = self._with_other_solution(dict(row))
         try:
-            student = context.student_prompt_text(messages)
-            teacher = context.teacher_prompt_text(messages, row) if shown else ""
+            student = self.context.student_prompt_text(messages)
+            teacher = [context.teacher_prompt_text(messages, row, PLACEHOLDER) for context in asked]
         except ValueError as error:
             raise ValueError(f"{self.prompt_key} of {name}: {error}") from error
-        find = context.control_tokens.found
-        self._spelled.update(find(texts[shown]) if shown else ())
+        find = self.context.control_tokens.found
+        shown = dict.fromkeys(field for context in asked for field in context.template.fields)
+        self._spelled.update(find("\n".join(texts[field] for field in shown)))
         found = find("\n".join(message["content"] for message in messages))
         return Prompts(position if index is None else index, name, student, teacher, found)
+
+    def _longest(self, read: list[Prompts], asked: list[PrivilegedContext]) -> list[int]:
+        """Return the tokens of each row's longest privileged prompt, with what its rollouts may add."""
+        lengths = [[0] * len(read)]
+        for i, context in enumerate(asked):
+            bare = self._lengths([prompts.teacher[i] for prompts in read])
+            lengths.append([length + context.reserved for length in bare])
+        return [max(row) for row in zip(*lengths, strict=True)]
 
     def _marked(self, prompts: Prompts) -> Marked | None:
         turns = self.checks.control_tokens != "keep"
@@ -181,8 +209,10 @@ class PrivilegedDataset(RLHFDataset):
             return Overlong(prompts.index, "student", student, self.max_prompt_length)
         if teacher is not None and privileged > teacher.max_prompt_length:
             if teacher.overlong == "error":
+                reserved = max(context.reserved for context in self.context.alternatives)
+                room = f" ({reserved} for rollouts, by teacher.max_rollout_tokens)" if reserved else ""
                 raise ValueError(
-                    f"the privileged prompt of row {prompts.index} has {privileged} tokens, "
+                    f"the privileged prompt of row {prompts.index} has {privileged} tokens{room}, "
                     f"actor_rollout_ref.teacher.max_prompt_length={teacher.max_prompt_length}: raise it, or "
                     "set actor_rollout_ref.teacher.overlong=drop to leave such rows out."
                 )
@@ -212,41 +242,6 @@ class PrivilegedDataset(RLHFDataset):
 
 def _as_list(files: Any) -> list[str]:
     return [files] if isinstance(files, str) else list(files)
-
-
-def _refuse_media(dataframe: datasets.Dataset, keys: tuple[str, ...]) -> None:
-    for key in set(keys) & set(dataframe.column_names):
-        if any(dataframe[key]):
-            raise ValueError(
-                f"column {key!r} holds media: EGRSD trains on text; remove the column or those rows."
-            )
-
-
-def _refuse_overriding(dataframe: datasets.Dataset) -> None:
-    for column in OVERRIDING.keys() & set(dataframe.column_names):
-        others = [value for value in dataframe.unique(column) if value != NEUTRAL_AGENT]
-        if others:
-            raise ValueError(
-                f"column {column!r} holds {others[0]!r}, which verl takes for that row in place of "
-                f"{OVERRIDING[column]}: remove the column from the parquet."
-            )
-
-
-def _require_columns(dataframe: datasets.Dataset, columns: tuple[str, ...], fields: list[Field]) -> None:
-    """Refuse a file without a column; of a column that is no structure the first row says it better."""
-    features = dataframe.features
-    missing = [(name, "every row needs") for name in columns if name not in features]
-    for field in fields:
-        feature = features.get(field.column, {})
-        if isinstance(feature, dict) and field.key not in feature:
-            missing.append((f"{field.column}.{field.key}", f"is needed: {field.use}"))
-    if missing:
-        inner = [f"{name}.{key}" for name, f in features.items() if isinstance(f, dict) for key in f]
-        outer = [name for name, f in features.items() if not isinstance(f, dict)]
-        raise ValueError(
-            f"the parquet has no {missing[0][0]}, which {missing[0][1]}; columns found: "
-            f"{', '.join(outer + inner)}. Write it with data_prep, or rename your column."
-        )
 
 
 def use_privileged_dataset(config: DictConfig) -> None:

@@ -1,19 +1,35 @@
-"""The teacher's prompts of a batch, one per problem, from the rows that came back with the rollouts."""
+"""The teacher's prompts of a batch, from the rows and the rollouts that came back."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transfer_queue import KVBatchMeta
 
-from verl_egrsd.teacher.context import PrivilegedContext
+from verl_egrsd.credit import is_correct
+from verl_egrsd.rollouts.outcome import truncated_rows
+from verl_egrsd.teacher.attempts import Attempt, Rollouts
+from verl_egrsd.teacher.context import PrivilegedContext, TeacherPrompt
 from verl_egrsd.trainer import queue
 
 
-def teacher_prompts(batch: KVBatchMeta, context: PrivilegedContext) -> list[Tensor]:
-    """Return the ids of each row's privileged prompt; padding rows get a prompt of one token.
+def teacher_prompts(
+    batch: KVBatchMeta, context: PrivilegedContext, *, ends: Sequence[int], correct_above: float
+) -> tuple[list[Tensor], dict[str, float]]:
+    """Return the ids of each row's privileged prompt, and metrics; padding rows get a prompt of one token.
+
+    A prompt is built once per problem, or once per rollout where it shows what differs between rollouts.
+
+    Args:
+        batch: the rows of a step.
+        context: what the teacher reads.
+        ends: tokens that end a response.
+        correct_above: `algorithm.egrsd.correct_above`: a rollout with a score above it is correct.
 
     Raises:
         RuntimeError: when a rollout did not start from the prompt that the chat template gives.
@@ -22,18 +38,53 @@ def teacher_prompts(batch: KVBatchMeta, context: PrivilegedContext) -> list[Tens
     uids, messages, extra, reward = (
         queue.rows(data[name]) for name in ("uid", "raw_prompt", "extra_info", "reward_model")
     )
-    prompts, real = data["prompts"].unbind(), queue.valid_rows(batch)
-    built: dict[str, Tensor] = {}
-    for i, uid in enumerate(uids):
-        if uid in built:
-            continue
-        if not real[i]:
-            built[uid] = prompts[i][:1]
-            continue
+    prompts = data["prompts"].unbind()
+    rollouts: dict[int, Rollouts] = {}
+    if context.reads_rollouts:
+        rollouts = rollouts_by_row(batch, uids, context.tokenizer, ends, correct_above)
+    used: dict[str, PrivilegedContext] = {}
+    built: dict[Hashable, TeacherPrompt] = {}
+    keys: list[Hashable] = [(uid, i) if rollouts else uid for i, uid in enumerate(uids)]
+    real = queue.valid_rows(batch).nonzero().flatten().tolist()
+    for i in real:
         row = {"extra_info": extra[i], "reward_model": reward[i]}
-        used = _as_rolled_out(context, messages[i], prompts[i].tolist(), row)
-        built[uid] = torch.tensor(used.teacher_prompt_ids(messages[i], row))
-    return [built[uid] for uid in uids]
+        if uids[i] not in used:
+            used[uids[i]] = _as_rolled_out(context, messages[i], prompts[i].tolist(), row)
+        if keys[i] not in built:
+            built[keys[i]] = used[uids[i]].teacher_prompt(messages[i], row, rollouts.get(i))
+    ids = {key: torch.tensor(context.ids(prompt.text)) for key, prompt in built.items()}
+    rows = [ids[key] if key in ids else prompts[i][:1] for i, key in enumerate(keys)]
+    return rows, _metrics(context, list(built.values()))
+
+
+def rollouts_by_row(
+    batch: KVBatchMeta, uids: Sequence[str], tokenizer: Any, ends: Sequence[int], correct_above: float
+) -> dict[int, Rollouts]:
+    """Return what a prompt may show of the rollouts, by position of the row; padding rows have none."""
+    data, real = queue.read(batch, ("responses", "rm_scores")), queue.valid_rows(batch)
+    scores = data["rm_scores"].to_padded_tensor(0.0).sum(dim=1)[real]
+    responses = [row for row, counts in zip(data["responses"].unbind(), real, strict=True) if counts]
+    lengths = torch.tensor([len(row) for row in responses])
+    cut = truncated_rows(pad_sequence(responses, batch_first=True), lengths, ends).tolist()
+    correct = is_correct(scores, correct_above).tolist()
+    texts = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in responses]
+    positions = real.nonzero().flatten().tolist()
+    attempts = dict(zip(positions, map(Attempt, texts, correct, cut), strict=True))
+    return {
+        i: Rollouts(own, tuple(attempts[j] for j in positions if j != i and uids[j] == uids[i]))
+        for i, own in attempts.items()
+    }
+
+
+def _metrics(context: PrivilegedContext, prompts: Sequence[TeacherPrompt]) -> dict[str, float]:
+    """Return the shares of rollouts that were shown less than the template says."""
+    metrics = {}
+    if context.without_sibling is not None:
+        without = sum(prompt.without_sibling for prompt in prompts)
+        metrics["egrsd/context/without_sibling"] = without / len(prompts)
+    if context.reads_rollouts:
+        metrics["egrsd/context/shortened"] = sum(prompt.shortened for prompt in prompts) / len(prompts)
+    return metrics
 
 
 def may_think_less(context: PrivilegedContext) -> bool:

@@ -166,7 +166,13 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
 
     def _compute_teacher_log_prob(self, batch: KVBatchMeta, metrics: dict) -> None:
         """Write `teacher_prompts`, then have the workers write `teacher_log_prob` and `teacher_entropy`."""
-        prompts = teacher_prompts(batch, self.context)
+        prompts, shown = teacher_prompts(
+            batch,
+            self.context,
+            ends=self.step_report.end_token_ids,
+            correct_above=self.method.reward.correct_above,
+        )
+        metrics.update(shown)
         real = queue.valid_rows(batch).tolist()
         own = [len(ids) for ids, counts in zip(prompts, real, strict=True) if counts]
         queue.write(batch, {"teacher_prompts": queue.jagged(prompts)})

@@ -38,7 +38,7 @@ def test_generated_text_survives_the_round_trip(small):
     for _ in range(200):
         problem = task.generate_problem(rng)
         row = task.to_row(problem, 0, "train")
-        for name in TEMPLATES:
+        for name in ("reference_solution", "answer_only", "concise", "none"):
             text = privileged_context(small, name).teacher_prompt_text(row["prompt"], row)
             assert small.decode(ids(small, text)) == text
         for text in (task.student_response(problem, task.ROLES["miniature"], rng), problem.solution):
@@ -75,7 +75,7 @@ VOCABULARY = "ba3c581ade8e0fbcf6b9e793043d687a3f523e529979908ea7eb5d801b119081"
 
 
 def test_the_vocabulary_is_that_of_the_shipped_model_whatever_templates_there_are(tmp_path, monkeypatch):
-    monkeypatch.setitem(TEMPLATES, "unheard", Template("<<task>>\nUnheard vocabulary everywhere", "nothing"))
+    monkeypatch.setitem(TEMPLATES, "unheard", Template("<<task>>\nUnheard vocabulary everywhere"))
     built = tokenizer.build_small_tokenizer(tmp_path)
     words = sorted(built.get_vocab().items(), key=lambda word: word[1])
     assert hashlib.sha256(json.dumps(words).encode()).hexdigest() == VOCABULARY

@@ -1,0 +1,85 @@
+"""What a teacher may read of the rollouts: the student's own attempt, its verdict, a correct sibling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+LEFT_OUT = "\n[... the middle is left out here ...]\n"
+"""What stands where a long attempt lost its middle."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One rollout, as the teacher may read it.
+
+    Attributes:
+        text: the response, without the tokens that end it.
+        correct: whether its score is above `algorithm.egrsd.correct_above`.
+        truncated: whether it was cut: it does not end in an end token.
+    """
+
+    text: str
+    correct: bool
+    truncated: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """The verdict as a sentence."""
+        if self.correct:
+            return "Its final answer is correct."
+        if self.truncated:
+            return "It was cut off at the length limit before it reached a correct final answer."
+        return "Its final answer is wrong."
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """A rollout and the others of its prompt.
+
+    Attributes:
+        own: the rollout that the teacher scores.
+        others: the other rollouts of the same prompt.
+    """
+
+    own: Attempt
+    others: tuple[Attempt, ...] = ()
+
+    @property
+    def sibling(self) -> Attempt | None:
+        """The shortest of the other correct rollouts, None for none.
+
+        Rollouts arrive in the order in which they finish, so "the first" would differ between two runs.
+        """
+        correct = [other for other in self.others if other.correct]
+        return min(correct, key=lambda other: (len(other.text), other.text), default=None)
+
+    def text(self, mark: str) -> str:
+        """Return what stands for `attempt`, `verdict` or `sibling`.
+
+        Raises:
+            ValueError: for `sibling` where no other rollout is correct.
+        """
+        if mark == "sibling":
+            if self.sibling is None:
+                raise ValueError("the template shows <<sibling>>, and no other rollout is correct.")
+            return self.sibling.text
+        return self.own.text if mark == "attempt" else self.own.verdict
+
+
+PLACEHOLDER = Rollouts(Attempt("", correct=False, truncated=True), (Attempt("", correct=True),))
+"""Rollouts without text and with the longest verdict, to measure what else a prompt holds."""
+
+
+def shortened(text: str, most: int | None, tokenizer: Any) -> tuple[str, bool]:
+    """Return a text of at most `most` tokens, and whether it lost its middle for that; None keeps it whole.
+
+    What is kept is the beginning, which says how the task was understood, and the end with the answer.
+    """
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"] if most is not None else []
+    if most is None or len(ids) <= most:
+        return text, False
+    kept = max(0, most - len(tokenizer(LEFT_OUT, add_special_tokens=False)["input_ids"]))
+    first, last = ids[: kept - kept // 2], ids[len(ids) - kept // 2 :]
+    head, tail = (tokenizer.decode(part).strip("\N{REPLACEMENT CHARACTER}") for part in (first, last))
+    return f"{head}{LEFT_OUT}{tail}", True
