@@ -43,7 +43,7 @@ def test_every_option_is_documented_with_its_default():
         if cell.startswith("`"):
             assert yaml.safe_load(cell.strip("`")) == actual[name], name
         else:
-            assert actual[name] in (None, []), name
+            assert not actual[name], name
 
 
 def test_the_defaults_are_those_of_training():

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf, open_dict
 
+from tests.test_docs import CONFIGURATION, section, table
 from verl_egrsd.main import check
 from verl_egrsd.preflight import REFUSALS, REMARKS, lora_rank, plain, preflight
 from verl_egrsd.preflight.values import check_values
@@ -198,16 +199,32 @@ def test_what_cannot_work_is_refused_with_key_value_and_remedy(paper, name):
         preflight(paper)
 
 
-def fires(config, changes):
-    """Positions of the entries that refuse the changed config; copying it instead would take seconds."""
+def messages(config, changes, entries):
+    """What each entry says of the changed config, by its position in the table."""
     with changed_for_now(config, changes):
-        return {index for index, (refuses, _) in enumerate(REFUSALS) if refuses(config)}
+        return {index: says(config) for index, (holds, says) in enumerate(entries) if holds(config)}
 
 
-def test_every_entry_of_the_table_is_tested_here(paper):
-    fired = [fires(paper, changes) for changes, _ in REFUSED.values()]
-    assert fires(paper, {}) == set()
-    assert set().union(*fired) == set(range(len(REFUSALS)))
+@pytest.fixture(scope="module")
+def said(paper):
+    """What each refusal says of some case here, by its position in the table."""
+    found = {}
+    for changes, _ in REFUSED.values():
+        found |= messages(paper, changes, REFUSALS)
+    return found
+
+
+def test_every_refusal_is_tested_here_and_none_refuses_the_preset(paper, said):
+    assert messages(paper, {}, REFUSALS) == {}
+    assert said.keys() == set(range(len(REFUSALS)))
+
+
+def test_every_refusal_has_a_row_that_names_a_setting_of_its_message(said):
+    rows = table(section(CONFIGURATION, "### Settings that contradict each other"))
+    named = [re.findall(r"`(?:[a-z_.]*\.)?([a-z_]+)(?:=\w+)?`", refused) for refused, _ in rows]
+    assert [any(word in said[index] for word in words) for index, words in enumerate(named)] == [True] * len(
+        REFUSALS
+    )
 
 
 def test_several_updates_per_batch_are_fine_under_the_clipped_loss(config):
@@ -432,8 +449,10 @@ def test_what_is_rarely_meant_is_named_in_the_warning(config, caplog, name):
     assert re.search(message, record.getMessage())
 
 
-def test_every_remark_is_tested_here(paper):
-    assert len(REMARKED) == len(REMARKS)
+def test_every_remark_is_tested_here_and_none_is_made_of_the_preset(paper):
+    found = [messages(paper, changes, REMARKS).keys() for changes, _ in REMARKED.values()]
+    assert messages(paper, {}, REMARKS) == {}
+    assert set().union(*found) == set(range(len(REMARKS)))
 
 
 def test_all_that_is_named_stands_in_one_warning_and_a_plain_run_has_none(config, caplog):
