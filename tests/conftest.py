@@ -1,8 +1,32 @@
-"""What takes minutes begins first, so that two processes share the work and neither waits for the other."""
+"""Which tests run together, and in which order, when two processes share them (`--dist loadgroup`)."""
 
 import pytest
 
+LONGEST_FIRST = (
+    "end_to_end/test_recipes.py",
+    "end_to_end/test_stock_verl.py",
+    "recipes/miniature/test_run.py",
+    "end_to_end/test_prepared_data.py",
+    "stack/",
+    "evaluation/test_run.py",
+    "test_imports.py",
+)
+"""What takes minutes begins first, so that neither process waits for the other (tests/README.md)."""
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that start Ray and vLLM in front."""
-    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+    """Keep the tests of a file together, those that start Ray apart from the others, and sort by length."""
+    items.sort(key=_rank)
+    for item in items:
+        part = "stack" if _starts_ray(item) else "rest"
+        item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]}, {part}"))
+
+
+def _rank(item: pytest.Item) -> tuple[bool, int]:
+    places = [place for place, path in enumerate(LONGEST_FIRST) if f"tests/{path}" in item.nodeid]
+    return not _starts_ray(item), min(places, default=len(LONGEST_FIRST))
+
+
+def _starts_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("stack") is not None
