@@ -165,7 +165,7 @@ REFUSED = {
     "no_rollout_engine": ({f"{ROLLOUT}.name": "???"}, r"rollout\.name is not set: set it to vllm"),
     "misspelt_estimator": (
         {"algorithm.adv_estimator": "cl_egrds"},
-        r"adv_estimator=cl_egrds is unknown to verl: did you mean cl_egrsd\? Known: .*egrsd, gae",
+        r"adv_estimator=cl_egrds is unknown to verl: did you mean cl_egrsd\? Known: .*egrsd, .*gae",
     ),
     "engine_of_an_older_verl": (
         {f"{ROLLOUT}.name": "hf"},

@@ -1,0 +1,63 @@
+"""A page of a method says what the code says: parts in one order, keys with their defaults, metrics."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from verl_egrsd.methods import factors
+from verl_egrsd.methods.table import TABLE
+
+from .test_panels import columns
+
+FOLDER = Path(__file__).parents[2] / "docs" / "methods"
+PARTS = ["What it says", "Equations", "What the teacher reads", "Our choices", "Preset", "Evidence"]
+OF_THE_PAPER = {"egrsd", "cl_egrsd", "rlsd", "direction"}
+"""Methods whose page is docs/method.md."""
+PAGES = [row.name for row in TABLE if row.name not in OF_THE_PAPER]
+FACTORS = [factor for row in TABLE for factor in row.factors if factor.section]
+
+
+def page(name: str) -> str:
+    return (FOLDER / f"{name}.md").read_text()
+
+
+def keys(text: str) -> dict[str, Any]:
+    """Keys and defaults of the tables of a page."""
+    rows = re.findall(r"^\| `(?:algorithm\.egrsd\.)?([\w.]+)` \| ([^|]+) \|", text, flags=re.MULTILINE)
+    return {key.rpartition(".")[2]: yaml.safe_load(value.strip(" `")) for key, value in rows}
+
+
+def pages_of(factor: Any) -> list[str]:
+    """Pages of the methods that have the factor."""
+    return [page(row.name) for row in TABLE if factor.name in {each.name for each in row.factors}]
+
+
+def test_every_method_has_a_page_and_every_page_a_method():
+    assert {path.stem for path in FOLDER.glob("*.md")} - {"README"} == {*PAGES}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_has_its_parts_in_one_order_and_names_its_preset(name):
+    assert re.findall(r"^## (.+)$", page(name), flags=re.MULTILINE) == PARTS
+    assert f"+preset={name}" in page(name)
+
+
+@pytest.mark.parametrize("factor", FACTORS, ids=lambda factor: factor.name)
+def test_every_key_of_a_factor_stands_on_a_page_with_its_default(factor):
+    defaults = asdict(factors()[factor.name])
+    assert any(defaults.items() <= keys(text).items() for text in pages_of(factor)), defaults
+
+
+@pytest.mark.parametrize("factor", FACTORS, ids=lambda factor: factor.name)
+def test_every_metric_of_a_factor_stands_on_a_page(factor):
+    batch = columns()
+    weights = factor.weights(batch, torch.ones(2, 1)).expand(2, 6) * batch.response_mask
+    for name in factor.metrics(batch, weights):
+        assert any(f"`egrsd/{factor.name}/{name}`" in text for text in pages_of(factor)), name
