@@ -15,6 +15,7 @@ from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.part import AdvantageSource, Factor
 from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
+from verl_egrsd.methods.tip import Tip
 
 ENTRY_POINTS = "verl_egrsd.methods"
 
@@ -37,6 +38,7 @@ TABLE: tuple[Method, ...] = (
         (Ratio(), EntropyGate(gamma=0.0)),
         requires=(Requirement("gamma", lambda g: g == 0, "0; egrsd is the method with a gate"),),
     ),
+    Method("tip", "likelihood ratio on the tokens that TIP selects (arXiv 2604.14084)", (Ratio(), Tip())),
     Method("direction", "the running baseline alone, no teacher; the arm that the EGRSD paper calls GRPO"),
 )
 """The methods of this package."""
