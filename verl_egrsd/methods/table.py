@@ -13,6 +13,7 @@ from verl_egrsd.methods.advantages import ADVANTAGES
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.part import AdvantageSource, Factor
+from verl_egrsd.methods.position import Position
 from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
 from verl_egrsd.methods.tip import Tip
@@ -39,6 +40,11 @@ TABLE: tuple[Method, ...] = (
         requires=(Requirement("gamma", lambda g: g == 0, "0; egrsd is the method with a gate"),),
     ),
     Method("tip", "likelihood ratio on the tokens that TIP selects (arXiv 2604.14084)", (Ratio(), Tip())),
+    Method(
+        "position",
+        "likelihood ratio x position gate of PW-OPSD (arXiv 2605.21606), a combination of ours",
+        (Ratio(), Position()),
+    ),
     Method("direction", "the running baseline alone, no teacher; the arm that the EGRSD paper calls GRPO"),
 )
 """The methods of this package."""
