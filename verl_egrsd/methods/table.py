@@ -9,13 +9,14 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import entry_points
 
-from verl_egrsd.methods.advantages import ADVANTAGES
+from verl_egrsd.methods.advantages import ADVANTAGES, GroupRelative
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.part import AdvantageSource, Factor
 from verl_egrsd.methods.position import Position
 from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
+from verl_egrsd.methods.sdar import Sdar
 from verl_egrsd.methods.tip import Tip
 
 ENTRY_POINTS = "verl_egrsd.methods"
@@ -44,6 +45,13 @@ TABLE: tuple[Method, ...] = (
         "position",
         "likelihood ratio x position gate of PW-OPSD (arXiv 2605.21606), a combination of ours",
         (Ratio(), Position()),
+    ),
+    Method(
+        "sdar",
+        "GRPO's advantage, raised where the teacher endorses the token (SDAR, arXiv 2605.15155)",
+        (Sdar(),),
+        advantage=GroupRelative(),
+        teacher={"refresh": "current"},
     ),
     Method("direction", "the running baseline alone, no teacher; the arm that the EGRSD paper calls GRPO"),
 )
