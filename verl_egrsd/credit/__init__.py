@@ -5,7 +5,7 @@ lengths in tokens. Nothing here imports verl.
 """
 
 from verl_egrsd.credit.advantage import RunningAdvantage
-from verl_egrsd.credit.controls import GATE_CONTROLS, controlled_gate
+from verl_egrsd.credit.controls import GATE_CONTROLS, controlled_gate, mean_one
 from verl_egrsd.credit.lookahead import lookahead_min
 from verl_egrsd.credit.loss import policy_loss
 from verl_egrsd.credit.masks import response_tokens
@@ -22,6 +22,7 @@ __all__ = [
     "is_correct",
     "length_shaped_reward",
     "lookahead_min",
+    "mean_one",
     "normalised_entropy",
     "policy_loss",
     "response_tokens",

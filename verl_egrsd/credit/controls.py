@@ -28,15 +28,16 @@ def controlled_gate(gate: PerToken, response_mask: Mask, control: str, seed: int
     """
     require(control in GATE_CONTROLS, "gate_control", control, f"one of {', '.join(GATE_CONTROLS)}")
     if control == "mean_preserving":
-        return _mean_preserving(gate, response_mask)
+        return mean_one(gate, response_mask)
     if control == "shuffled":
         return _shuffled(gate, response_mask, seed)
     return gate
 
 
-def _mean_preserving(gate: PerToken, tokens: Mask) -> PerToken:
-    """omega / mean omega, the mean over all response tokens of the batch."""
-    return torch.where(tokens, gate * tokens.sum() / gate.sum(), 0.0)
+def mean_one(weights: PerToken, response_mask: Mask) -> PerToken:
+    """Weights divided by their mean over all response tokens of the batch, (B, T); 0 outside the mask."""
+    total = weights.masked_fill(~response_mask, 0.0).sum()
+    return (weights * response_mask.sum() / total).masked_fill(~response_mask, 0.0)
 
 
 def _shuffled(gate: PerToken, tokens: Mask, seed: int) -> PerToken:
