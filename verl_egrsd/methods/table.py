@@ -17,6 +17,7 @@ from verl_egrsd.methods.position import Position
 from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
 from verl_egrsd.methods.sdar import Sdar
+from verl_egrsd.methods.srpo_gate import SrpoGate
 from verl_egrsd.methods.tip import Tip
 
 ENTRY_POINTS = "verl_egrsd.methods"
@@ -52,6 +53,11 @@ TABLE: tuple[Method, ...] = (
         (Sdar(),),
         advantage=GroupRelative(),
         teacher={"refresh": "current"},
+    ),
+    Method(
+        "srpo_gate",
+        "likelihood ratio x confidence weight of SRPO (arXiv 2604.02288), a combination of ours",
+        (Ratio(), SrpoGate()),
     ),
     Method("direction", "the running baseline alone, no teacher; the arm that the EGRSD paper calls GRPO"),
 )
