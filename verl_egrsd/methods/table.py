@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 
 from verl_egrsd.methods.advantages import ADVANTAGES, GroupRelative
 from verl_egrsd.methods.entropy_gate import EntropyGate
+from verl_egrsd.methods.fire_gate import FireGate
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.part import AdvantageSource, Factor
 from verl_egrsd.methods.position import Position
@@ -58,6 +59,11 @@ TABLE: tuple[Method, ...] = (
         "srpo_gate",
         "likelihood ratio x confidence weight of SRPO (arXiv 2604.02288), a combination of ours",
         (Ratio(), SrpoGate()),
+    ),
+    Method(
+        "fire_gate",
+        "likelihood ratio x token weight of FiRe-OPD (arXiv 2606.02684), a combination of ours",
+        (Ratio(), FireGate()),
     ),
     Method("direction", "the running baseline alone, no teacher; the arm that the EGRSD paper calls GRPO"),
 )
