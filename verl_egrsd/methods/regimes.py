@@ -56,9 +56,10 @@ class RegimeTracker:
         entropy = columns.column(self.gate.column)
         self.quantiles.update(normalised_entropy(entropy, mask, **self.gate.denominator_keys())[mask])
         regimes = self.views(columns)["regime"][mask]
-        named = (regime for regime in Regime if regime != Regime.NONE)
         return {
-            f"regime/{regime.name.lower()}": float((regimes == regime).float().mean()) for regime in named
+            f"{self.gate.regimes}/{regime.name.lower()}": float((regimes == regime).float().mean())
+            for regime in Regime
+            if regime != Regime.NONE
         }
 
     def views(self, columns: Columns) -> dict[str, Tensor]:
