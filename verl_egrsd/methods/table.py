@@ -19,6 +19,7 @@ from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
 from verl_egrsd.methods.sdar import Sdar
 from verl_egrsd.methods.srpo_gate import SrpoGate
+from verl_egrsd.methods.student_entropy import StudentEntropyGate
 from verl_egrsd.methods.tip import Tip
 
 ENTRY_POINTS = "verl_egrsd.methods"
@@ -64,6 +65,11 @@ TABLE: tuple[Method, ...] = (
         "fire_gate",
         "likelihood ratio x token weight of FiRe-OPD (arXiv 2606.02684), a combination of ours",
         (Ratio(), FireGate()),
+    ),
+    Method(
+        "student_entropy",
+        "EGRSD with the student's entropy in place of the teacher's, an arm of ours",
+        (Ratio(), StudentEntropyGate()),
     ),
     Method("direction", "the running baseline alone, no teacher; the arm that the EGRSD paper calls GRPO"),
 )
