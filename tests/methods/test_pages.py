@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from verl_egrsd.methods import factors
+from verl_egrsd.methods import Method, factors
 from verl_egrsd.methods.table import TABLE
 
 from .test_panels import columns
@@ -61,3 +61,23 @@ def test_every_metric_of_a_factor_stands_on_a_page(factor):
     weights = factor.weights(batch, torch.ones(2, 1)).expand(2, 6) * batch.response_mask
     for name in factor.metrics(batch, weights):
         assert any(f"`egrsd/{factor.name}/{name}`" in text for text in pages_of(factor)), name
+
+
+def overview(row: Method) -> str:
+    """The line of a method in docs/methods/README.md."""
+    link = f"{row.name}.md" if row.name in PAGES else "../method.md"
+    teacher = ", ".join(f"`{key}={value}`" for key, value in row.teacher.items()) or "as set"
+    cells = (
+        f"[`{row.name}`]({link})",
+        row.advantage.name,
+        ", ".join(factor.name for factor in row.active) or "none",
+        row.loss,
+        teacher if row.uses_teacher else "none",
+        "several" if row.needs_group else "one",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_overview_has_the_line_of_every_method():
+    lines = [line for line in page("README").splitlines() if line.startswith("| [")]
+    assert lines == [overview(row) for row in TABLE]
