@@ -79,13 +79,18 @@ def test_export_hands_its_arguments_over(monkeypatch, capsys):
 
     monkeypatch.setattr("verl_egrsd.checkpoints.export.export", record)
     assert cli.main(["export", "run/global_step_3", "--out", "model"]) == 0
-    given = ["--form", "adapter", "--base", "Qwen/Qwen3-4B", "--dtype", "float32"]
+    given = ["--weights", "teacher", "--form", "adapter", "--base", "Qwen/Qwen3-4B", "--dtype", "float32"]
     assert cli.main(["export", "run/global_step_3", "--out", "model", *given]) == 0
     assert calls[0] == (
         *("run/global_step_3", "model"),
-        {"base_model": None, "form": "merged", "dtype": "bfloat16"},
+        {"base_model": None, "weights": "student", "form": "merged", "dtype": "bfloat16"},
     )
-    assert calls[1][2] == {"base_model": "Qwen/Qwen3-4B", "form": "adapter", "dtype": "float32"}
+    assert calls[1][2] == {
+        "base_model": "Qwen/Qwen3-4B",
+        "weights": "teacher",
+        "form": "adapter",
+        "dtype": "float32",
+    }
     assert capsys.readouterr().out == "model\nmodel\n"
 
 

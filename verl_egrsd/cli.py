@@ -84,8 +84,19 @@ def _inspect(arguments: argparse.Namespace, _: list[str]) -> None:
     print(inspect(arguments))
 
 
+def _methods_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="show the keys of this method (all methods, a line each)")
+
+
+def _methods(arguments: argparse.Namespace, _: list[str]) -> None:
+    from verl_egrsd.methods.listing import listing
+
+    print(listing(arguments.name))
+
+
 COMMANDS: dict[str, Command] = {
     "train": Command("train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True),
+    "methods": Command("list the methods, or show the keys of one", _methods_arguments, _methods),
     "export": Command("write a checkpoint as a model or as a peft adapter", _export_arguments, _export),
     "eval": Command("measure accuracy and length on benchmarks", eval_arguments, run_eval),
     "compare": Command("compare evaluations, problem by problem", compare_arguments, run_compare),

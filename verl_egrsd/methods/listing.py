@@ -1,0 +1,35 @@
+"""`verl-egrsd methods`: what can be named, and the keys that it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from verl_egrsd.methods.method import Method
+from verl_egrsd.methods.table import methods
+
+
+def listing(name: str | None = None) -> str:
+    """Return all methods with a line each, or one with its keys as `algorithm.egrsd` takes them.
+
+    Raises:
+        ValueError: for an unknown method, with the known ones.
+    """
+    known = methods()
+    if name is None:
+        width = max(map(len, known))
+        return "\n".join(f"{method.name:{width}}  {_parts(method)}" for method in known.values())
+    if name not in known:
+        raise ValueError(f"method {name!r} is unknown; known methods: {', '.join(known)}.")
+    method = known[name]
+    config: dict[str, Any] = {"algorithm": {"adv_estimator": name, "egrsd": method.keys()}}
+    if method.teacher:
+        config["actor_rollout_ref"] = {"teacher": dict(method.teacher)}
+    return f"# {method.summary}\n{yaml.safe_dump(config, sort_keys=False)}".rstrip()
+
+
+def _parts(method: Method) -> str:
+    product = " x ".join([f"{method.advantage.name} advantage", *(factor.name for factor in method.active)])
+    several = ", several rollouts per prompt" if method.needs_group else ""
+    return f"{product}{'' if method.uses_teacher else ', no teacher'}{several}"
