@@ -324,6 +324,17 @@ def test_the_engine_that_scores_returns_float32_entropies(config, rank, refresh,
     assert not section[other].fsdp_config.entropy_from_logits_with_chunking
 
 
+@pytest.mark.parametrize("factors", [["tip"], ["ratio", "tip"], ["fire_gate"]])
+def test_the_student_returns_float32_entropies_where_the_method_reads_them(config, factors):
+    values = {"algorithm.egrsd.factors": factors, "algorithm.egrsd.tip.score": "entropy"}
+    if factors == ["fire_gate"]:
+        del values["algorithm.egrsd.tip.score"]
+    preflight(changed(config, values | {"actor_rollout_ref.model.lora_rank": 0}))
+    section = config.actor_rollout_ref
+    assert section.actor.fsdp_config.entropy_from_logits_with_chunking is True
+    assert bool(section.ref.fsdp_config.entropy_from_logits_with_chunking) == (factors != ["tip"])
+
+
 def test_without_a_teacher_the_precision_of_its_entropy_is_left_alone():
     config = composed("+preset=direction", *PAPER[1:], "actor_rollout_ref.model.use_remove_padding=false")
     preflight(config)
