@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 UNTRAINED = "untrained"
-WRONG = "wrong_solution"
+WRONG, SHUFFLED = "wrong_solution", "shuffled"
 STRONG_GATE = "algorithm.egrsd.gamma=1.0"
 """The small teacher is rarely as undecided as a large one: at the usual 0.3 its gate stays near 1."""
 
@@ -51,7 +51,7 @@ ARMS: dict[str, Arm] = {
             "EGRSD, gate / mean gate",
             (*_EGRSD, "algorithm.egrsd.gate_control=mean_preserving"),
         ),
-        Arm("shuffled", "EGRSD, gate shuffled", (*_EGRSD, "algorithm.egrsd.gate_control=shuffled")),
+        Arm(SHUFFLED, "EGRSD, gate shuffled", (*_EGRSD, "algorithm.egrsd.gate_control=shuffled")),
     )
 }
 """Arms by name, in the order of the tables. The controls change one thing about EGRSD each."""
@@ -76,7 +76,7 @@ QUESTIONS = (
     Question(WRONG, "egrsd", "Must the reference be right?"),
     Question("answer_only", "egrsd", "Would the final answer do in place of the solution?"),
     Question("mean_preserving", "egrsd", "Is it the gate's shape, or that it shrinks the update?"),
-    Question("shuffled", "egrsd", "Does it matter where the gate is low?"),
+    Question(SHUFFLED, "egrsd", "Does it matter where the gate is low?"),
 )
 """What the page answers, in this order."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from recipes.miniature.arms import ARMS, Run
+from recipes.miniature.arms import ARMS, SHUFFLED, Run
 
 INITIAL = "initial"
 """Folder of the engine's first state, which every run begins with."""
@@ -32,11 +32,13 @@ def compose_run(run: Run, out: Path, overrides: Sequence[str] = ()) -> DictConfi
     folder = (out / run.name).absolute()
     keys = [
         *("+model=miniature", "+hardware=cpu", *run.arm.overrides),
-        *(f"data.seed={run.seed}", f"algorithm.egrsd.seed={run.seed}"),
+        f"data.seed={run.seed}",
         *(f"trainer.default_local_dir={folder}", f"trainer.experiment_name={run.name}"),
         "trainer.save_freq=${trainer.total_training_steps}",
         "trainer.resume_mode=disable",
     ]
+    if run.arm.name == SHUFFLED:
+        keys.append(f"algorithm.egrsd.seed={run.seed}")
     if run.arm.wrong_solutions:
         keys.append("data.train_files=.cache/rehearsal/miniature/data/train_wrong.parquet")
     with initialize_config_module("verl_egrsd.configs", version_base=None):

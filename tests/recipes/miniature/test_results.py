@@ -34,7 +34,7 @@ def evaluation(folder, right, tokens):
 def training(folder, gate):
     """A training of two steps with a mean gate."""
     folder.mkdir(parents=True)
-    data = {"training/global_step": 1, "egrsd/gate/mean": gate, "egrsd/regime/fork": 0.02}
+    data = {"training/global_step": 1, "egrsd/entropy_gate/mean": gate, "egrsd/regime/fork": 0.02}
     lines = [json.dumps({"step": step, "data": data}) + "\n" for step in (1, 2)]
     (folder / "report.jsonl").write_text("".join(lines))
     return folder
