@@ -1,9 +1,12 @@
 """What a step reports: each factor's summary, and indifference to padding."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 
-from verl_egrsd.methods import Columns, EntropyGate, Method, Ratio
+from verl_egrsd.methods import Columns, EntropyGate, Factor, Method, Ratio
 from verl_egrsd.metrics import method_metrics, rollout_metrics, verdict_metrics
 from verl_egrsd.reward import compute_score
 
@@ -58,6 +61,33 @@ def test_the_gate_metrics_say_what_the_gate_did():
     assert metrics["egrsd/weight/mean"] == pytest.approx((1 + 0.5 + 0.1 + 1) / 4)
     ahead = measured(mask, columns, gamma=1.0, window=1)
     assert ahead["egrsd/entropy_gate/restored_by_lookahead"] == pytest.approx((0 + 0 + 0.9 + 0) / 4)
+
+
+@dataclass(frozen=True)
+class Half(Factor):
+    name: ClassVar[str] = "half"
+    about_one: ClassVar[bool] = False
+
+    @property
+    def reads(self):
+        return frozenset()
+
+    def weights(self, columns, advantages):
+        return torch.full_like(advantages, 0.5)
+
+
+def test_the_mean_weight_leaves_out_what_is_not_meant_to_be_about_one():
+    mask, token_columns = batch()
+    columns, advantages = Columns.of(mask, **token_columns), torch.ones(6, 1)
+
+    def metrics(*factors):
+        method = Method("example", "", factors)
+        return method_metrics(method, columns, method.credit(columns, advantages), {})
+
+    both, ratio, half = metrics(Ratio(), Half()), metrics(Ratio()), metrics(Half())
+    assert both["egrsd/weight/mean"] == ratio["egrsd/weight/mean"]
+    assert both["egrsd/half/mean"] == 0.5
+    assert "egrsd/weight/mean" not in half
 
 
 def test_a_method_without_factors_reports_its_credit_alone():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,10 @@ def method_metrics(
 
 
 def factor_metrics(method: Method, columns: Columns, credited: Credited) -> dict[str, float]:
-    """Return what each factor says of its weights, and the mean of their product; names without `egrsd/`."""
+    """Return what each factor says of its weights; names without `egrsd/`.
+
+    `weight/mean` is the mean product of the weights that are meant to lie about 1.
+    """
     mask = columns.response_mask
     metrics: dict[str, float] = {}
     for factor in method.active:
@@ -39,16 +42,22 @@ def factor_metrics(method: Method, columns: Columns, credited: Credited) -> dict
         summary = {"mean": on_tokens.mean(), "min": on_tokens.min(), "max": on_tokens.max()}
         summary |= factor.metrics(columns, weights)
         metrics |= {f"{factor.name}/{name}": float(value) for name, value in summary.items()}
-    if method.active:
-        metrics["weight/mean"] = float(total_weight(credited)[mask].mean())
+    about_one = [factor.name for factor in method.active if factor.about_one]
+    if about_one:
+        metrics["weight/mean"] = float(total_weight(credited, about_one)[mask].mean())
     return metrics
 
 
-def total_weight(credited: Credited) -> Float[Tensor, "batch time"]:
-    """Return the product of all weights: what the method makes of an advantage of 1."""
+def total_weight(credited: Credited, names: Collection[str] | None = None) -> Float[Tensor, "batch time"]:
+    """Return the product of the weights: what the method makes of an advantage of 1.
+
+    Args:
+        credited: the credit of a batch.
+        names: of the factors to multiply; all of them without.
+    """
     product = torch.ones_like(credited.credit)
-    for weights in credited.weights.values():
-        product = product * weights
+    for name in credited.weights if names is None else names:
+        product = product * credited.weights[name]
     return product
 
 

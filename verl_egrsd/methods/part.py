@@ -96,11 +96,14 @@ class Factor(Part, ABC):
     """What the advantage of a token, or of a rollout, is multiplied by.
 
     Attributes:
+        about_one: whether the weights are meant to lie about 1, so that their mean says how much of the
+            update is left; False where they select rollouts or carry a sign.
         centre: weight around which it has two colours in `verl-egrsd inspect`; None colours less as darker.
         panels: of the run report, beside the one with the mean weight that every factor gets.
         health_checks: of the run report.
     """
 
+    about_one: ClassVar[bool] = True
     centre: ClassVar[float | None] = None
     panels: ClassVar[tuple[Panel, ...]] = ()
     health_checks: ClassVar[tuple[HealthCheck, ...]] = ()
