@@ -13,10 +13,12 @@ from verl_egrsd.methods.advantages import ADVANTAGES, GroupRelative
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.fire_gate import FireGate
 from verl_egrsd.methods.method import Method, Requirement
+from verl_egrsd.methods.mixed_ratio import MixedRatio
 from verl_egrsd.methods.part import AdvantageSource, Factor
 from verl_egrsd.methods.position import Position
 from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
+from verl_egrsd.methods.reward import Reward
 from verl_egrsd.methods.sdar import Sdar
 from verl_egrsd.methods.srpo_gate import SrpoGate
 from verl_egrsd.methods.student_entropy import StudentEntropyGate
@@ -72,6 +74,15 @@ TABLE: tuple[Method, ...] = (
         (Ratio(), StudentEntropyGate()),
     ),
     Method("direction", "the running baseline alone, no teacher; the arm that the EGRSD paper calls GRPO"),
+    Method(
+        "rlsd_published",
+        "group-relative advantage x likelihood ratio that fades out (arXiv 2604.03128)",
+        (MixedRatio(),),
+        advantage=GroupRelative(),
+        reward=Reward(length_beta=0.0),
+        loss="egrsd_ppo_clip",
+        teacher={"template": "answer_only", "refresh": "copy", "every": 10},
+    ),
 )
 """The methods of this package."""
 
