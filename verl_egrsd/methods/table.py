@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import entry_points
 
-from verl_egrsd.methods.advantages import ADVANTAGES, GroupRelative
+from verl_egrsd.methods.advantages import ADVANTAGES, Constant, GroupRelative
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.fire_gate import FireGate
+from verl_egrsd.methods.log_ratio import LogRatio
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.mixed_ratio import MixedRatio
 from verl_egrsd.methods.part import AdvantageSource, Factor
@@ -82,6 +83,12 @@ TABLE: tuple[Method, ...] = (
         reward=Reward(length_beta=0.0),
         loss="egrsd_ppo_clip",
         teacher={"template": "answer_only", "refresh": "copy", "every": 10},
+    ),
+    Method(
+        "opsd_sampled",
+        "log-ratio of the sampled token as credit, no reward (an option of OPSD, arXiv 2601.18734)",
+        (LogRatio(),),
+        advantage=Constant(1.0),
     ),
 )
 """The methods of this package."""
