@@ -16,6 +16,7 @@ from verl_egrsd.methods.log_ratio import LogRatio
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.mixed_ratio import MixedRatio
 from verl_egrsd.methods.part import AdvantageSource, Factor
+from verl_egrsd.methods.pass_rate import PassRate
 from verl_egrsd.methods.position import Position
 from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
@@ -88,6 +89,12 @@ TABLE: tuple[Method, ...] = (
         "opsd_sampled",
         "log-ratio of the sampled token as credit, no reward (an option of OPSD, arXiv 2601.18734)",
         (LogRatio(),),
+        advantage=Constant(1.0),
+    ),
+    Method(
+        "paced",
+        "log-ratio x pass rate weight p (1 - p): the sampled-token form of arXiv 2603.11178",
+        (LogRatio(), PassRate()),
         advantage=Constant(1.0),
     ),
 )
