@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from verl_egrsd.methods.advantages import ADVANTAGES, Constant, GroupRelative
+from verl_egrsd.methods.consensus import Consensus
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.fire_gate import FireGate
 from verl_egrsd.methods.log_ratio import LogRatio
@@ -95,6 +96,12 @@ TABLE: tuple[Method, ...] = (
         "paced",
         "log-ratio x pass rate weight p (1 - p): the sampled-token form of arXiv 2603.11178",
         (LogRatio(), PassRate()),
+        advantage=Constant(1.0),
+    ),
+    Method(
+        "gates",
+        "clipped log-ratio on prompts whose answers agree: the on-policy term of arXiv 2602.20574",
+        (LogRatio(low=-1.0, high=1.0), Consensus()),
         advantage=Constant(1.0),
     ),
 )
