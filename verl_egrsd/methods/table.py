@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from verl_egrsd.methods.advantages import ADVANTAGES, Constant, GroupRelative
+from verl_egrsd.methods.backward_scan import BackwardScan
 from verl_egrsd.methods.consensus import Consensus
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.fire_gate import FireGate
@@ -102,6 +103,12 @@ TABLE: tuple[Method, ...] = (
         "gates",
         "clipped log-ratio on prompts whose answers agree: the on-policy term of arXiv 2602.20574",
         (LogRatio(low=-1.0, high=1.0), Consensus()),
+        advantage=Constant(1.0),
+    ),
+    Method(
+        "dash",
+        "backward scan over the log-ratios as credit, no reward (arXiv 2608.06243)",
+        (BackwardScan(),),
         advantage=Constant(1.0),
     ),
 )
