@@ -17,6 +17,7 @@ from verl_egrsd.methods.fire_gate import FireGate
 from verl_egrsd.methods.log_ratio import LogRatio
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.mixed_ratio import MixedRatio
+from verl_egrsd.methods.outcome import Outcome
 from verl_egrsd.methods.part import AdvantageSource, Factor
 from verl_egrsd.methods.pass_rate import PassRate
 from verl_egrsd.methods.position import Position
@@ -110,6 +111,18 @@ TABLE: tuple[Method, ...] = (
         "backward scan over the log-ratios as credit, no reward (arXiv 2608.06243)",
         (BackwardScan(),),
         advantage=Constant(1.0),
+    ),
+    Method(
+        "correct_only",
+        "EGRSD on the correct rollouts alone (an arm of arXiv 2605.06188)",
+        (Ratio(), EntropyGate(), Outcome(keep="correct")),
+        requires=(Requirement("outcome.keep", lambda k: k == "correct", "correct; see wrong_only"),),
+    ),
+    Method(
+        "wrong_only",
+        "EGRSD on the wrong rollouts alone (an arm of arXiv 2605.06188)",
+        (Ratio(), EntropyGate(), Outcome(keep="wrong")),
+        requires=(Requirement("outcome.keep", lambda k: k == "wrong", "wrong; see correct_only"),),
     ),
 )
 """The methods of this package."""
