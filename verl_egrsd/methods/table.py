@@ -124,6 +124,11 @@ TABLE: tuple[Method, ...] = (
         (Ratio(), EntropyGate(), Outcome(keep="wrong")),
         requires=(Requirement("outcome.keep", lambda k: k == "wrong", "wrong; see correct_only"),),
     ),
+    Method(
+        "constant_negative",
+        "advantage -1 for every rollout, no teacher and no reward (a control of arXiv 2608.31046)",
+        advantage=Constant(-1.0),
+    ),
 )
 """The methods of this package."""
 
