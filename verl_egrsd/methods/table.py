@@ -6,6 +6,7 @@ From outside: an entry point of the group `verl_egrsd.methods` that names a :cla
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -92,6 +93,12 @@ TABLE: tuple[Method, ...] = (
         "opsd_sampled",
         "log-ratio of the sampled token as credit, no reward (an option of OPSD, arXiv 2601.18734)",
         (LogRatio(),),
+        advantage=Constant(1.0),
+    ),
+    Method(
+        "reopold_floor",
+        "log-ratio with a floor as credit, no reward (the floor of arXiv 2603.11137)",
+        (LogRatio(low=math.log(0.1) / (1 - 0.1)),),
         advantage=Constant(1.0),
     ),
     Method(
