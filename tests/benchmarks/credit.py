@@ -1,24 +1,32 @@
-"""Time of the token credit of a batch, in copies of one of its columns.
+"""Time of the token credit of a step under every method.
 
     python -m tests.benchmarks.credit > tests/benchmarks/results/credit.md
 
-Run it on an idle machine; it takes a minute and 0.5 GB. All ways take turns, and each row is the best of
-several rounds. A copy moves 8 bytes per token; no new column can be had for less, so it is the floor.
+Run it on an idle machine; it takes two minutes and 2 GB. All methods take turns, and each number is the best
+of several rounds. Beside milliseconds, a time is given in copies of one of the batch's columns: a copy moves
+8 bytes per token, and no new column can be had for less. `--old FOLDER` measures the credit of an older
+checkout of this package (version 0.1) in the same rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
 from tests.benchmarks.conditions import conditions
-from verl_egrsd.credit import entropy_gate, lookahead_min, token_credit
+from verl_egrsd.methods import Columns, methods, resolve
+from verl_egrsd.output.tables import text_table
 
-WINDOWS = (0, 1, 5, 16, 64)
+SIZES = ((32, 1_024), (512, 8_192), (512, 20_000))
+"""Rows and tokens of a step: the paper's, a larger one, and the largest that a recipe allows."""
+GROUP = 8
+"""Rollouts per prompt."""
 
 
 def best_seconds(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -32,44 +40,71 @@ def best_seconds(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     return best
 
 
-def measure(rows: int, tokens: int, rounds: int) -> dict[str, float]:
-    """Return seconds by way, for a batch of rollouts of random lengths."""
+def batch(rows: int, tokens: int) -> tuple[Columns, torch.Tensor]:
+    """Return the columns of rollouts of random lengths, and their advantages."""
     draw = torch.Generator().manual_seed(0)
-    entropy, teacher, student = (torch.rand(rows, tokens, generator=draw) for _ in range(3))
     mask = torch.arange(tokens) < torch.randint(1, tokens + 1, (rows, 1), generator=draw)
-    advantages, target = torch.randn(rows, 1, generator=draw), torch.empty_like(entropy)
-    scores = (advantages, -teacher, -student, entropy, mask)
-    ways: dict[str, Callable[[], object]] = {"copy": lambda: target.copy_(entropy)}
-    for window in WINDOWS:
-        ways |= {
-            f"lookahead {window}": lambda w=window: lookahead_min(entropy, mask, w),
-            f"gate {window}": lambda w=window: entropy_gate(entropy, mask, gamma=0.3, window=w),
-            f"credit {window}": lambda w=window: token_credit(*scores, gamma=0.3, window=w),
-        }
-    return best_seconds(ways, rounds)
+    names = ("student_entropy", "teacher_entropy", "student_log_prob", "teacher_log_prob")
+    signs = (1, 1, -1, -1)
+    token_columns: dict[str, Any] = {
+        name: sign * torch.rand(rows, tokens, generator=draw) for name, sign in zip(names, signs, strict=True)
+    }
+    correct = torch.rand(rows, generator=draw) < 0.5
+    problems = torch.arange(rows) // GROUP
+    columns = Columns.of(
+        mask, rewards=correct.float(), correct=correct, problems=problems, answers=problems, **token_columns
+    )
+    return columns, torch.randn(rows, 1, generator=draw)
+
+
+def ways(columns: Columns, advantages: torch.Tensor, old: Callable[..., object] | None) -> dict[str, Any]:
+    """Return what is timed, by name."""
+    target = torch.empty(columns.response_mask.shape)
+    found: dict[str, Any] = {"copy": lambda: target.copy_(columns.column("teacher_entropy"))}
+    for name in methods():
+        method = resolve(name, max_response_length=columns.response_mask.shape[1])
+        found[name] = lambda method=method: method.credit(columns, advantages)
+    if old is not None:
+        names = ("teacher_log_prob", "student_log_prob", "teacher_entropy")
+        scores = (*(columns.column(name) for name in names), columns.response_mask)
+        for name, window in (("egrsd of 0.1", 0), ("cl_egrsd of 0.1", 3)):
+            found[name] = lambda window=window: old(advantages, *scores, gamma=0.3, window=window)
+    return found
+
+
+def old_credit(folder: str | None) -> Callable[..., object] | None:
+    """Return `token_credit` of an older checkout, whose modules take the place of these from here on."""
+    if folder is None:
+        return None
+    for name in [name for name in sys.modules if name.startswith("verl_egrsd")]:
+        del sys.modules[name]
+    sys.path.insert(0, folder)
+    from verl_egrsd.credit import token_credit  # type: ignore[attr-defined]
+
+    return token_credit
 
 
 def main() -> None:
     """Measure and print the page."""
     load = os.getloadavg()[0]
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=512)
-    parser.add_argument("--tokens", type=int, default=8_192)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--old", help="checkout of version 0.1 to measure beside")
     options = parser.parse_args()
-    seconds = measure(options.rows, options.tokens, options.rounds)
-    copy = seconds["copy"]
-    print(f"# Token credit of {options.rows:,} rollouts of up to {options.tokens:,} tokens\n")
-    print("In copies of one float32 column, per column that is returned: one by the lookahead and the gate,")
-    print("three (credit, ratio, gate) by the credit.\n")
-    print("| window | lookahead | gate | credit | all three columns of the credit, ms |")
-    print("|---:|---:|---:|---:|---:|")
-    for window in WINDOWS:
-        lookahead, gate, credit = (seconds[f"{name} {window}"] for name in ("lookahead", "gate", "credit"))
-        ratios = f"{lookahead / copy:.1f} | {gate / copy:.1f} | {credit / copy / 3:.1f}"
-        print(f"| {window} | {ratios} | {credit * 1e3:.0f} |")
-    print(f"\nOne copy takes {copy * 1e3:.1f} ms.\n")
-    print(conditions(load))
+    old = old_credit(options.old)
+    columns = []
+    for rows, tokens in SIZES:
+        seconds = best_seconds(ways(*batch(rows, tokens), old), options.rounds)
+        copy = seconds.pop("copy")
+        cells = {name: f"{value * 1e3:.1f} ({value / copy:.0f})" for name, value in seconds.items()}
+        columns.append((f"{rows} x {tokens:,}", cells))
+    head = ["method", *(title for title, _ in columns)]
+    table = [[name, *(cells[name] for _, cells in columns)] for name in columns[0][1]]
+    print("# Token credit of a step\n")
+    print("Milliseconds for the credit and all weights of a step's rollouts of random lengths, and in")
+    print("parentheses the same in copies of one column. Rollouts x tokens of the longest one.\n")
+    print(text_table(head, table))
+    print(f"\n{conditions(load)}")
     print(f"- best of {options.rounds} rounds; `python -m tests.benchmarks.credit`")
 
 

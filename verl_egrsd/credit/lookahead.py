@@ -31,10 +31,13 @@ def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerTok
         ValueError: for a negative window.
     """
     require(window >= 0, "window", window, "0 (no lookahead) or more tokens")
-    lowest = entropy.masked_fill(~response_mask, torch.inf)
+    if window == 0:
+        return torch.where(response_mask, entropy, 0.0)
+    outside = ~response_mask
+    lowest = entropy.masked_fill(outside, torch.inf)
     reach, covered = min(window + 1, entropy.shape[1]), 1
     while covered < reach:
         step = min(covered, reach - covered)
         lowest = torch.minimum(lowest, pad(lowest[:, step:], (0, step), value=torch.inf))
         covered += step
-    return lowest.masked_fill(~response_mask, 0.0)
+    return lowest.masked_fill_(outside, 0.0)

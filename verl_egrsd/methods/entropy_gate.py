@@ -149,8 +149,9 @@ class EntropyGate(Factor):
         """
         lowest = lookahead_min(entropy, response_mask, self.window)
         scale = entropy_denominator(entropy, response_mask, window=self.window, **self.denominator_keys())
-        gate = (1 - self.gamma / scale * lowest).clamp(self.floor, 1.0)
-        return gate.masked_fill(~response_mask, 0.0)
+        # In place: at 512 x 20,000 tokens, new memory costs more than the arithmetic.
+        gate = lowest.mul_(-self.gamma / scale).add_(1).clamp_(self.floor, 1.0)
+        return gate.mul_(response_mask)
 
     def denominator_keys(self) -> dict[str, Any]:
         """Return the arguments of :func:`~verl_egrsd.credit.normalise.entropy_denominator`."""

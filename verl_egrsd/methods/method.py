@@ -118,7 +118,7 @@ class Method:
             credit = credit * weight
 
         def on_tokens(values: PerTokenOrRow) -> PerToken:
-            return values.expand(mask.shape).masked_fill(~mask, 0.0).float()
+            return torch.where(mask, values, 0.0).float()
 
         spread = {name: on_tokens(weight) for name, weight in weights.items()}
         return Credited(on_tokens(credit), on_tokens(advantages), spread)

@@ -73,8 +73,8 @@ class Ratio(Factor):
     def weights(self, columns: Columns, advantages: PerTokenOrRow) -> PerToken:
         """Return w, in [1 - clip, 1 + clip]."""
         # The difference may overflow, and 0 times infinity would be NaN.
-        log_ratio = columns.log_ratio().clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        return (log_ratio * advantages.sign()).exp().clamp(1 - self.clip, 1 + self.clip)
+        log_ratio = columns.log_ratio().clamp_(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+        return log_ratio.mul_(advantages.sign()).exp_().clamp_(1 - self.clip, 1 + self.clip)
 
     def metrics(self, columns: Columns, weights: PerToken) -> Mapping[str, Tensor]:
         """Return the shares of clipped tokens, and the mean absolute log-ratio in nats."""
