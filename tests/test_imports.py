@@ -191,3 +191,11 @@ def test_the_command_line_helps_without_loading_torch_or_verl():
         "assert 'torch' not in sys.modules and 'verl' not in sys.modules"
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_vllm_loads_imports_neither_verl_nor_vllm():
+    done = run(
+        "import sys; from verl_egrsd.cpu.vllm import register; register()\n"
+        "assert 'verl' not in sys.modules and 'vllm' not in sys.modules"
+    )
+    assert done.returncode == 0, done.stderr
