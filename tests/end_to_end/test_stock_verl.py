@@ -1,6 +1,7 @@
 """Stock `python -m verl.trainer.main_ppo` finds this package by its entry point, from an installed wheel.
 
-The run is uninterrupted for four steps; a second one resumes from its checkpoint of step 2. Rollouts are
+The run is uninterrupted for four steps; a second one resumes from its checkpoint of step 2. The teacher is a
+moving average of the LoRA adapter. Rollouts are
 greedy (`top_k=1`), since sampled ones do not repeat, the warm-up ends after one step, since during it a lost
 baseline would not show, and the reward is a checksum, since a random model is never right.
 """
@@ -30,6 +31,8 @@ OVERRIDES = [
     "trainer.v1.trainer_mode=egrsd_sync",
     "+algorithm.egrsd.warmup_steps=1",
     "+actor_rollout_ref.teacher.max_prompt_length=320",
+    "+actor_rollout_ref.teacher.refresh=ema",
+    "+actor_rollout_ref.teacher.decay=0.99",
     "data.train_batch_size=8",
     "data.max_prompt_length=128",
     "data.max_response_length=24",
@@ -191,8 +194,11 @@ def test_two_steps_and_a_resume_and_two_steps_equal_four_steps(workplace: Path, 
     assert state(output)["squares"] > 0
     assert state(resumed) == state(output)
     torch.testing.assert_close(weights(resumed), weights(output), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(teacher(resumed), teacher(output), rtol=1e-4, atol=1e-6)
+    moved = [(teacher(output, 4)[name] - start).abs().max() for name, start in teacher(output, 2).items()]
+    assert max(moved) > 1e-5  # what was lost in the resume would show
     for step in (3, 4):
-        for name in ("egrsd/reward/mean", "egrsd/credit/abs_mean"):
+        for name in ("egrsd/reward/mean", "egrsd/credit/abs_mean", "egrsd/teacher/age"):
             assert metrics_after[step][name] == pytest.approx(metrics[step][name], rel=1e-4), name
     report = json.loads((resumed / "report.json").read_text())
     assert [step for step, _ in report["curves"]["egrsd/correct"]] == [1, 2, 3, 4]
@@ -201,6 +207,11 @@ def test_two_steps_and_a_resume_and_two_steps_equal_four_steps(workplace: Path, 
 def state(output: Path) -> dict:
     """The running statistics of the last checkpoint."""
     return json.loads((output / "global_step_4/egrsd.json").read_text())["advantage"]
+
+
+def teacher(output: Path, step: int = 4) -> dict[str, torch.Tensor]:
+    """The moving average of a checkpoint."""
+    return torch.load(output / f"global_step_{step}/actor/teacher_world_size_1_rank_0.pt")
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:
