@@ -97,6 +97,10 @@ class TeacherConfig:
         """Whether the teacher has weights of its own that change during the training."""
         return self.refresh in PACE
 
+    def has_own_weights(self, lora_adapter_path: str | None) -> bool:
+        """Whether its weights are held: they move, or hold an adapter that training started from."""
+        return self.moves or (self.refresh == "frozen" and bool(lora_adapter_path))
+
 
 @dataclass(frozen=True)
 class DataChecks:

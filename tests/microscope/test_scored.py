@@ -191,6 +191,22 @@ def test_a_checkpoint_is_the_student_its_base_the_teacher_and_its_baseline_goes_
     assert dict(trained.facts)["teacher"] == json.loads((checkpoint / "egrsd.json").read_text())["base_model"]
 
 
+def test_a_checkpoint_whose_teacher_moved_is_scored_by_that_teacher(checkpoint, run, given):
+    actor = checkpoint / "actor"
+    shutil.copy(actor / "model_world_size_1_rank_0.pt", actor / "teacher_world_size_1_rank_0.pt")
+    own = run_model(str(checkpoint), given, METHOD)
+    assert dict(own.facts)["teacher"] == f"the teacher of {checkpoint}"
+    assert own.rollouts[0].entropy.tolist() != run.rollouts[0].entropy.tolist()
+
+
+def test_a_checkpoint_whose_teacher_was_the_student_is_scored_by_the_student(checkpoint):
+    note = checkpoint / "egrsd.json"
+    settings = {"actor_rollout_ref.teacher.refresh": "current"}
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"fingerprint": settings}))
+    found = find_weights(str(checkpoint), None)
+    assert (found.teacher, found.teacher_name) == (None, "the student itself")
+
+
 def test_an_adapter_is_the_student_and_its_base_the_teacher(tmp_path, model_path, run, given):
     config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
     adapted = get_peft_model(load(model_path), config)

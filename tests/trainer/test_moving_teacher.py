@@ -50,10 +50,12 @@ class Verl:
 
 
 class Trainer(MovingTeacher, Verl):
-    def __init__(self, start=None, **teacher) -> None:
+    def __init__(self, start=None, adapter=None, **teacher) -> None:
         self.teacher_config = resolve_teacher(teacher)
         self.start = start or Start({})
+        model = {"lora_adapter_path": adapter}
         self.config = OmegaConf.create({"trainer": {"default_local_dir": "/runs/checkpoints"}})
+        self.config.actor_rollout_ref = {"model": model}
         self.actor_rollout_wg = Workers()
         self.global_steps = 0
 
@@ -100,6 +102,14 @@ def test_the_teacher_is_saved_beside_the_actor_before_verl_marks_the_checkpoint(
     trainer.global_steps = 2
     trainer._save_checkpoint()
     assert trainer.calls == [("save", f"{CHECKPOINT}/actor"), ("verl saves",)]
+
+
+def test_an_adapter_that_training_started_from_is_saved_as_the_teacher_and_comes_back_from_its_own_folder():
+    trainer = Trainer(refresh="frozen", adapter="adapters/start", start=Start({}, CHECKPOINT, 2))
+    trainer._load_checkpoint()
+    trainer.global_steps = 2
+    trainer._save_checkpoint()
+    assert trainer.calls == [("verl loads",), ("save", f"{CHECKPOINT}/actor"), ("verl saves",)]
 
 
 def test_a_new_run_begins_with_what_training_starts_from():

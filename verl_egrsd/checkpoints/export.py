@@ -44,7 +44,8 @@ def export(
         out: folder to write; it must not exist.
         base_model: folder or hub id of the base weights; None takes what the trainer noted. Not needed for
             merging when the checkpoint holds all weights: those are the ones that were trained on.
-        weights: "student"; or "teacher", where it moves (`teacher.refresh` copy or ema).
+        weights: "student"; or "teacher", where it has weights of its own: it moves (`teacher.refresh` copy or
+            ema), or training started from an adapter.
         form: "merged" (ready for vLLM) or "adapter" (LoRA checkpoints only).
         dtype: of merged weights. Merging is done in float32; bfloat16 then rounds once, as vLLM would at
             load, float32 does not. An adapter keeps the dtype that it was saved in.

@@ -20,7 +20,7 @@ LORA_KEY = re.compile(r"base_model\.model\.(?:.+\.)?(?P<module>\w+)\.lora_[AB]\.
 
 STUDENT_FILE = "model_world_size_{ranks}_rank_{rank}.pt"
 TEACHER_FILE = "teacher_world_size_{ranks}_rank_{rank}.pt"
-"""A rank's shards: verl writes the student's; those of a teacher that moves are dealt out alike."""
+"""A rank's shards: verl writes the student's; those of a teacher of its own are dealt out alike."""
 
 Weights = Literal["student", "teacher"]
 
@@ -76,24 +76,25 @@ def join_shards(actor: Path, weights: Weights = "student") -> dict[str, Tensor]:
     Raises:
         FileNotFoundError: when `fsdp_config.json` or a rank's file is missing.
         ValueError: when the shards of a tensor do not add up to its shape, or are placed in another way than
-            FSDP and HSDP place them; and where there is no teacher that moves.
+            FSDP and HSDP place them; and where no teacher has weights of its own.
     """
     ranks = _read(actor / "fsdp_config.json", "it says how many ranks wrote the shards")["world_size"]
     student = _of_ranks(actor, STUDENT_FILE, ranks)
     parts = {name: [_local(shards[name]) for shards in student] for name in student[0]}
     if weights == "teacher":
-        _require_teacher(actor)
+        if not holds_teacher(actor):
+            raise ValueError(
+                f"{actor} holds no weights of a teacher: with teacher.refresh=frozen it is the model that "
+                "training started from, with current it is the student. Export that (--weights student)."
+            )
         teacher = _of_ranks(actor, TEACHER_FILE, ranks)
         parts |= {name: [shards[name] for shards in teacher] for name in teacher[0]}
     return {name: _join(name, parts[name], like) for name, like in student[0].items()}
 
 
-def _require_teacher(actor: Path) -> None:
-    if not any(actor.glob(TEACHER_FILE.format(ranks="*", rank="*"))):
-        raise ValueError(
-            f"{actor} holds no weights of a teacher: with teacher.refresh=frozen it is the model that "
-            "training started from, with current it is the student. Export that (--weights student)."
-        )
+def holds_teacher(actor: Path) -> bool:
+    """Whether a teacher has weights of its own in this folder of a checkpoint."""
+    return any(actor.glob(TEACHER_FILE.format(ranks="*", rank="*")))
 
 
 def _of_ranks(actor: Path, pattern: str, ranks: int) -> list[dict[str, Any]]:

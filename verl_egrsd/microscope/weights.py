@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from verl_egrsd.checkpoints.export import merged_model
 from verl_egrsd.checkpoints.places import Adapter, SavedStep, find_place
-from verl_egrsd.checkpoints.reading import read_checkpoint
+from verl_egrsd.checkpoints.reading import holds_teacher, read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Weights:
     Attributes:
         tokenizer: folder or hub id of the tokenizer.
         student: loads the student, float32, adapter merged.
-        teacher: loads the teacher; None where the student's own weights are the initial ones.
+        teacher: loads the teacher; None where it has the student's weights.
         teacher_name: where the teacher comes from, for the reader.
         state: what the trainer noted in the checkpoint, {} elsewhere.
     """
@@ -39,8 +39,8 @@ def find_weights(source: str, base: str | None) -> Weights:
 
     Args:
         source: checkpoint folder `global_step_N`, peft adapter folder, model folder or hub id.
-        base: folder or hub id of the initial weights, which are the teacher's; None takes what checkpoint or
-            adapter note, and the model itself where nothing is noted.
+        base: folder or hub id of the initial weights, which are the teacher's unless the checkpoint holds
+            others; None takes what checkpoint or adapter note, and the model itself where nothing is noted.
 
     Raises:
         FileNotFoundError: naming the file that a checkpoint lacks.
@@ -60,13 +60,25 @@ def _checkpoint(saved: SavedStep, base: str | None) -> Weights:
     initial = base or saved.base_model
     if not initial:
         raise ValueError(f"{saved.path} notes no base model: name the one it was trained from (--base).")
+    teacher, name = _teacher(saved, initial)
     return Weights(
         tokenizer=str(saved.huggingface),
         student=lambda: merged_model(source, initial).eval(),
-        teacher=lambda: _load(initial),
-        teacher_name=initial,
+        teacher=teacher,
+        teacher_name=name,
         state=saved.state or {},
     )
+
+
+def _teacher(saved: SavedStep, initial: str) -> tuple[Callable[[], Any] | None, str]:
+    """Return what loads the teacher that a checkpoint was trained with, and its name for the reader."""
+    settings = (saved.state or {}).get("fingerprint", {})
+    if settings.get("actor_rollout_ref.teacher.refresh") == "current":
+        return None, "the student itself"
+    if holds_teacher(saved.actor):
+        source = read_checkpoint(saved.path, "teacher")
+        return lambda: merged_model(source, initial).eval(), f"the teacher of {saved.path}"
+    return lambda: _load(initial), initial
 
 
 def _adapter(adapter: Adapter, base: str | None) -> Weights:

@@ -39,8 +39,8 @@ def check_refresh(config: DictConfig, teacher: TeacherConfig, *, scored: bool) -
             "unset, or choose another method (algorithm.adv_estimator)."
         )
     strategy = section[role].strategy
-    if (teacher.moves or adapter) and strategy != "fsdp2":
-        cause = f"{ADAPTER}={adapter}" if adapter else f"{KEY}={teacher.refresh}"
+    if teacher.has_own_weights(adapter) and strategy != "fsdp2":
+        cause = f"{KEY}={teacher.refresh}" if teacher.moves else f"{ADAPTER}={adapter}"
         raise ValueError(
             f"actor_rollout_ref.{role}.strategy={strategy} with {cause}: the teacher's weights are held as "
             f"shards of FSDP2 only. Set actor_rollout_ref.{role}.strategy=fsdp2."

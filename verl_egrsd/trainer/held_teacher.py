@@ -27,10 +27,9 @@ class HeldTeacher(ActorRolloutRefWorker):
     def hold_teacher(self) -> None:
         """Take the teacher's weights from the engines, which hold those that training starts from."""
         settings = resolve_teacher(plain(self.config.get("teacher")))
-        stays, adapter = settings.refresh == "frozen", bool(self.config.model.get("lora_adapter_path"))
+        own = settings.has_own_weights(self.config.model.get("lora_adapter_path"))
         reference = None if self.ref is None else self.ref.engine.module
-        self.adapter_off = stays and not adapter and reference is None
-        own = settings.moves or (stays and adapter)
+        self.adapter_off = settings.refresh == "frozen" and not own and reference is None
         self.teacher_weights = TeacherWeights(self.actor.engine.module, reference) if own else None
 
     def teacher_in_engine(self) -> AbstractContextManager[None]:
@@ -47,7 +46,7 @@ class HeldTeacher(ActorRolloutRefWorker):
         Returns:
             `egrsd/teacher/distance`: |teacher - student| / |student| over all trained weights.
         """
-        weights = self._moving()
+        weights = self._held()
         if decay < 1:
             weights.follow(decay)
         norms = weights.squared_norms().float().to(get_device_id())
@@ -59,7 +58,7 @@ class HeldTeacher(ActorRolloutRefWorker):
     def save_teacher(self, folder: str) -> None:
         """Write this rank's shards of the teacher into the actor's folder of a checkpoint."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        torch.save(self._moving().state_dict(), _file(folder))
+        torch.save(self._held().state_dict(), _file(folder))
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def load_teacher(self, folder: str) -> None:
@@ -70,10 +69,12 @@ class HeldTeacher(ActorRolloutRefWorker):
             ValueError: when they are of another model, or of another number of ranks.
         """
         file = require(_file(folder), "it holds the teacher's weights, copy it here")
-        self._moving().load_state_dict(torch.load(file, map_location="cpu", mmap=True, weights_only=True))
+        self._held().load_state_dict(torch.load(file, map_location="cpu", mmap=True, weights_only=True))
 
-    def _moving(self) -> TeacherWeights:
-        assert self.teacher_weights is not None, "the trainer moves a teacher that this worker does not hold"
+    def _held(self) -> TeacherWeights:
+        assert self.teacher_weights is not None, (
+            "the trainer asks for a teacher that this worker does not hold"
+        )
         return self.teacher_weights
 
 

@@ -41,13 +41,13 @@ class MovingTeacher(Trainer):
         return batch
 
     def _save_checkpoint(self) -> None:
-        if self.teacher_config.moves:
+        if self.teacher_config.has_own_weights(self.config.actor_rollout_ref.model.get("lora_adapter_path")):
             folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
             self.actor_rollout_wg.save_teacher(str(folder / "actor"))
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
-        """Go on with the teacher of the checkpoint; one that did not move is what training started from."""
+        """Go on with the teacher of the checkpoint; a frozen one is what training starts from, here too."""
         super()._load_checkpoint()
         if self.start.checkpoint is None or not self.teacher_config.moves:
             return
