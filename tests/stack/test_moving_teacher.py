@@ -1,4 +1,4 @@
-"""Every kind of teacher on verl's real FSDP2 engine: what it is at the first step, and how it follows."""
+"""Every kind of teacher on verl's real FSDP2 engine: its first step, its moves, a resume."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from verl_egrsd.checkpoints.reading import join_shards
 
 SUPPORT = Path(__file__).parents[1] / "support"
 STAYS = ("lora frozen, from an adapter",)
@@ -23,11 +25,15 @@ def probe(model_path, tmp_path_factory):
     """Scores of one process that holds all workers (see tests/support/refresh_probe.py)."""
     output = tmp_path_factory.mktemp("probe") / "scores.pt"
     command = [sys.executable, str(SUPPORT / "refresh_probe.py"), str(model_path), str(output)]
-    path = os.pathsep.join([str(SUPPORT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(SUPPORT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
-    return torch.load(output)
+    runs = {
+        first: [torch.load(f"{output}.runs/from_{first}_rank_{rank}.pt") for rank in range(2)]
+        for first in (1, 3)
+    }
+    return torch.load(output) | {"whole": runs[1], "resumed": runs[3], "saved": Path(f"{output}.runs")}
 
 
 @pytest.mark.parametrize("kind", [*STAYS, *IS_THE_STUDENT, *MOVES])
@@ -73,3 +79,34 @@ def test_a_teacher_comes_back_from_its_file_bit_for_bit(probe, kind):
 def test_a_start_from_an_adapter_makes_a_difference(probe):
     adapted, plain = (probe[kind]["student"] for kind in ("lora frozen, from an adapter", "lora current"))
     assert (adapted - plain).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("engine", ["lora", "full"])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_steps_and_a_resume_and_two_steps_equal_four_steps_bit_for_bit(probe, rank, engine):
+    """Under LoRA a moving average of 0.99, with full fine-tuning a copy every second step; on two ranks."""
+    whole, resumed = (probe[name][rank][engine] for name in ("whole", "resumed"))
+    for step in (3, 4):
+        assert torch.equal(resumed["scores"][step], whole["scores"][step])
+        assert resumed["distances"][step] == whole["distances"][step]
+    for weights in ("student", "teacher"):
+        assert resumed[weights].keys() == whole[weights].keys()
+        for name, shard in whole[weights].items():
+            assert torch.equal(resumed[weights][name], shard), name
+
+
+def test_on_two_ranks_a_copy_is_the_student_every_second_step_and_an_average_never(probe):
+    for run in probe["whole"]:
+        copied, averaged = (list(run[engine]["distances"].values()) for engine in ("full", "lora"))
+        assert [distance == 0 for distance in copied] == [False, True, False, True]
+        assert all(distance > 0 for distance in averaged)
+
+
+def test_what_the_ranks_saved_is_joined_to_the_teacher_tied_head_and_all(probe):
+    student, copied = (join_shards(probe["saved"] / "full", weights) for weights in ("student", "teacher"))
+    assert "lm_head.weight" in student
+    assert student.keys() == copied.keys()
+    assert all(torch.equal(weight, copied[name]) for name, weight in student.items())
+    adapter, average = (join_shards(probe["saved"] / "lora", weights) for weights in ("student", "teacher"))
+    assert adapter.keys() == average.keys()
+    assert not any(torch.equal(weight, average[name]) for name, weight in adapter.items())

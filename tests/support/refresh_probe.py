@@ -1,6 +1,6 @@
 """Run the teacher's worker alone, without Ray, with every kind of teacher, and write down what it scores.
 
-Usage: python refresh_probe.py MODEL OUTPUT, with `tests/` on PYTHONPATH.
+Usage: python refresh_probe.py MODEL OUTPUT, with the checkout on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support.worker_probe import ENGINES, ROOMY, Rows, _move, _stock, _teacher, _worker, rendezvous
+from tests.support.resume_probe import train_and_resume
+from tests.support.worker_probe import ENGINES, ROOMY, Rows, _move, _stock, _teacher, _worker, rendezvous
 
 # isort: split
 import torch
@@ -30,7 +31,10 @@ DECAY = 0.5
 
 
 def main(model: str, output: str) -> None:
-    """Probe one worker of each kind."""
+    """Train on two ranks, then probe one worker of each kind in this process."""
+    folder = Path(f"{output}.runs")
+    folder.mkdir()
+    train_and_resume(model, str(folder))  # first: a process that has computed cannot be forked
     rendezvous(output)
     adapter = _adapter(model, f"{output}.adapter")
     generator = torch.Generator().manual_seed(0)

@@ -14,14 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from support.refresh_ranks import DECAY, RANKS, follow_student, model, outputs, train
-
+from tests.support.refresh_ranks import DECAY, RANKS, follow_student, model, outputs, train
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.teacher.refresh import TeacherWeights, decay_after, mean_age, trained_shards
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EMA, COPY = TeacherConfig(refresh="ema", decay=0.99), TeacherConfig(refresh="copy", every=2)
 
 
@@ -129,8 +126,8 @@ def test_a_reference_engine_that_is_spread_otherwise_is_refused():
 def runs(tmp_path_factory):
     """What one process finds, and each of two ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, str(TESTS / "support/refresh_ranks.py"), str(folder)]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, str(ROOT / "tests/support/refresh_ranks.py"), str(folder)]
     subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True, timeout=120)
     ranks = [torch.load(folder / f"rank_{rank}.pt") for rank in range(RANKS)]
     return {"alone": follow_student(sharded=False)} | {f"rank {rank}": ranks[rank] for rank in range(RANKS)}
