@@ -196,7 +196,8 @@ def test_a_checkpoint_whose_teacher_moved_is_scored_by_that_teacher(checkpoint, 
     shutil.copy(actor / "model_world_size_1_rank_0.pt", actor / "teacher_world_size_1_rank_0.pt")
     own = run_model(str(checkpoint), given, METHOD)
     assert dict(own.facts)["teacher"] == f"the teacher of {checkpoint}"
-    assert own.rollouts[0].entropy.tolist() != run.rollouts[0].entropy.tolist()
+    for before, after in zip(run.rollouts, own.rollouts, strict=True):
+        assert after["teacher_entropy"].tolist() != before["teacher_entropy"].tolist()
 
 
 def test_a_checkpoint_whose_teacher_was_the_student_is_scored_by_the_student(checkpoint):

@@ -17,7 +17,7 @@ STAYS = ("lora frozen, from an adapter",)
 IS_THE_STUDENT = ("lora current", "full current")
 MOVES = ("lora ema", "full ema")
 
-pytestmark = pytest.mark.timeout(450)
+pytestmark = pytest.mark.timeout(650)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def probe(model_path, tmp_path_factory):
     command = [sys.executable, str(SUPPORT / "refresh_probe.py"), str(model_path), str(output)]
     path = os.pathsep.join([str(SUPPORT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     runs = {
         first: [torch.load(f"{output}.runs/from_{first}_rank_{rank}.pt") for rank in range(2)]
