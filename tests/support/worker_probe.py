@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.resources import files
 from typing import Any
 from unittest.mock import patch
 
@@ -161,7 +160,7 @@ def _keeping(batch: TensorDict, results: dict[str, Any]) -> TensorDict:
 
 
 def _worker(model: str, role: str, lora_rank: int, *overrides: str) -> TeacherWorker:
-    with hydra.initialize_config_dir(str(files("verl_egrsd") / "configs"), version_base=None):
+    with hydra.initialize_config_module("verl_egrsd.configs", version_base=None):
         names = ("+preset=egrsd", "+model=tiny", "+hardware=cpu", "actor_rollout_ref.rollout.name=scripted")
         keys = (f"actor_rollout_ref.model.path={model}", f"actor_rollout_ref.model.lora_rank={lora_rank}")
         config = hydra.compose("egrsd", overrides=[*names, *keys, *overrides])
@@ -174,10 +173,10 @@ def _worker(model: str, role: str, lora_rank: int, *overrides: str) -> TeacherWo
 def _teacher(worker: TeacherWorker, prompts: Rows, responses: Rows, tokens: int) -> dict[str, Rows]:
     columns = {"teacher_prompts": jagged(prompts), "responses": jagged(responses)}
     columns["response_mask"] = _mask(responses)
-    columns = "teacher_log_prob,teacher_entropy"
-    settings = {"columns": columns, "temperature": TEMPERATURE, "max_token_len_per_gpu": tokens}
+    read = ("teacher_log_prob", "teacher_entropy")
+    settings = {"columns": ",".join(read), "temperature": TEMPERATURE, "max_token_len_per_gpu": tokens}
     output = worker.compute_teacher_log_prob(tu.get_tensordict(columns, non_tensor_dict=settings))
-    return {name: list(output[name].unbind()) for name in ("teacher_log_prob", "teacher_entropy")}
+    return {name: list(output[name].unbind()) for name in read}
 
 
 def _stock(method: Any, prompts: Rows, responses: Rows, **settings: Any) -> Rows:
