@@ -16,11 +16,9 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.debug import marked_timer
 from verl.utils.device import get_device_name
 
-from verl_egrsd.checkpoints.places import STATE_FILE
-from verl_egrsd.checkpoints.resume import read_state, settle_start
+from verl_egrsd.checkpoints.resume import settle_start
 from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.methods.columns import TEACHER_COLUMNS
-from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
@@ -36,6 +34,7 @@ from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
 from verl_egrsd.trainer.reported import Reported
 from verl_egrsd.trainer.rollout_match import RolloutMatch
 from verl_egrsd.trainer.rollouts import read_rollouts
+from verl_egrsd.trainer.saved_state import SavedState
 from verl_egrsd.trainer.step_report import StepReport
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
 
@@ -46,7 +45,7 @@ CPU_POLL_SECONDS = 0.1
 
 
 @register_trainer(TRAINER)
-class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
+class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainerSync):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the
@@ -214,26 +213,3 @@ class EgrsdTrainer(MovingTeacher, Reported, RolloutMatch, PPOTrainerSync):
         batch = super()._update_actor(batch, metrics)
         self.advantage_step.updated()
         return batch
-
-    def _save_checkpoint(self) -> None:
-        # Before verl's own files: its last one marks the checkpoint as complete.
-        path = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}" / STATE_FILE
-        model = self.config.actor_rollout_ref.model.path
-        state = {
-            "base_model": str(Path(model).resolve()) if Path(model).is_dir() else model,
-            **self.advantage_step.state_dict(),
-            "fingerprint": self.start.fingerprint,
-            "breaks": self.start.breaks,
-        }
-        write_completed(path, json.dumps(state))
-        super()._save_checkpoint()
-
-    def _load_checkpoint(self) -> None:
-        # A position among other rows means nothing.
-        beginning = self.train_dataloader.state_dict() if self.start.data_starts_anew else None
-        super()._load_checkpoint()
-        if self.start.checkpoint is None:
-            return
-        if beginning is not None:
-            self.train_dataloader.load_state_dict(beginning)
-        self.advantage_step.load_state_dict(read_state(self.start.checkpoint))
