@@ -25,6 +25,7 @@ from verl_egrsd.trainer.advantage_step import AdvantageStep
 from verl_egrsd.trainer.losses import egrsd_loss
 from verl_egrsd.trainer.prompts import may_think_less
 from verl_egrsd.trainer.rollouts import read_rollouts
+from verl_egrsd.trainer.sync import EgrsdTrainer
 
 THINKING = {"enable_thinking": True}
 NAN = float("nan")
@@ -194,6 +195,35 @@ def test_a_column_that_does_not_exist_is_an_error_and_not_a_gap(monkeypatch):
     monkeypatch.setattr(queue.tq, "kv_batch_get", lambda **_: {"responses": None})
     with pytest.raises(KeyError, match="no column teacher_entropy; it has responses"):
         queue.read(batch, ("responses", "teacher_entropy"))
+
+
+def test_the_update_is_handed_the_batch_that_the_write_returns(batch, monkeypatch):
+    """The workers fetch the columns that a handle names, and only the new one names the credit."""
+    written = {}
+
+    def put(fields, **_):
+        written.update(fields.items())
+        return "the batch with the credit"
+
+    monkeypatch.setattr(queue.tq, "kv_batch_put", put)
+    trainer = SimpleNamespace(
+        method=PLAIN,
+        advantage_step=AdvantageStep(PLAIN),
+        global_steps=1,
+        step_report=SimpleNamespace(metrics=lambda *_: {}),
+        report=SimpleNamespace(config=None),
+        config=SimpleNamespace(trainer={}),
+    )
+    handle = SizedBatch(**vars(batch), keys=list("abcde"), partition_id="train")
+    assert EgrsdTrainer._compute_advantage(trainer, handle, {}) == "the batch with the credit"
+    assert written.keys() == {"advantages", "returns"}
+
+
+class SizedBatch(SimpleNamespace):
+    """A batch that knows its number of rows, as the queue's handle does."""
+
+    def __len__(self) -> int:
+        return len(self.tags)
 
 
 def test_the_estimator_under_a_trainer_without_a_teacher_names_the_key_to_set():

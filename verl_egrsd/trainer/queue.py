@@ -37,9 +37,13 @@ def read(batch: KVBatchMeta, fields: Sequence[str]) -> TensorDict:
     return data
 
 
-def write(batch: KVBatchMeta, columns: Mapping[str, torch.Tensor]) -> None:
-    """Write token columns (jagged tensors, one entry per row of the batch, padding rows too)."""
-    tq.kv_batch_put(
+def write(batch: KVBatchMeta, columns: Mapping[str, torch.Tensor]) -> KVBatchMeta:
+    """Write token columns (jagged tensors, one entry per row of the batch, padding rows too).
+
+    Returns:
+        the batch with these columns; workers that are handed the old one do not fetch them.
+    """
+    return tq.kv_batch_put(
         keys=batch.keys,
         partition_id=batch.partition_id,
         fields=TensorDict(dict(columns), batch_size=len(batch)),

@@ -157,7 +157,9 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
         written = {"advantages": step.credited.credit}
         if not self.method.is_verls:
             written["returns"] = step.columns.rewards.unsqueeze(1) * step.columns.response_mask
-        queue.write(batch, {name: step.rollouts.as_column(values) for name, values in written.items()})
+        batch = queue.write(
+            batch, {name: step.rollouts.as_column(values) for name, values in written.items()}
+        )
         metrics.update(self.step_report.metrics(step, self.advantage_step, self.report.config))
         if self.config.trainer.get("rollout_data_dir") and self.method.uses_teacher:
             self._dump_rollouts(batch, step)
