@@ -58,6 +58,7 @@ def test_the_advantage_never_changes_its_sign():
 
 def test_the_advantage_is_that_of_grpo_and_the_teacher_has_the_current_weights():
     assert methods()["sdar"].advantage.name == "group"
+    assert methods()["sdar"].reward.length_beta == 0
     assert methods()["sdar"].needs_group
     assert methods()["sdar"].teacher == {"refresh": "current"}
 

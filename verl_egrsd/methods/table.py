@@ -62,6 +62,7 @@ TABLE: tuple[Method, ...] = (
         "GRPO's advantage, raised where the teacher endorses the token (SDAR, arXiv 2605.15155)",
         (Sdar(),),
         advantage=GroupRelative(),
+        reward=Reward(length_beta=0.0),
         teacher={"refresh": "current"},
     ),
     Method(
