@@ -131,7 +131,7 @@ def test_dumped_rollouts_hold_both_prompts_and_the_text_that_verl_dumped(padded)
         assert (rollout.ground_truth, text) in outputs
         assert rollout.problem in rollout.student_prompt
         verdict = "correct" if rollout.verdict == "correct" else "cut off" if rollout.truncated else "wrong"
-        spelled = text.replace("<think>", "< think>").replace("</think>", "< /think>")
+        spelled = text.strip().replace("<think>", "< think>").replace("</think>", "< /think>")
         assert f"=== begin attempt ===\n{spelled}\n=== end attempt ===\n" in rollout.teacher_prompt
         assert verdict in rollout.teacher_prompt.split("=== end attempt ===\n")[1].partition("\n")[0]
         assert "attempt" not in rollout.student_prompt
