@@ -36,7 +36,7 @@ class TeacherConfig:
         without_sibling: name of the template that takes over where a correct rollout of the same prompt would
             be shown and there is none.
         max_rollout_tokens: most tokens of a rollout that the template shows; a longer one loses its middle.
-            None takes `data.max_response_length`.
+            None takes `data.max_response_length` and 64 more.
         placebo_seed: seed of the templates `wrong_solution` and `shuffled_solution`.
         enable_thinking: thinking flag of the teacher's chat template; None takes the student's flag.
         max_prompt_length: longest privileged prompt, in tokens.

@@ -58,12 +58,12 @@ def test_a_resume_with_another_text_in_the_same_file_is_refused(tmp_path):
 
 
 def test_the_rollouts_shown_are_capped_by_the_response_unless_a_cap_is_set():
-    assert preflight(composed(f"{TEACHER}.template=reflection"))[1].max_rollout_tokens == 1024
+    assert preflight(composed(f"{TEACHER}.template=reflection"))[1].max_rollout_tokens == 1088
     capped = composed(f"{TEACHER}.template=reflection", f"{TEACHER}.max_rollout_tokens=500")
     assert preflight(capped)[1].max_rollout_tokens == 500
     assert preflight(composed())[1].max_rollout_tokens is None
     fallback = ("actor_rollout_ref.rollout.n=2", f"{TEACHER}.template=sibling")
-    assert preflight(composed(*fallback))[1].max_rollout_tokens == 1024
+    assert preflight(composed(*fallback))[1].max_rollout_tokens == 1088
 
 
 BOTH = "<<task>> <<attempt>> <<sibling>>"
@@ -93,8 +93,8 @@ BOTH = "<<task>> <<attempt>> <<sibling>>"
         (["template=reflection", "max_rollout_tokens=8"], r"max_rollout_tokens=8 is not .* 64 or more"),
         (["placebo_seed=-1"], r"teacher\.placebo_seed=-1 is not allowed"),
         (
-            ["template=reflection", "max_prompt_length=3072"],
-            r"max_prompt_length=3072 has no room .* 1 times up to .*max_rollout_tokens=1024 .*above 3072",
+            ["template=reflection", "max_prompt_length=3136"],
+            r"max_prompt_length=3136 has no room .* 1 times up to .*max_rollout_tokens=1088 .*above 3136",
         ),
     ],
 )
@@ -111,6 +111,6 @@ def test_every_shown_rollout_needs_its_own_room():
             f"{TEACHER}.max_prompt_length={length}",
         )
 
-    assert preflight(config(2048 + 2 * 1024 + 1))[1].max_rollout_tokens == 1024
-    with pytest.raises(ValueError, match=r"template=custom shows: 2 times up to .*Raise it above 4096"):
-        preflight(config(2048 + 2 * 1024))
+    assert preflight(config(2048 + 2 * 1088 + 1))[1].max_rollout_tokens == 1088
+    with pytest.raises(ValueError, match=r"template=custom shows: 2 times up to .*Raise it above 4224"):
+        preflight(config(2048 + 2 * 1088))

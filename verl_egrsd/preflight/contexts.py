@@ -10,6 +10,8 @@ from verl_egrsd.config import TeacherConfig
 from verl_egrsd.teacher.templates import KEY, get_template
 
 FALLBACK = "actor_rollout_ref.teacher.without_sibling"
+SPELLED = 64
+"""Tokens that a whole response may take beyond its own, since its control tokens are shown spelled."""
 
 
 def settle_context(config: DictConfig, teacher: TeacherConfig) -> TeacherConfig:
@@ -44,7 +46,7 @@ def settle_context(config: DictConfig, teacher: TeacherConfig) -> TeacherConfig:
         shown = max(shown, fallback.rollouts_shown)
     if not shown:
         return teacher
-    most = teacher.max_rollout_tokens or config.data.max_response_length
+    most = teacher.max_rollout_tokens or config.data.max_response_length + SPELLED
     _check_room(config, teacher, shown, most)
     return replace(teacher, max_rollout_tokens=most)
 
