@@ -8,11 +8,12 @@ from typing import Literal
 
 from data_prep.schemas import Exercise
 from data_prep.stages import Dropped, Stage
-from data_prep.values import NOTHING, shown
+from data_prep.values import shown
 from verl_egrsd.reward import Reason, VerdictPool, normalise
+from verl_egrsd.rows import NOTHING
 
 Answers = Literal["ground_truth", "solution"]
-Choice = Literal["drop", "keep"]
+Policy = Literal["drop", "keep"]
 
 
 def choose_answers(exercises: Sequence[Exercise], answers: Answers) -> list[Exercise | Dropped]:
@@ -50,9 +51,9 @@ class Verification:
         self,
         pool: VerdictPool,
         stage: Stage,
-        mismatch: Choice,
-        no_ground_truth: Choice,
-        no_answer: Choice | None = None,
+        mismatch: Policy,
+        no_ground_truth: Policy,
+        no_answer: Policy | None = None,
     ) -> None:
         self.pool, self.stage = pool, stage
         self.mismatch, self.no_ground_truth = mismatch, no_ground_truth
@@ -80,7 +81,7 @@ class Verification:
         self.stage.noted["verified"] += 1
         return replace(row, verified=True)
 
-    def _chosen(self, row: Exercise, choice: Choice, reason: str) -> Exercise | Dropped:
+    def _chosen(self, row: Exercise, choice: Policy, reason: str) -> Exercise | Dropped:
         if choice == "drop":
             return Dropped(
                 reason, f"row {row.index}: {shown(row.own_answer)} against {shown(row.ground_truth)}"

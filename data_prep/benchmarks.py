@@ -21,7 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from data_prep.parquet import parquet_writer
-from data_prep.rows import Row, to_row, without_marks
+from data_prep.rows import VerlRow, to_row, without_marks
 from data_prep.sources import read_rows
 from data_prep.values import UnreadableError, as_answer
 from verl_egrsd.output.files import file_digest
@@ -86,7 +86,7 @@ names after the first are those of other public copies.
 """
 
 
-def benchmark_rows(benchmark: Benchmark, source: str | None = None) -> Iterator[Row]:
+def benchmark_rows(benchmark: Benchmark, source: str | None = None) -> Iterator[VerlRow]:
     """Yield a benchmark's rows in verl's schema, in the order of the source.
 
     Args:
@@ -113,7 +113,7 @@ def benchmark_rows(benchmark: Benchmark, source: str | None = None) -> Iterator[
         )
 
 
-def to_benchmark_row(benchmark: Benchmark, raw: Mapping[str, Any], index: int, source: str) -> Row:
+def to_benchmark_row(benchmark: Benchmark, raw: Mapping[str, Any], index: int, source: str) -> VerlRow:
     """Return a row in verl's schema.
 
     Args:

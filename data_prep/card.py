@@ -20,7 +20,7 @@ from data_prep.stages import Stage
 from verl_egrsd.output.files import completed, file_digest, write_completed
 from verl_egrsd.output.tables import text_table
 
-PACKAGES = (
+_PACKAGES = (
     *("verl_egrsd", "datasets", "datasketch", "math-verify", "numpy", "pyarrow", "sympy", "tokenizers"),
     "transformers",
 )
@@ -33,7 +33,7 @@ EXAMPLES = 20
 """Matched pairs of each kind in the Markdown card; the JSON card lists all."""
 NAMES = 8
 """Files or columns that are listed by name in a line of text."""
-QUANTILES = (0.0, 0.5, 0.9, 0.99, 1.0)
+_QUANTILES = (0.0, 0.5, 0.9, 0.99, 1.0)
 BINS = 60
 
 
@@ -120,7 +120,7 @@ def _facts(card: Card, options: Options, files: Sequence[Path]) -> dict[str, Any
         "control_tokens": dict(card.control_tokens),
         "benchmarks": dict(card.benchmarks),
         "lengths": _length_facts(card),
-        "versions": {"python": python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": python_version(), **{name: version(name) for name in _PACKAGES}},
         "files": {path.name: _file(path) for path in files},
         "matches": {
             "duplicates": [match._asdict() for match in card.duplicates],
@@ -146,8 +146,8 @@ def _length_facts(card: Card) -> dict[str, Any]:
     facts: dict[str, Any] = {"unit": card.limits["unit"], "measured": len(card.lengths)}
     for side in SIDES:
         values = [lengths[side] for lengths in card.lengths]
-        found = np.quantile(values, QUANTILES).round().astype(int).tolist() if values else []
-        facts[side] = {f"p{100 * q:g}": value for q, value in zip(QUANTILES, found, strict=False)}
+        found = np.quantile(values, _QUANTILES).round().astype(int).tolist() if values else []
+        facts[side] = {f"p{100 * q:g}": value for q, value in zip(_QUANTILES, found, strict=False)}
         facts[side]["limit"] = card.limits[side]
     return facts
 
@@ -173,7 +173,7 @@ def _markdown(card: Card, facts: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     sides = SIDES if card.lengths else ()
     lengths = [(side, *(f"{value:,}" for value in facts["lengths"][side].values())) for side in sides]
-    head = (f"prompt ({facts['lengths']['unit']})", *(f"p{100 * q:g}" for q in QUANTILES), "limit")
+    head = (f"prompt ({facts['lengths']['unit']})", *(f"p{100 * q:g}" for q in _QUANTILES), "limit")
     return "\n".join(
         [
             f"# Data card of {facts['options']['source']}",

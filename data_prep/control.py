@@ -10,22 +10,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from data_prep.rows import Row
-from verl_egrsd.reward.reasoning import MARK
+from data_prep.rows import VerlRow
+from verl_egrsd.reward.reasoning import REASONING_MARK
 from verl_egrsd.teacher.control_tokens import ControlTokens
 
 REASONING_MARKS = "reasoning marks in the problem"
-PROBLEM, SOLUTION = "control tokens in the problem", "control tokens in the solution"
+PROBLEM, SOLUTION_TOKENS = "control tokens in the problem", "control tokens in the solution"
 FATES: Mapping[str, str] = {
     PROBLEM: "training stops at such a prompt; data.checks.control_tokens=drop leaves these rows out, and "
     "keep keeps them where the tokens are meant",
     REASONING_MARKS: "they open nothing in a prompt, and stay",
-    SOLUTION: "the teacher is shown them as text, `< think>` for `<think>`",
+    SOLUTION_TOKENS: "the teacher is shown them as text, `< think>` for `<think>`",
 }
 """What becomes of the tokens, by the place where they stand."""
 
 
-class Finding(NamedTuple):
+class _Place(NamedTuple):
     """A place in the row, which of its texts that is, and which of the found tokens count there."""
 
     place: str
@@ -34,9 +34,9 @@ class Finding(NamedTuple):
 
 
 FINDINGS = (
-    Finding(PROBLEM, "problem", lambda token: not MARK.fullmatch(token)),
-    Finding(REASONING_MARKS, "problem", lambda token: bool(MARK.fullmatch(token))),
-    Finding(SOLUTION, "solution", lambda token: True),
+    _Place(PROBLEM, "problem", lambda token: not REASONING_MARK.fullmatch(token)),
+    _Place(REASONING_MARKS, "problem", lambda token: bool(REASONING_MARK.fullmatch(token))),
+    _Place(SOLUTION_TOKENS, "solution", lambda token: True),
 )
 
 
@@ -60,7 +60,7 @@ class ControlTokenCounts:
         """Return the rows by token, for each place with tokens."""
         return {place: dict(self.rows[place].most_common()) for place in self.first}
 
-    def count(self, rows: Sequence[Row]) -> None:
+    def count(self, rows: Sequence[VerlRow]) -> None:
         """Count the rows of one batch."""
         for row in rows:
             info = row["extra_info"]

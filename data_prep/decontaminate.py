@@ -28,7 +28,7 @@ Test = Literal["exact", "ngram", "near"]
 TESTS: tuple[Test, ...] = get_args(Test)
 Hit = tuple[Test, int, float]
 """A test, the number of the benchmark problem that it found, and what it measured."""
-COLUMNS = ("data_source", "reward_model", "extra_info")
+_COLUMNS = ("data_source", "reward_model", "extra_info")
 
 
 class BenchmarkProblem(NamedTuple):
@@ -41,7 +41,7 @@ class BenchmarkProblem(NamedTuple):
     normalised: str
 
 
-def read_benchmarks(folder: Path) -> list[BenchmarkProblem]:
+def read_benchmark_problems(folder: Path) -> list[BenchmarkProblem]:
     """Return the problems of all parquet files of a folder, in verl's schema, as data_prep.benchmarks writes.
 
     Raises:
@@ -58,12 +58,12 @@ def read_benchmarks(folder: Path) -> list[BenchmarkProblem]:
 
 def _read(file: Path) -> Iterator[BenchmarkProblem]:
     found = pq.read_schema(file).names
-    if not set(COLUMNS) <= set(found):
+    if not set(_COLUMNS) <= set(found):
         raise ValueError(
-            f"--benchmarks: {file} has the columns {', '.join(found)}, but {', '.join(COLUMNS)} are needed: "
+            f"--benchmarks: {file} has the columns {', '.join(found)}, but {', '.join(_COLUMNS)} are needed: "
             "make it with python -m data_prep.benchmarks."
         )
-    for row in pq.read_table(file, columns=list(COLUMNS)).to_pylist():
+    for row in pq.read_table(file, columns=list(_COLUMNS)).to_pylist():
         problem, index = row["extra_info"]["problem"], row["extra_info"]["index"]
         answer = row["reward_model"]["ground_truth"]
         yield BenchmarkProblem(row["data_source"], index, problem, answer, normalise_problem(problem))

@@ -25,7 +25,7 @@ from data_prep.similarity import Match, band_keys, jaccard, shingles, signatures
 from data_prep.stages import Dropped
 from verl_egrsd.reward import normalise
 
-Level = Literal["near", "exact", "off"]
+Similarity = Literal["near", "exact", "off"]
 Integers = NDArray[np.int64]
 
 
@@ -43,7 +43,7 @@ class Duplicates:
         matches: the rows that go, by their index in the source; filled by :meth:`find`.
     """
 
-    def __init__(self, level: Level, similarity: float, seed: int) -> None:
+    def __init__(self, level: Similarity, similarity: float, seed: int) -> None:
         self.level, self.similarity, self.seed = level, similarity, seed
         self.matches: dict[int, Match] = {}
         self._exercises: list[Exercise] = []

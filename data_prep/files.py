@@ -20,9 +20,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.layout import ending
+from data_prep.layout import file_suffix
 
-Row = Mapping[str, Any]
+RawRow = Mapping[str, Any]
 ROWS_PER_READ = 256
 """Rows of a file in memory at a time; a row of reasoning data has about 34 kB."""
 BROKEN = (
@@ -33,17 +33,17 @@ BROKEN = (
 LFS_POINTER = b"version https://git-lfs"
 
 
-def file_rows(file: Path, columns: Collection[str] | None = None) -> Iterator[Row]:
+def file_rows(file: Path, columns: Collection[str] | None = None) -> Iterator[RawRow]:
     """Stream the rows of a file, in bounded memory (a JSON array is read whole).
 
     Raises:
         ValueError: for a file or a row that cannot be read, naming it.
     """
     with named(file):
-        yield from READERS[ending(file)](file, columns)
+        yield from READERS[file_suffix(file)](file, columns)
 
 
-def selected(row: Row, columns: Collection[str] | None) -> Row:
+def selected_columns(row: RawRow, columns: Collection[str] | None) -> RawRow:
     """Return a row without the columns that are not asked for."""
     return row if columns is None else {name: row[name] for name in row if name in columns}
 
@@ -63,7 +63,7 @@ def _remedy(file: Path) -> str:
     return ". It is a Git LFS pointer: fetch the data with git lfs pull." if is_pointer else ""
 
 
-def _parquet_rows(file: Path, columns: Collection[str] | None) -> Iterator[Row]:
+def _parquet_rows(file: Path, columns: Collection[str] | None) -> Iterator[RawRow]:
     with pq.ParquetFile(file) as parquet:
         names = [name for name in parquet.schema_arrow.names if columns is None or name in columns]
         first = 0
@@ -72,7 +72,7 @@ def _parquet_rows(file: Path, columns: Collection[str] | None) -> Iterator[Row]:
             first += len(batch)
 
 
-def _arrow_rows(file: Path, columns: Collection[str] | None) -> Iterator[Row]:
+def _arrow_rows(file: Path, columns: Collection[str] | None) -> Iterator[RawRow]:
     import datasets
 
     data = datasets.Dataset.from_file(str(file))
@@ -81,7 +81,7 @@ def _arrow_rows(file: Path, columns: Collection[str] | None) -> Iterator[Row]:
         yield from data.with_format("arrow")[first : first + ROWS_PER_READ].to_pylist()
 
 
-def _batch_rows(batch: pa.RecordBatch, file: Path, first: int) -> list[Row]:
+def _batch_rows(batch: pa.RecordBatch, file: Path, first: int) -> list[RawRow]:
     try:
         return batch.to_pylist()
     except UnicodeDecodeError:
@@ -97,12 +97,12 @@ def _one_row(batch: pa.RecordBatch, where: str) -> None:
         raise ValueError(f"{where} holds text that is not UTF-8 ({error}): mend or remove it.") from error
 
 
-def _json_rows(file: Path, columns: Collection[str] | None) -> Iterator[Row]:
+def _json_rows(file: Path, columns: Collection[str] | None) -> Iterator[RawRow]:
     """Yield the rows of JSON lines, of one array, or of one object that holds an array."""
     for where, row in _array(file) if _is_one_value(file) else _lines(file):
         if not isinstance(row, dict):
             raise ValueError(f"{where} is no JSON object: write one row per line, or an array of objects.")
-        yield selected(row, columns)
+        yield selected_columns(row, columns)
 
 
 def _is_one_value(file: Path) -> bool:
@@ -110,7 +110,7 @@ def _is_one_value(file: Path) -> bool:
     with _opened(file) as lines:
         filled = (line.removeprefix(b"\xef\xbb\xbf").strip() for line in lines)
         head = next((line for line in filled if line), b"")
-        if head.startswith(b"[") or ending(file) != ".json":
+        if head.startswith(b"[") or file_suffix(file) != ".json":
             return head.startswith(b"[")
         return not (head.endswith(b"}") and any(filled))
 
@@ -160,9 +160,9 @@ def _decoded(written: bytes, where: str) -> str:
         raise ValueError(f"{where} is not UTF-8 ({error}): save the file as UTF-8.") from error
 
 
-def _csv_rows(file: Path, columns: Collection[str] | None) -> Iterator[Row]:
+def _csv_rows(file: Path, columns: Collection[str] | None) -> Iterator[RawRow]:
     # Everything is text, so that 007 keeps its zeros and an empty cell is empty.
-    separator = "\t" if ending(file) == ".tsv" else ","
+    separator = "\t" if file_suffix(file) == ".tsv" else ","
     reading: dict[str, Any] = {"sep": separator, "dtype": str, "keep_default_na": False}
     try:
         with pd.read_csv(file, encoding="utf-8-sig", chunksize=ROWS_PER_READ, **reading) as tables:
@@ -173,7 +173,7 @@ def _csv_rows(file: Path, columns: Collection[str] | None) -> Iterator[Row]:
                 if len(table.columns) == 1 and (other := re.search(r"[;|\t]", table.columns[0])):
                     raise ValueError(f"{file} separates its cells by {other[0]!r}: write it with commas.")
                 for cells in table.itertuples(index=False, name=None):
-                    yield selected(dict(zip(table.columns, cells, strict=True)), columns)
+                    yield selected_columns(dict(zip(table.columns, cells, strict=True)), columns)
     except UnicodeDecodeError:
         for where, line in _numbered(file):
             _decoded(line, where)
@@ -186,7 +186,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         yield opened
 
 
-READERS: dict[str, Callable[[Path, Collection[str] | None], Iterator[Row]]] = {
+READERS: dict[str, Callable[[Path, Collection[str] | None], Iterator[RawRow]]] = {
     ".parquet": _parquet_rows,
     ".arrow": _arrow_rows,
     ".csv": _csv_rows,

@@ -27,7 +27,7 @@ _SHARD = re.compile(r"([A-Za-z_]\w*)-\d{5}-of-\d{5}")
 """The hub's names of shards: split, number, count."""
 
 
-class Place(NamedTuple):
+class _Place(NamedTuple):
     """A file with the configuration and the split that it belongs to; the split is "" where none is named."""
 
     file: Path
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Choice:
+class SplitFiles:
     """The files of one split of one configuration.
 
     Attributes:
@@ -52,14 +52,14 @@ class Choice:
     split: str = ""
 
 
-def ending(path: Path) -> str:
+def file_suffix(path: Path) -> str:
     """Return the ending that says how the rows are written, without that of a compression."""
     name = path.name.lower()
     suffix = Path(name).suffix
     return Path(name.removesuffix(suffix)).suffix if suffix in COMPRESSIONS else suffix
 
 
-def choose_files(folder: Path, config: str | None, split: str) -> Choice:
+def choose_files(folder: Path, config: str | None, split: str) -> SplitFiles:
     """Return the files of a folder that belong to a configuration and a split.
 
     Args:
@@ -82,13 +82,13 @@ def choose_files(folder: Path, config: str | None, split: str) -> Choice:
     splits = sorted({place.split for place in places if place.config == chosen and place.split})
     wanted = _split(folder, chosen, splits, split)
     read = tuple(place.file for place in places if (place.config, place.split) == (chosen, wanted))
-    kinds = sorted({ending(file) for file in read})
+    kinds = sorted({file_suffix(file) for file in read})
     if len(kinds) > 1:
         raise ValueError(
             f"{folder} must hold shards of one kind; found {' and '.join(kinds)}: name one file as --source, "
             "or move the others away."
         )
-    return Choice(read, tuple(file for file in files if file not in set(read)), chosen, wanted)
+    return SplitFiles(read, tuple(file for file in files if file not in set(read)), chosen, wanted)
 
 
 def _snapshot(folder: Path) -> Path:
@@ -100,7 +100,9 @@ def _snapshot(folder: Path) -> Path:
 def _holds_rows(file: Path, folder: Path) -> bool:
     # A hidden folder, such as .cache, holds no shard.
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return ending(file) in ENDINGS and not hidden and not NOT_ROWS.fullmatch(file.name) and file.is_file()
+    return (
+        file_suffix(file) in ENDINGS and not hidden and not NOT_ROWS.fullmatch(file.name) and file.is_file()
+    )
 
 
 def _declarations(folder: Path) -> list[dict[str, Any]]:
@@ -110,7 +112,7 @@ def _declarations(folder: Path) -> list[dict[str, Any]]:
     return list((about or {}).get("configs") or ())
 
 
-def _declared(entries: Sequence[dict[str, Any]], folder: Path, files: Sequence[Path]) -> Iterator[Place]:
+def _declared(entries: Sequence[dict[str, Any]], folder: Path, files: Sequence[Path]) -> Iterator[_Place]:
     """Yield the places that README.md declares, of the files that are there."""
     for entry in entries:
         base = folder / entry.get("data_dir", "")
@@ -119,7 +121,7 @@ def _declared(entries: Sequence[dict[str, Any]], folder: Path, files: Sequence[P
             for file in files:
                 if file.resolve() in matched:
                     named = split or _place(file, folder).split
-                    yield Place(file, str(entry.get("config_name", DEFAULT)), named)
+                    yield _Place(file, str(entry.get("config_name", DEFAULT)), named)
 
 
 def _patterns(declared: Any) -> Iterator[tuple[str, str]]:
@@ -136,16 +138,16 @@ def _patterns(declared: Any) -> Iterator[tuple[str, str]]:
                 yield str(split), path
 
 
-def _guessed(files: Sequence[Path], folder: Path) -> list[Place]:
+def _guessed(files: Sequence[Path], folder: Path) -> list[_Place]:
     """Return the places of files by their names; a single word such as "part" names no split."""
     places = [_place(file, folder) for file in files]
     splits = {place.split for place in places} - {""}
     if len(splits) == 1 and not splits & set(SPLIT_WORDS.values()):
-        return [Place(file, DEFAULT, "") for file in files]
+        return [_Place(file, DEFAULT, "") for file in files]
     return places
 
 
-def _place(file: Path, folder: Path) -> Place:
+def _place(file: Path, folder: Path) -> _Place:
     """Return a file's place by its name and those of the folders around it.
 
     A folder is a configuration only where it stands around a split: files in folders without one, such as
@@ -156,7 +158,7 @@ def _place(file: Path, folder: Path) -> Place:
     while around and not split:
         split = _split_word(around.pop())
     config = "/".join(part for part in around if part != "data")
-    return Place(file, (config if split else "") or DEFAULT, split)
+    return _Place(file, (config if split else "") or DEFAULT, split)
 
 
 def _split_word(name: str) -> str:
@@ -167,7 +169,7 @@ def _split_word(name: str) -> str:
     return found or (shard[1] if shard and shard[1] != "data" else "")
 
 
-def _config(folder: Path, places: Sequence[Place], config: str | None, default: str) -> str:
+def _config(folder: Path, places: Sequence[_Place], config: str | None, default: str) -> str:
     names = sorted({place.config for place in places})
     wanted = config or default
     if wanted in names:

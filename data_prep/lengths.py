@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from data_prep.rows import Lengths, Row
+from data_prep.rows import Lengths, VerlRow
 from data_prep.stages import Dropped
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.teacher.context import PrivilegedContext
@@ -71,7 +71,7 @@ class PromptLengths:
         """What the trainer takes for more than text; the well-known ones without a tokenizer."""
         return self._context.control_tokens
 
-    def __call__(self, rows: Sequence[Row]) -> list[Row | Dropped]:
+    def __call__(self, rows: Sequence[VerlRow]) -> list[VerlRow | Dropped]:
         """Return the rows of one batch with their lengths.
 
         Rows whose prompts are too long, or that the chat template does not render, come as `Dropped`.
@@ -83,14 +83,14 @@ class PromptLengths:
         pairs = zip(rows, prompts, strict=True)
         return [both if isinstance(both, Dropped) else self._judge(row, next(rest)) for row, both in pairs]
 
-    def _judge(self, row: Row, lengths: Lengths) -> Row | Dropped:
+    def _judge(self, row: VerlRow, lengths: Lengths) -> VerlRow | Dropped:
         for side in ("student", "teacher"):
             if lengths[side] > self.limits[side]:
                 example = f"row {row['extra_info']['index']}: {lengths[side]:,} {lengths['unit']}"
                 return Dropped(f"the {side}'s prompt is too long", example)
         return row | {"extra_info": row["extra_info"] | {"lengths": lengths}}
 
-    def _prompts(self, row: Row) -> tuple[str, str] | Dropped:
+    def _prompts(self, row: VerlRow) -> tuple[str, str] | Dropped:
         """Return the student's and the teacher's prompt; without a tokenizer, their last turns."""
         context, messages = self._context, row["prompt"]
         if not self._tokenizer:

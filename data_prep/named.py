@@ -36,7 +36,7 @@ def _alike(words: Collection[str], names: Collection[str]) -> str | None:
     return next(found, None)
 
 
-def columns_of(written: str) -> dict[str, str]:
+def named_columns(written: str) -> dict[str, str]:
     """Return the columns by role of `--columns problem=question,solution=response`.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from data_prep.lengths import UNRENDERED
 from data_prep.stages import Stage
 
-REASONS = 5
+_REASONS = 5
 """Reasons that a note lists; the card's table of stages lists all."""
 
 
@@ -28,7 +28,7 @@ class Remark(NamedTuple):
     remedy: str
 
 
-REMARKS = (
+_REMARKS = (
     Remark(
         "select",
         lambda reason: reason.startswith("domain "),
@@ -76,7 +76,7 @@ REMARKS = (
 
 def remarks(stages: Mapping[str, Stage]) -> list[str]:
     """Return a sentence for each kind of rows that went and may have been wanted."""
-    return [text for remark in REMARKS for text in _sentences(remark, stages[remark.stage])]
+    return [text for remark in _REMARKS for text in _sentences(remark, stages[remark.stage])]
 
 
 def _sentences(remark: Remark, stage: Stage) -> Iterator[str]:
@@ -88,6 +88,6 @@ def _sentences(remark: Remark, stage: Stage) -> Iterator[str]:
 
 
 def _listed(counts: Sequence[tuple[str, int]]) -> str:
-    rest = sum(count for _, count in counts[REASONS:])
-    named = [f"{reason} {count:,}" for reason, count in counts[:REASONS]]
+    rest = sum(count for _, count in counts[_REASONS:])
+    named = [f"{reason} {count:,}" for reason, count in counts[:_REASONS]]
     return ", ".join([*named, f"others {rest:,}"] if rest else named)

@@ -28,17 +28,17 @@ from tqdm import tqdm
 from data_prep.answers import Verification, choose_answers
 from data_prep.card import JSON_CARD, MARKDOWN_CARD, Card, reading_line, stage_table, write_card
 from data_prep.control import ControlTokenCounts
-from data_prep.decontaminate import BenchmarkProblem, Decontamination, read_benchmarks
+from data_prep.decontaminate import BenchmarkProblem, Decontamination, read_benchmark_problems
 from data_prep.dedupe import Duplicates
 from data_prep.lengths import PromptLengths
 from data_prep.notes import remarks
 from data_prep.options import Options, parse_options
 from data_prep.parquet import RowWriter, parquet_writer
 from data_prep.readers import Raw
-from data_prep.rows import Row, to_row
+from data_prep.rows import VerlRow, to_row
 from data_prep.schemas import Exercise, Schema, choose_schema
 from data_prep.selection import Numbered, Selection
-from data_prep.sources import count_rows, describe, read_rows
+from data_prep.sources import count_rows, describe_source, read_rows
 from data_prep.stages import Dropped, Stage, batches
 from data_prep.values import UnreadableError
 from verl_egrsd.reward import VerdictPool
@@ -67,7 +67,7 @@ class Preparation:
         needs_solution = SOLUTION in get_template(options.template).fields
         sample = list(islice(read_rows(options.source, config=options.config, split=options.split), SAMPLE))
         self.schema = _schema(options, sample, needs_solution)
-        self.reading = describe(options.source, options.config, options.split) | _columns(
+        self.reading = describe_source(options.source, options.config, options.split) | _columns(
             sample, self.schema.columns_read(options.reference)
         )
         self.selection = Selection(
@@ -196,7 +196,7 @@ class Preparation:
             (options.out / f"{name}.parquet").unlink(missing_ok=True)
         return list(paths.values())
 
-    def _measured(self, exercises: Sequence[Exercise]) -> Sequence[Row | Dropped]:
+    def _measured(self, exercises: Sequence[Exercise]) -> Sequence[VerlRow | Dropped]:
         rows = [
             to_row(
                 data_source=DATA_SOURCE,
@@ -211,7 +211,7 @@ class Preparation:
         ]
         return self.lengths(rows) if self.options.check_lengths else rows
 
-    def _split(self, rows: Sequence[Row]) -> Sequence[Row]:
+    def _split(self, rows: Sequence[VerlRow]) -> Sequence[VerlRow]:
         for row in rows:
             split = split_of(row["extra_info"]["hash"], self.options.validation_share, self.options.seed)
             row["extra_info"]["split"] = split
@@ -274,7 +274,7 @@ def _has_solution(schema: Schema, raw: Raw) -> bool:
 def _benchmarks(options: Options) -> list[BenchmarkProblem]:
     if options.benchmarks is None or not options.decontaminate:
         return []
-    return read_benchmarks(options.benchmarks)
+    return read_benchmark_problems(options.benchmarks)
 
 
 def _tokenizer(options: Options) -> Any | None:
@@ -290,7 +290,7 @@ def _spooled(spool: IO[bytes], count: int) -> Iterator[list[Exercise]]:
         yield pickle.load(spool)
 
 
-def _write(writers: Mapping[str, RowWriter], rows: Sequence[Row]) -> Sequence[Row]:
+def _write(writers: Mapping[str, RowWriter], rows: Sequence[VerlRow]) -> Sequence[VerlRow]:
     for row in rows:
         writers[row["extra_info"]["split"]].write(row)
     return rows

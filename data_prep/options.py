@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from data_prep.answers import Answers, Choice
+from data_prep.answers import Answers, Policy
 from data_prep.decontaminate import TESTS, Test
-from data_prep.dedupe import Level
+from data_prep.dedupe import Similarity
 from data_prep.layout import ENDINGS
 from data_prep.lengths import training_settings
-from data_prep.named import ROLES, columns_of
+from data_prep.named import ROLES, named_columns
 from data_prep.parquet import ROWS_PER_GROUP
-from data_prep.schemas import Reference
+from data_prep.schemas import SolutionPart
 from data_prep.selection import Domain
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.reward.pool import TIME_LIMIT
@@ -60,7 +60,7 @@ class Options:
             "",
             "columns of an unknown schema, such as problem=question,solution=response,answer=target; names "
             f"for {', '.join(ROLES)}",
-            type=columns_of,
+            type=named_columns,
             metavar="PART=COLUMN,...",
         ),
     )
@@ -85,12 +85,12 @@ class Options:
     assume_math: bool = field(
         default=False, metadata=_flag("1 select", "take rows for mathematics whose schema names no domain")
     )
-    reference: Reference = field(
+    reference: SolutionPart = field(
         default="concise",
         metadata=_flag(
             "2 solution",
             "reasoning: the teacher is shown the long trace and the concise solution behind it",
-            choices=get_args(Reference),
+            choices=get_args(SolutionPart),
         ),
     )
     answers: Answers = field(
@@ -104,29 +104,29 @@ class Options:
     verify: bool = field(
         default=True, metadata=_flag("4 verify", "compare the solution's answer with the ground truth")
     )
-    mismatch: Choice = field(
+    mismatch: Policy = field(
         default="drop",
-        metadata=_flag("4 verify", "rows whose solution arrives elsewhere", choices=get_args(Choice)),
+        metadata=_flag("4 verify", "rows whose solution arrives elsewhere", choices=get_args(Policy)),
     )
-    no_ground_truth: Choice = field(
+    no_ground_truth: Policy = field(
         default="keep",
-        metadata=_flag("4 verify", "rows without a separate ground truth", choices=get_args(Choice)),
+        metadata=_flag("4 verify", "rows without a separate ground truth", choices=get_args(Policy)),
     )
-    no_answer: Choice | None = field(
+    no_answer: Policy | None = field(
         default=None,
         metadata=_flag(
             "4 verify",
             "rows whose solution has no \\boxed{} or #### x to compare with the ground truth; as --mismatch "
             "unless it is given",
-            choices=get_args(Choice),
+            choices=get_args(Policy),
             type=str,
         ),
     )
     time_limit: float = field(default=TIME_LIMIT, metadata=_flag("4 verify", "seconds for one verdict"))
-    duplicates: Level = field(
+    duplicates: Similarity = field(
         default="near",
         metadata=_flag(
-            "5 deduplicate", "near and exact ones go, exact ones, or none", choices=get_args(Level)
+            "5 deduplicate", "near and exact ones go, exact ones, or none", choices=get_args(Similarity)
         ),
     )
     duplicate_similarity: float = field(

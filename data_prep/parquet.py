@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.rows import SCHEMA
+from data_prep.rows import ROW_SCHEMA
 from verl_egrsd.output.files import completed
 
 ROWS_PER_GROUP = 1000
@@ -53,7 +53,7 @@ class RowWriter:
 
 @contextmanager
 def parquet_writer(
-    path: Path, schema: pa.Schema = SCHEMA, rows_per_group: int = ROWS_PER_GROUP
+    path: Path, schema: pa.Schema = ROW_SCHEMA, rows_per_group: int = ROWS_PER_GROUP
 ) -> Iterator[RowWriter]:
     """Write a parquet file row by row, in memory for one row group.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from verl_egrsd.rows import ANSWER_INSTRUCTION
 
-Row = dict[str, Any]
+VerlRow = dict[str, Any]
 
 
 class Lengths(TypedDict):
@@ -24,7 +24,7 @@ class Lengths(TypedDict):
 
 
 _LENGTHS = pa.struct([("student", pa.int64()), ("teacher", pa.int64()), ("unit", pa.string())])
-SCHEMA = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
         ("data_source", pa.string()),
         ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
@@ -60,7 +60,7 @@ def to_row(
     split: str,
     source: str,
     lengths: Lengths | None = None,
-) -> Row:
+) -> VerlRow:
     """Return a row in verl's schema.
 
     Args:

@@ -28,7 +28,7 @@ from data_prep.readers import (
 from data_prep.rows import without_marks
 from verl_egrsd.reward.answer import BOX, own_answer
 
-Reference = Literal["concise", "reasoning"]
+SolutionPart = Literal["concise", "reasoning"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Schema:
     fits: Callable[[Raw], bool] = lambda raw: True
     may_lack_solutions: bool = False
 
-    def columns_read(self, reference: Reference) -> tuple[str, ...]:
+    def columns_read(self, reference: SolutionPart) -> tuple[str, ...]:
         """Return the columns worth reading; leaving the reasoning out saves nine tenths of the bytes."""
         shared = (*self.columns, *self.also, *self.domain, *self.source)
         return (*shared, *self.reasoning_columns) if reference == "reasoning" else shared

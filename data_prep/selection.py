@@ -8,15 +8,16 @@ from typing import Any, Literal, TypeVar
 
 from data_prep.readers import Raw
 from data_prep.rows import normalise_problem
-from data_prep.schemas import Exercise, Reference, Schema
+from data_prep.schemas import Exercise, Schema, SolutionPart
 from data_prep.stages import Dropped
-from data_prep.values import NOTHING, UnreadableError, as_text, field
+from data_prep.values import UnreadableError, as_text, field
 from verl_egrsd.reward.answer import own_answer
+from verl_egrsd.rows import NOTHING
 
 Domain = Literal["math", "any"]
 Numbered = tuple[int, Raw]
 """A raw row with its position in the source."""
-Taken = TypeVar("Taken")
+_Taken = TypeVar("_Taken")
 
 MATHEMATICS = re.compile(r"(?:^|[^a-z])math", re.IGNORECASE)
 """Names of the domain: `math`, `Mathematics`, `Applied Mathematics -> Algebra`, `competition_math`."""
@@ -50,7 +51,7 @@ class Selection:
         *,
         domain: Domain,
         assume_math: bool,
-        reference: Reference,
+        reference: SolutionPart,
         needs_solution: bool = True,
     ) -> None:
         if schema.mixes_domains and domain == "math" and not assume_math:
@@ -109,7 +110,7 @@ class Selection:
         )
 
 
-def _readable(work: Callable[[Numbered], Taken | Dropped], row: Numbered) -> Taken | Dropped:
+def _readable(work: Callable[[Numbered], _Taken | Dropped], row: Numbered) -> _Taken | Dropped:
     try:
         return work(row)
     except UnreadableError as error:

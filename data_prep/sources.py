@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from data_prep.files import Row, file_rows, named, selected
-from data_prep.layout import ENDINGS, Choice, choose_files, ending
+from data_prep.files import RawRow, file_rows, named, selected_columns
+from data_prep.layout import ENDINGS, SplitFiles, choose_files, file_suffix
 
 
 def read_rows(
     source: str, *, config: str | None = None, split: str = "train", columns: Collection[str] | None = None
-) -> Iterator[Row]:
+) -> Iterator[RawRow]:
     """Stream the rows of a source in a fixed order, in bounded memory (a JSON array is read whole).
 
     Args:
@@ -44,7 +44,7 @@ def count_rows(source: str, config: str | None = None, split: str = "train") -> 
         ValueError: as :func:`read_rows`.
     """
     choice = locate(source, config, split)
-    if choice is None or any(ending(file) != ".parquet" for file in choice.files):
+    if choice is None or any(file_suffix(file) != ".parquet" for file in choice.files):
         return None
     total = 0
     for file in choice.files:
@@ -53,7 +53,7 @@ def count_rows(source: str, config: str | None = None, split: str = "train") -> 
     return total
 
 
-def locate(source: str, config: str | None = None, split: str = "train") -> Choice | None:
+def locate(source: str, config: str | None = None, split: str = "train") -> SplitFiles | None:
     """Return the files of a local source, None for a hub id.
 
     Raises:
@@ -63,16 +63,16 @@ def locate(source: str, config: str | None = None, split: str = "train") -> Choi
     if path.is_dir():
         return choose_files(path, config, split)
     known = f"a file that ends in {', '.join(ENDINGS)}"
-    if path.is_file() and ending(path) in ENDINGS:
-        return Choice((path,))
+    if path.is_file() and file_suffix(path) in ENDINGS:
+        return SplitFiles((path,))
     if path.exists():
         raise ValueError(f"{source} ends in {path.suffix!r}: give {known}, or a folder.")
-    if ending(path) in ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
+    if file_suffix(path) in ENDINGS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise ValueError(f"{source} does not exist: give {known}, a folder of such files or a hub id.")
     return None
 
 
-def describe(source: str, config: str | None, split: str) -> dict[str, Any]:
+def describe_source(source: str, config: str | None, split: str) -> dict[str, Any]:
     """Return what is read of a source and what is left out, for the data card; paths within a folder.
 
     Raises:
@@ -91,7 +91,9 @@ def describe(source: str, config: str | None, split: str) -> dict[str, Any]:
     }
 
 
-def hub_rows(source: str, config: str | None, split: str, columns: Collection[str] | None) -> Iterator[Row]:
+def hub_rows(
+    source: str, config: str | None, split: str, columns: Collection[str] | None
+) -> Iterator[RawRow]:
     """Stream the rows of a data set on the hub; arguments and errors as in :func:`read_rows`."""
     import datasets
 
@@ -106,4 +108,4 @@ def hub_rows(source: str, config: str | None, split: str, columns: Collection[st
     if columns is not None and rows.column_names is not None:
         rows = rows.select_columns([name for name in rows.column_names if name in columns])
     for row in rows:
-        yield selected(row, columns)
+        yield selected_columns(row, columns)

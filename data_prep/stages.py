@@ -11,7 +11,7 @@ from typing import TypeVar
 
 ROWS_PER_BATCH = 1024
 
-Taken = TypeVar("Taken")
+_Taken = TypeVar("_Taken")
 Passed = TypeVar("Passed")
 
 
@@ -53,7 +53,7 @@ class Stage:
     seconds: float = 0.0
 
     def run(
-        self, work: Callable[[list[Taken]], Sequence[Passed | Dropped]], batch: list[Taken]
+        self, work: Callable[[list[_Taken]], Sequence[Passed | Dropped]], batch: list[_Taken]
     ) -> list[Passed]:
         """Return what the work passes on of a batch; it answers each row with a row or with `Dropped`.
 
@@ -69,7 +69,7 @@ class Stage:
         self.rows_out += len(passed)
         return passed
 
-    def timed(self, work: Callable[[Taken], Passed], argument: Taken) -> Passed:
+    def timed(self, work: Callable[[_Taken], Passed], argument: _Taken) -> Passed:
         """Return what the work returns, and add the time that it took."""
         started = perf_counter()
         result = work(argument)
@@ -77,7 +77,7 @@ class Stage:
         return result
 
 
-def batches(rows: Iterable[Taken], size: int = ROWS_PER_BATCH) -> Iterator[list[Taken]]:
+def batches(rows: Iterable[_Taken], size: int = ROWS_PER_BATCH) -> Iterator[list[_Taken]]:
     """Yield the rows in lists of `size`, the last one shorter."""
     rest = iter(rows)
     while batch := list(islice(rest, size)):

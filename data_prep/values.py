@@ -21,8 +21,6 @@ from typing import Any
 
 _CODE = re.compile(r"""[\[{(]+\s*["'].*[\])}]""", re.DOTALL)
 """A list or an object with quoted text in it; `[-2, 7]` and `{1, 2}` are answers."""
-NOTHING = {"none", "null", "nan", "<na>"}
-"""How programs write a missing answer; the trainer refuses it."""
 SHOWN_CHARACTERS = 60
 """Characters of a value in a message."""
 

@@ -20,7 +20,7 @@ from verl_egrsd.config import DataChecks, TeacherConfig
 from verl_egrsd.methods import Columns, resolve
 from verl_egrsd.metrics import method_metrics, rollout_metrics, verdict_metrics
 from verl_egrsd.preflight import preflight
-from verl_egrsd.preflight.rules import rows
+from verl_egrsd.preflight.rules import rule_rows
 from verl_egrsd.reward import compute_score
 
 ROOT = Path(__file__).parents[1]
@@ -142,7 +142,7 @@ def test_every_rule_has_its_row_and_every_row_its_rule():
     head = "### Settings of verl that change what the method means"
     documented = [tuple(cell.strip("`") for cell in cells) for cells in table(section(CONFIGURATION, head))]
     assert documented == [
-        (key, neutral, effect, f"{does}: {remedy}") for key, neutral, effect, does, remedy in rows()
+        (key, neutral, effect, f"{does}: {remedy}") for key, neutral, effect, does, remedy in rule_rows()
     ]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Header = Literal["own", "student"]
-Overlong = Literal["error", "drop"]
+_Overlong = Literal["error", "drop"]
 OnControlTokens = Literal["error", "drop", "keep"]
 Refresh = Literal["frozen", "current", "copy", "ema"]
 
@@ -57,7 +57,7 @@ class TeacherConfig:
     placebo_seed: int = 0
     enable_thinking: bool | None = None
     max_prompt_length: int = 8192
-    overlong: Overlong = "error"
+    overlong: _Overlong = "error"
     header: Header = "own"
     temperature: float | None = None
     max_token_len_per_gpu: int | None = None
@@ -83,7 +83,7 @@ class TeacherConfig:
             check.one_of("template_text", (None,), "or the text of a template")
         if self.max_rollout_tokens is not None:
             check.integer("max_rollout_tokens", minimum=64)
-        check.one_of("overlong", get_args(Overlong))
+        check.one_of("overlong", get_args(_Overlong))
         check.one_of("header", get_args(Header))
         if not isinstance(self.enable_thinking, bool | None):
             check.one_of("enable_thinking", (None, True, False))
@@ -148,10 +148,10 @@ def resolve_teacher(
     return build(TeacherConfig, values, "actor_rollout_ref.teacher")
 
 
-Settings = TypeVar("Settings", bound="DataclassInstance")
+_Settings = TypeVar("_Settings", bound="DataclassInstance")
 
 
-def build(cls: type[Settings], values: Mapping[str, Any] | None, namespace: str) -> Settings:
+def build(cls: type[_Settings], values: Mapping[str, Any] | None, namespace: str) -> _Settings:
     """Build a settings dataclass from a mapping, refusing unknown keys.
 
     Raises:

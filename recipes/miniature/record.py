@@ -13,7 +13,7 @@ from recipes.miniature.measurement import MODEL, SECONDS_FILE, Measurement
 from recipes.miniature.page import page, points, results_table
 from recipes.miniature.results import largest_engine_difference
 from verl_egrsd.evaluation.settings import PRESETS
-from verl_egrsd.frontier.picture import draw
+from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.output.pictures import render
 
 WARNING = "**One seed proves nothing: this shows that it runs.**"
@@ -22,7 +22,7 @@ WARNING = "**One seed proves nothing: this shows that it runs.**"
 def write_page(measurement: Measurement) -> str:
     """Write index.md, frontier.png, frontier.svg and results.json; return the table."""
     arms, out = measurement.measured(), measurement.out
-    figure = draw(points(arms), None, "The miniature frontier")
+    figure = draw_frontier(points(arms), None, "The miniature frontier")
     for form in ("png", "svg"):
         (out / f"frontier.{form}").write_bytes(render(figure, form))
     (out / "index.md").write_text(page(arms, _facts(measurement)), encoding="utf-8")

@@ -29,7 +29,7 @@ from verl_egrsd.report.curves import VALIDATION, panels
 from verl_egrsd.report.ending import ending
 from verl_egrsd.report.run import RunReport
 from verl_egrsd.report.settings import ReportConfig
-from verl_egrsd.rollouts.wording import hesitation_rate, repetition
+from verl_egrsd.rollouts.wording import hesitation_rate, repeated_share
 
 ROWS, TOKENS, ROUNDS = 512, 8192, 5
 STEPS = (100, 1000)
@@ -77,7 +77,7 @@ def main() -> None:
         print("# What the run report costs: processor seconds\n")
         shape = f"{ROWS} responses of {TOKENS // 2:,} to {TOKENS:,} tokens"
         work = {
-            f"repetition, {shape}": seconds(lambda: repetition(ids, mask)),
+            f"repetition, {shape}": seconds(lambda: repeated_share(ids, mask)),
             "decoding them": seconds(lambda: tokenizer.batch_decode(rows)),
             "hesitation words in their texts": seconds(lambda: hesitation_rate(texts)),
         }

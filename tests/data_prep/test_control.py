@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 
-from data_prep.control import PROBLEM, REASONING_MARKS, SOLUTION, ControlTokenCounts
+from data_prep.control import PROBLEM, REASONING_MARKS, SOLUTION_TOKENS, ControlTokenCounts
 from data_prep.lengths import PromptLengths
 from data_prep.rows import to_row
 from recipes.rehearsal.tokenizer import build_small_tokenizer
@@ -43,9 +43,9 @@ def test_rows_are_counted_by_token_and_place_and_stay_as_they_are():
     assert counts.facts() == {
         PROBLEM: {"<|im_end|>": 2, "<|im_start|>": 1},
         REASONING_MARKS: {"<think>": 1},
-        SOLUTION: {"<think>": 1, "</think>": 1, "<|im_end|>": 1},
+        SOLUTION_TOKENS: {"<think>": 1, "</think>": 1, "<|im_end|>": 1},
     }
-    assert counts.first == {PROBLEM: 11, REASONING_MARKS: 12, SOLUTION: 12}
+    assert counts.first == {PROBLEM: 11, REASONING_MARKS: 12, SOLUTION_TOKENS: 12}
     problem, marks, solution = counts.notes()
     assert problem.startswith(
         "Control tokens in the problem, by rows: <|im_end|> 2, <|im_start|> 1 (the first is row 11): "

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.benchmarks import BENCHMARKS
 from data_prep.options import Options
-from data_prep.rows import SCHEMA, normalise_problem
+from data_prep.rows import ROW_SCHEMA, normalise_problem
 from tests.test_docs import ROOT, section, table, value
 from verl_egrsd.reward import REASONS
 
@@ -54,7 +54,7 @@ def test_every_benchmark_is_documented_with_its_source_and_columns():
 
 
 def test_every_column_is_documented():
-    assert [cells[0].strip("`") for cells in table(section(PAGE, "## The row"))] == list(leaves(SCHEMA))
+    assert [cells[0].strip("`") for cells in table(section(PAGE, "## The row"))] == list(leaves(ROW_SCHEMA))
 
 
 def test_every_reason_of_the_verifier_is_documented():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.decontaminate import TESTS, BenchmarkProblem, Decontamination, read_benchmarks
+from data_prep.decontaminate import TESTS, BenchmarkProblem, Decontamination, read_benchmark_problems
 from data_prep.parquet import parquet_writer
 from data_prep.rows import normalise_problem, to_row
 from data_prep.similarity import jaccard, shingles
@@ -112,12 +112,14 @@ def test_benchmarks_are_read_from_the_files_that_data_prep_writes(tmp_path):
     )
     with parquet_writer(tmp_path / "quiz.parquet") as writer:
         writer.write(row)
-    assert read_benchmarks(tmp_path) == [BenchmarkProblem("quiz", 4, COINS, "9", normalise_problem(COINS))]
+    assert read_benchmark_problems(tmp_path) == [
+        BenchmarkProblem("quiz", 4, COINS, "9", normalise_problem(COINS))
+    ]
 
 
 def test_a_folder_without_benchmarks_is_an_error_that_says_how_to_make_them(tmp_path):
     with pytest.raises(ValueError, match=r"no parquet file: make them with python -m data_prep\.benchmarks"):
-        read_benchmarks(tmp_path)
+        read_benchmark_problems(tmp_path)
     pd.DataFrame({"question": ["x"]}).to_parquet(tmp_path / "other.parquet")
     with pytest.raises(ValueError, match=r"other\.parquet has the columns question"):
-        read_benchmarks(tmp_path)
+        read_benchmark_problems(tmp_path)

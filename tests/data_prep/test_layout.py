@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data_prep.layout import choose_files
-from data_prep.sources import describe, read_rows
+from data_prep.sources import describe_source, read_rows
 
 OPENTHOUGHTS = """---
 license: apache-2.0
@@ -43,7 +43,7 @@ def test_the_test_split_of_a_snapshot_is_not_read_into_training(tmp_path):
     snapshot = folder(tmp_path, *names)
     assert read(snapshot) == names[2:]
     assert read(snapshot, split="test") == names[:2]
-    assert describe(str(snapshot), None, "train") == {
+    assert describe_source(str(snapshot), None, "train") == {
         "configuration": "default",
         "split": "train",
         "files": names[2:],

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.parquet import parquet_writer
-from data_prep.rows import SCHEMA, to_row
+from data_prep.rows import ROW_SCHEMA, to_row
 from verl_egrsd.output.files import file_digest
 
 
@@ -46,7 +46,7 @@ def test_pandas_and_datasets_read_the_file(tmp_path):
     path = tmp_path / "rows.parquet"
     write(path, [row(index) for index in range(3)])
     frame = pd.read_parquet(path)
-    assert list(frame.columns) == SCHEMA.names
+    assert list(frame.columns) == ROW_SCHEMA.names
     assert frame["prompt"][2][0]["content"].startswith("What is 2+3?")
     loaded = datasets.load_dataset(
         "parquet", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache")
@@ -94,4 +94,4 @@ def test_a_row_with_other_columns_is_refused(tmp_path):
 
 def test_a_file_without_rows_still_has_its_columns(tmp_path):
     write(tmp_path / "rows.parquet", [])
-    assert pq.read_schema(tmp_path / "rows.parquet").equals(SCHEMA)
+    assert pq.read_schema(tmp_path / "rows.parquet").equals(ROW_SCHEMA)

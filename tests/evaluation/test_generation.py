@@ -5,7 +5,7 @@ from transformers import AutoTokenizer
 
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.evaluation.generation import Renderer
+from verl_egrsd.evaluation.generation import PromptRenderer
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.teacher.templates import get_template
 
@@ -22,6 +22,6 @@ def folder(tmp_path):
 def test_a_prompt_is_the_one_that_the_student_is_trained_on(folder, thinking):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     context = PrivilegedContext(tokenizer, get_template("none"), {"enable_thinking": thinking})
-    prompt = Renderer(folder, thinking=thinking)(MESSAGES)
+    prompt = PromptRenderer(folder, thinking=thinking)(MESSAGES)
     assert prompt.ids == context.student_prompt_ids(MESSAGES)
     assert not prompt.inside_reasoning

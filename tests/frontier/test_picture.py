@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from verl_egrsd import cli
 from verl_egrsd.frontier import Point, frontier, published_points, read_points
-from verl_egrsd.frontier.picture import draw
+from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.frontier.points import PUBLISHED_MODELS
 from verl_egrsd.output.intervals import Interval
 
@@ -98,7 +98,7 @@ def test_no_two_points_share_colour_and_shape_and_the_front_is_filled():
         Point(str(i), Interval(i / 100, i / 100, i / 100), Interval(100 - i, 90 - i, 110 - i))
         for i in range(1, 31)
     ]
-    (axes,) = draw(points, published_points("qwen3_4b"), "many").axes
+    (axes,) = draw_frontier(points, published_points("qwen3_4b"), "many").axes
     lines = [container.lines[0] for container in axes.containers]
     looks = [(to_hex(line.get_color()), line.get_marker()) for line in lines]
     assert len(set(looks)) == 30
@@ -108,7 +108,7 @@ def test_no_two_points_share_colour_and_shape_and_the_front_is_filled():
 
 def test_all_intervals_are_inside_the_frame():
     points = read_points(EXAMPLES)
-    (axes,) = draw(points, None, "title").axes
+    (axes,) = draw_frontier(points, None, "title").axes
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     for point in points:
         assert left < point.length.low <= point.length.high < right
@@ -117,7 +117,7 @@ def test_all_intervals_are_inside_the_frame():
 
 def test_one_point_without_an_interval_can_be_drawn(tmp_path):
     point = Point("only", Interval(0.5, 0.5, 0.5), Interval(1000, 1000, 1000))
-    (axes,) = draw([point], None, "one").axes
+    (axes,) = draw_frontier([point], None, "one").axes
     assert axes.get_xlim()[0] < 1000 < axes.get_xlim()[1]
 
 

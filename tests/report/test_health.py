@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verl_egrsd.methods import HealthCheck, factors
-from verl_egrsd.report.health import CHECKS, NOTHING, all_checks, examine
+from verl_egrsd.report.health import CHECKS, NO_ADVICE, all_checks, examine
 from verl_egrsd.report.settings import Thresholds
 
 GOOD = {
@@ -72,11 +72,11 @@ def test_every_check_has_a_run_that_trips_it():
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_check_is_silent_in_a_healthy_run_and_speaks_in_a_sick_one(name):
     healthy = examine(run())[name]
-    assert (healthy.level, healthy.advice) == ("ok", NOTHING)
+    assert (healthy.level, healthy.advice) == ("ok", NO_ADVICE)
     for steps, level, value in TRIPS[name]:
         found = examine(steps)
         assert (found[name].level, found[name].value) == (level, pytest.approx(value))
-        assert found[name].advice != NOTHING
+        assert found[name].advice != NO_ADVICE
         assert {other for other in CHECKS if found[other].level != "ok"} == {name}
 
 
@@ -107,7 +107,7 @@ def test_a_check_that_a_factor_names_warns_and_fails_at_its_limits(check):
         assert (found.level, found.value) == (level, pytest.approx(value))
         assert found.reading.endswith(".")
         assert "the last 10 steps" in found.reading
-        assert found.advice == (NOTHING if level == "ok" else check.advice)
+        assert found.advice == (NO_ADVICE if level == "ok" else check.advice)
 
 
 def test_the_checks_of_the_factors_have_names_and_keys_of_their_own():

@@ -12,10 +12,10 @@ from ray.exceptions import RayTaskError
 
 from tests.report.test_health import GOOD
 from verl_egrsd.report import ending as run_ending
-from verl_egrsd.report.curves import draw
+from verl_egrsd.report.curves import draw_curves
 from verl_egrsd.report.ending import ending, noting
 from verl_egrsd.report.history import read_steps, training_steps
-from verl_egrsd.report.run import RunReport, describe, note_ending
+from verl_egrsd.report.run import RunReport, describe_run, note_ending
 from verl_egrsd.report.settings import ReportConfig
 
 NOW = "2026-11-21T10:00:00+00:00"
@@ -30,7 +30,7 @@ def described(tmp_path):
         "trainer": {"experiment_name": "a <b> run"},
         "actor_rollout_ref": {"rollout": {"name": "scripted"}},
     }
-    return describe(settings, 4, {"training": [parquet], "validation": []}) | {"date": "2026-11-21"}
+    return describe_run(settings, 4, {"training": [parquet], "validation": []}) | {"date": "2026-11-21"}
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_a_break_is_in_the_report_on_the_page_and_in_every_panel(start):
     assert "<code>actor_rollout_ref.actor.optim.lr</code>" in page
     assert "<code>5e-06</code></td><td><code>1e-06</code>" in page
     assert "the earlier settings are not known" in page
-    figure = draw({1: step(1), 4: step(4)}, report.run["breaks"])
+    figure = draw_curves({1: step(1), 4: step(4)}, report.run["breaks"])
     panels = [axes for axes in figure.axes if axes.lines]
     assert len(panels) == 2
     for axes in panels:

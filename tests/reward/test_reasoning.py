@@ -17,7 +17,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
 
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.evaluation.generation import Renderer
+from verl_egrsd.evaluation.generation import PromptRenderer
 from verl_egrsd.reward import (
     VerdictPool,
     compute_score,
@@ -143,7 +143,7 @@ def test_training_and_evaluation_give_one_verdict(folder, header, thinking, even
     messages = [{"role": "user", "content": "What is 2+3?"}]
     for training in (True, False):
         row = dataset(folder, [messages], thinking, training)[0]
-        prompt = Renderer(folder, thinking=thinking)(messages)
+        prompt = PromptRenderer(folder, thinking=thinking)(messages)
         assert row["extra_info"]["prompt_opens_reasoning"] is prompt.inside_reasoning is opened
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with VerdictPool(1) as pool:
@@ -183,7 +183,7 @@ def test_marks_inside_a_problem_open_nothing(folder, header, opened):
     messages = [system, {"role": "user", "content": TALK}]
     row = dataset(folder, [messages], thinking=True)[0]
     assert row["extra_info"]["prompt_opens_reasoning"] is opened
-    assert Renderer(folder, thinking=True)(messages).inside_reasoning is opened
+    assert PromptRenderer(folder, thinking=True)(messages).inside_reasoning is opened
 
 
 def test_a_prompt_that_the_data_writes_to_its_end_may_open_the_reasoning():
@@ -214,6 +214,6 @@ def test_marks_that_the_judged_text_lacks_are_named_at_the_start(folder, tmp_pat
     assert not caplog.records
     tokenizer.add_tokens([AddedToken("[THINK]", special=True), AddedToken("[/THINK]", special=True)], True)
     tokenizer.save_pretrained(tmp_path)
-    Renderer(tmp_path, thinking=True)
+    PromptRenderer(tmp_path, thinking=True)
     (record,) = caplog.records
     assert record.getMessage().startswith("[THINK], [/THINK] are special tokens")

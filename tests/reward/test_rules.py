@@ -42,7 +42,7 @@ def test_the_verifier_judges_as_the_examples_of_a_rule_say(rule, answer, relatio
 
 def test_every_rule_has_examples():
     shown = {rule for rule, *_ in REWRITING + JUDGING}
-    rewriting = {rule for rule in rules.RULES if rule is not rules.plain_characters}
+    rewriting = {rule for rule in rules.REWRITES if rule is not rules.plain_characters}
     assert rewriting <= shown
     from verl_egrsd.reward.equivalence import DECISIONS
 

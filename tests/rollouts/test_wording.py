@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.rollouts.wording import hesitation_rate, repetition, wording_metrics
+from verl_egrsd.rollouts.wording import hesitation_rate, repeated_share, wording_metrics
 
 # Few token ids, so that n-grams come back; the largest is Qwen3's.
 rollouts = st.lists(st.lists(st.sampled_from([0, 1, 2, 151_935]), max_size=30), min_size=1, max_size=5)
@@ -28,18 +28,18 @@ def by_definition(row, n):
 @settings(deadline=None)
 @given(rollouts, st.integers(1, 9))
 def test_repetition_is_one_minus_distinct_over_all_ngrams(rows, n):
-    assert repetition(*padded(rows), n).tolist() == pytest.approx([by_definition(row, n) for row in rows])
+    assert repeated_share(*padded(rows), n).tolist() == pytest.approx([by_definition(row, n) for row in rows])
 
 
 @settings(deadline=None)
 @given(rollouts, st.integers(1, 9), st.integers(0, 40))
 def test_what_lies_in_the_padding_does_not_repeat(rows, n, extra):
-    plain = repetition(*padded(rows), n)
-    torch.testing.assert_close(repetition(*padded(rows, fill=2, width=30 + extra), n), plain)
+    plain = repeated_share(*padded(rows), n)
+    torch.testing.assert_close(repeated_share(*padded(rows, fill=2, width=30 + extra), n), plain)
 
 
 def test_a_loop_repeats_nearly_everything_and_a_count_nothing():
-    shares = repetition(*padded([[7, 8, 9] * 100, list(range(300))]))
+    shares = repeated_share(*padded([[7, 8, 9] * 100, list(range(300))]))
     assert shares[0] == pytest.approx(1 - 3 / 293)
     assert shares[1] == 0
 

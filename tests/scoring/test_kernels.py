@@ -69,6 +69,6 @@ def test_a_kernel_is_compared_in_half_precision_too():
     draw = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(n, 16, generator=draw).bfloat16() for n in (40, 1_003))
     token_ids = torch.randint(1_003, (40,), generator=draw)
-    assert kernels.try_kernel(exact, hidden, weight, token_ids).error < kernels.TOLERANCE[torch.bfloat16]
+    assert kernels.try_kernel(exact, hidden, weight, token_ids).error < kernels._TOLERANCE[torch.bfloat16]
     wrong = kernels.try_kernel(blind_to_the_last_block, hidden, weight, token_ids)
-    assert wrong.error > kernels.TOLERANCE[torch.bfloat16]
+    assert wrong.error > kernels._TOLERANCE[torch.bfloat16]

@@ -9,7 +9,7 @@ from recipes.rehearsal.tokenizer import build_small_tokenizer
 from tests.support.chat_templates import FAMILIES, UNUSABLE
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.teacher import TEMPLATES, PrivilegedContext
-from verl_egrsd.teacher.attempts import Attempt, Rollouts
+from verl_egrsd.teacher.attempts import Attempt, Attempts
 
 THINKING, PLAIN = "", "<think>\n\n</think>\n\n"
 HEADER = "<|im_start|>assistant\n"
@@ -266,7 +266,7 @@ SIBLINGS = (
 
 
 def rollouts(own="7+5=13", *, correct=False, truncated=False, others=()):
-    return Rollouts(Attempt(own, correct, truncated), others)
+    return Attempts(Attempt(own, correct, truncated), others)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.rows import Row
-from verl_egrsd.teacher.attempts import Rollouts
+from verl_egrsd.teacher.attempts import Attempts
 from verl_egrsd.teacher.context import PrivilegedContext, TeacherPrompt
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.prompts import teacher_prompts
@@ -81,7 +81,7 @@ def test_a_prompt_of_the_row_is_built_once_per_problem(batch, context_of, monkey
     built = Counter[int]()
     build = PrivilegedContext.teacher_prompt
 
-    def counted(self, messages: list[dict], row: Row, rollouts: Rollouts | None = None) -> TeacherPrompt:
+    def counted(self, messages: list[dict], row: Row, rollouts: Attempts | None = None) -> TeacherPrompt:
         built[row["extra_info"]["index"]] += 1
         assert rollouts is None
         return build(self, messages, row, rollouts)

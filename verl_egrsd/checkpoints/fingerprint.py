@@ -48,7 +48,7 @@ BY_CONTENT = (
 """Keys that name files or folders: what is in them counts, not where they lie."""
 
 MODEL_FILES = (".json", ".jinja", ".txt", ".model", ".py", ".safetensors", ".bin")
-SAMPLES, SAMPLE_BYTES = 64, 65_536
+_SAMPLES, SAMPLE_BYTES = 64, 65_536
 """Pieces of a model's file that are read: all of a small file, and every weight matrix of a large one."""
 
 
@@ -93,7 +93,7 @@ def _folder_digest(folder: Path) -> str:
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
         with path.open("rb") as file:
-            for piece in range(SAMPLES):
-                file.seek(max(size - SAMPLE_BYTES, 0) * piece // (SAMPLES - 1))
+            for piece in range(_SAMPLES):
+                file.seek(max(size - SAMPLE_BYTES, 0) * piece // (_SAMPLES - 1))
                 digest.update(file.read(SAMPLE_BYTES))
     return digest.hexdigest()

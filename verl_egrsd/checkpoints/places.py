@@ -17,7 +17,7 @@ from huggingface_hub.errors import HFValidationError
 
 STATE_FILE = "egrsd.json"
 """In every checkpoint: what the trainer knows beside weights, optimiser and data."""
-MARKS = ("config.json", "adapter_config.json", "actor/")
+_MARKS = ("config.json", "adapter_config.json", "actor/")
 """What makes a folder a model, an adapter or a checkpoint."""
 HUB_ID = re.compile(r"(?![.~/])[\w.-]+(/[\w.-]+)?")
 _STEP_FOLDER = re.compile(r"global_step_(\d+)")
@@ -140,7 +140,7 @@ def find_place(name: str | Path, also: Sequence[str] = ()) -> Place:
     if (path / "config.json").exists():
         return Model(path)
     if path.is_dir():
-        *others, last = *MARKS, *also
+        *others, last = *_MARKS, *also
         raise FileNotFoundError(
             f"{path} is not a model, adapter or checkpoint: it has no {', '.join(others)} or {last}."
         )

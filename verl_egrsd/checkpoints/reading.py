@@ -56,8 +56,8 @@ def read_checkpoint(folder: str | Path, weights: Weights = "student") -> Checkpo
         ValueError: when shards do not fit together, or for an adapter that is not plain LoRA.
     """
     saved = saved_step(folder)
-    require(saved.actor, "name a folder global_step_N of a run, which has one")
-    huggingface = require(saved.huggingface, "verl writes configuration and tokenizer there")
+    require_path(saved.actor, "name a folder global_step_N of a run, which has one")
+    huggingface = require_path(saved.huggingface, "verl writes configuration and tokenizer there")
     adapter, own = _split(join_shards(saved.actor, weights))
     meta = saved.actor / "lora_train_meta.json"
     return Checkpoint(
@@ -100,11 +100,11 @@ def holds_teacher(actor: Path) -> bool:
 def _of_ranks(actor: Path, pattern: str, ranks: int) -> list[dict[str, Any]]:
     paths = [actor / pattern.format(ranks=ranks, rank=rank) for rank in range(ranks)]
     for path in paths:
-        require(path, f"the files of all {ranks} ranks are needed, copy those of the other nodes here")
+        require_path(path, f"the files of all {ranks} ranks are needed, copy those of the other nodes here")
     return [torch.load(path, map_location="cpu", mmap=True, weights_only=True) for path in paths]
 
 
-def require(path: Path, remedy: str) -> Path:
+def require_path(path: Path, remedy: str) -> Path:
     """Return a path that exists.
 
     Raises:
@@ -160,4 +160,4 @@ def _split(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
-    return json.loads(require(path, remedy).read_text())
+    return json.loads(require_path(path, remedy).read_text())

@@ -17,7 +17,7 @@ from verl_egrsd.preflight.reading import plain
 RUN_FILE = "fingerprint.json"
 """In the folder of the checkpoints: the fingerprint of the run that wrote there last."""
 TRACKER = "latest_checkpointed_iteration.txt"
-SHOWN = 8
+_SHOWN = 8
 """Changes that a refusal lists before it counts the rest."""
 
 
@@ -166,8 +166,8 @@ def _wrote_last(config: DictConfig, before: Fingerprint | None) -> bool:
 
 def _refusal(folder: Path, changed: Changes) -> str:
     lines = [f"{key} was {before!r} and is {now!r}" for key, (before, now) in changed.items()]
-    if len(lines) > SHOWN:
-        lines = [*lines[:SHOWN], f"{len(lines) - SHOWN} more"]
+    if len(lines) > _SHOWN:
+        lines = [*lines[:_SHOWN], f"{len(lines) - _SHOWN} more"]
     said = "; ".join(lines) or "it does not say which, so they cannot be compared"
     return (
         f"{folder} was trained with other settings: {said}. Start a new run in another folder "

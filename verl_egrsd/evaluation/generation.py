@@ -61,7 +61,7 @@ class Answer:
     finish_reason: str
 
 
-class Renderer:
+class PromptRenderer:
     """The chat template of a model.
 
     Args:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from verl_egrsd.reward import problem_text
 from verl_egrsd.rows import GROUND_TRUTH, conversation, structure, text_of
 
-COLUMNS = ("prompt", "reward_model", "extra_info")
+_COLUMNS = ("prompt", "reward_model", "extra_info")
 Benchmarks = dict[str, list["Problem"]]
 
 
@@ -94,11 +94,11 @@ def _parquet_files(path: Path) -> list[Path]:
 
 def _problems(file: Path) -> list[Problem]:
     table = pq.read_table(file)
-    if missing := set(COLUMNS) - set(table.column_names):
+    if missing := set(_COLUMNS) - set(table.column_names):
         raise ValueError(
-            f"{file} has no column {min(missing)}: it needs {', '.join(COLUMNS)} (docs/data.md)."
+            f"{file} has no column {min(missing)}: it needs {', '.join(_COLUMNS)} (docs/data.md)."
         )
-    problems = list(_of_rows(file, table.select(COLUMNS).to_pylist()))
+    problems = list(_of_rows(file, table.select(_COLUMNS).to_pylist()))
     if not problems:
         raise ValueError(f"{file} has no rows: prepare it again.")
     rows: dict[str, int] = {}

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from verl_egrsd.evaluation.generation import (
     EngineOptions,
     Prompt,
-    Renderer,
+    PromptRenderer,
     quiet_vllm,
     running_engine,
 )
@@ -33,7 +33,7 @@ VERDICT_PROCESSES = 2
 """Processes that judge answers; each judges some hundred answers a second."""
 EXPORTED = "exported_model"
 """Folder beside the samples that a checkpoint is exported into."""
-PACKAGES = ("verl_egrsd", "torch", "transformers", "math-verify", "numpy")
+_PACKAGES = ("verl_egrsd", "torch", "transformers", "math-verify", "numpy")
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 """tqdm's bar, which shows samples per second even if a sample takes longer than a second."""
 
@@ -121,7 +121,7 @@ async def _draw(
     tasks: Sequence[Task], log: SampleLog, model: Servable, settings: Settings, options: EngineOptions | None
 ) -> None:
     """Draw samples and write each when it is judged; vLLM batches all running requests."""
-    render = Renderer(model.model, thinking=settings.thinking)
+    render = PromptRenderer(model.model, thinking=settings.thinking)
     prompts: dict[str, Prompt] = {}
     for task in tasks:
         if task.problem.id not in prompts:
@@ -194,5 +194,5 @@ def _versions() -> dict[str, Any]:
         "python": python_version(),
         # Not from the metadata: vLLM's CPU build has another distribution name.
         "vllm": quiet_vllm().__version__,
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name) for name in _PACKAGES},
     }

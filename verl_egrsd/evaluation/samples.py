@@ -21,7 +21,7 @@ from verl_egrsd.output.files import write_completed
 from verl_egrsd.reward import Reason
 
 SAMPLES, SETTINGS = "samples.jsonl", "settings.json"
-SCHEMA = "verl_egrsd.evaluation/1"
+SAMPLES_SCHEMA = "verl_egrsd.evaluation/1"
 Key = tuple[str, str, int]
 """Benchmark, id of the problem, number of the sample: together they identify a sample of a run."""
 
@@ -147,7 +147,7 @@ def begin_or_resume(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """
     path = folder / SETTINGS
     if not path.exists() or _may_begin_anew(folder, facts):
-        write_completed(path, json.dumps({"schema": SCHEMA, **facts}, indent=1) + "\n")
+        write_completed(path, json.dumps({"schema": SAMPLES_SCHEMA, **facts}, indent=1) + "\n")
     found = read_settings(folder)
     now, then = flat(json.loads(json.dumps(facts["identity"]))), flat(found["identity"])
     for key in [*then, *(now.keys() - then.keys())]:
@@ -170,8 +170,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: {folder} was not written by verl-egrsd eval.")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if found.get("schema") != SCHEMA:
-        raise ValueError(f"{path} has the schema {found.get('schema')!r}, not {SCHEMA!r}: evaluate again.")
+    if found.get("schema") != SAMPLES_SCHEMA:
+        raise ValueError(
+            f"{path} has the schema {found.get('schema')!r}, not {SAMPLES_SCHEMA!r}: evaluate again."
+        )
     return found
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import comb
+from typing import TypeVar
 
 import numpy as np
 
 from verl_egrsd.evaluation.tables import Floats, Table
 from verl_egrsd.output.intervals import Interval
+
+_Numbers = TypeVar("_Numbers", float, Floats)
 
 Series = Floats
 """Shape (1 + R): the value, then R replicates."""
@@ -23,7 +26,9 @@ REPLICATES = 4_000
 CHUNK = 250
 """Replicates that are computed at once; limits memory to this number times the samples of a benchmark."""
 CONFIDENCE = 0.95
-QUANTILES = {"length_p50": 50, "length_p90": 90}
+POINTS_PER_SHARE, TOKENS_PER_UNIT = 100, 1000
+"""Eff is measured in percent points per 1,000 tokens."""
+_QUANTILES = {"length_p50": 50, "length_p90": 90}
 """Metrics that are quantiles of the length, in percent."""
 
 
@@ -94,9 +99,14 @@ def powers_of_two(limit: int) -> list[int]:
     return [2**i for i in range(limit.bit_length())]
 
 
-def efficiency(avg: Floats, length: Floats) -> Floats:
-    """Return Eff: accuracy in percent points per 1,000 tokens."""
-    return 100 * avg / (length / 1000)
+def efficiency(accuracy: _Numbers, length: _Numbers) -> _Numbers:
+    """Return Eff = 100 accuracy / (length / 1000), in percent points per 1,000 tokens.
+
+    Args:
+        accuracy: share in [0, 1], or an array of shares.
+        length: tokens, positive.
+    """
+    return POINTS_PER_SHARE * accuracy / (length / TOKENS_PER_UNIT)
 
 
 def average(benchmarks: Mapping[str, Mapping[str, Series]]) -> dict[str, Series]:
@@ -140,5 +150,5 @@ def _quantiles(weights: Floats, tokens: Floats) -> dict[str, Floats]:
     lengths = tokens.ravel()[order]
     return {
         name: lengths[(below >= percent * counts.sum(axis=1, keepdims=True)).argmax(axis=1)]
-        for name, percent in QUANTILES.items()
+        for name, percent in _QUANTILES.items()
     }

@@ -14,7 +14,7 @@ from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.intervals import Interval
 from verl_egrsd.output.tables import text_table
 
-SCHEMA = "verl_egrsd.summary/1"
+SUMMARY_SCHEMA = "verl_egrsd.summary/1"
 JSON_SUMMARY, MARKDOWN_SUMMARY = "summary.json", "summary.md"
 AVERAGE = "average"
 Summary = dict[str, Any]
@@ -43,7 +43,7 @@ def summarise(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) -> S
     facts, tables = read_settings(folder), read_tables(folder)
     found = {name: bootstrap(table, name, seed=seed, replicates=replicates) for name, table in tables.items()}
     return {
-        "schema": SCHEMA,
+        "schema": SUMMARY_SCHEMA,
         "name": facts["name"],
         "model": facts["model"],
         "settings": facts["identity"]["settings"],

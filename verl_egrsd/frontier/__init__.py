@@ -5,8 +5,9 @@ together. Accuracies are shares in [0, 1], lengths are tokens, and efficiency is
 tokens.
 """
 
+from verl_egrsd.evaluation.statistics import efficiency
 from verl_egrsd.frontier.command import frontier
-from verl_egrsd.frontier.pareto import dominates, efficiency, iso_efficiency, pareto_front
+from verl_egrsd.frontier.pareto import dominates, iso_efficiency, pareto_front
 from verl_egrsd.frontier.points import Point, published_points, read_points
 
 __all__ = [

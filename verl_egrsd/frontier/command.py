@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from verl_egrsd.frontier.page import page, row
+from verl_egrsd.frontier.page import frontier_page, row
 from verl_egrsd.frontier.pareto import pareto_front
-from verl_egrsd.frontier.picture import draw
+from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.frontier.points import Point, Published, published_points, read_points
 from verl_egrsd.output.pictures import render
 
-COLUMNS = ("name", "accuracy", "length", "efficiency", "front")
+_COLUMNS = ("name", "accuracy", "length", "efficiency", "front")
 
 
 def frontier(
@@ -43,13 +43,13 @@ def frontier(
     points = read_points(summaries, benchmark)
     grey = published_points(published) if published else None
     title = title or f"Accuracy and length: {benchmark or 'average over the benchmarks'}"
-    figure = draw(points, grey, title)
+    figure = draw_frontier(points, grey, title)
     svg = render(figure, "svg")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "frontier.png").write_bytes(render(figure, "png"))
     (out / "frontier.svg").write_bytes(svg)
-    (out / "frontier.html").write_text(page(title, points, grey, svg), encoding="utf-8")
+    (out / "frontier.html").write_text(frontier_page(title, points, grey, svg), encoding="utf-8")
     return table(points, grey)
 
 
@@ -58,6 +58,7 @@ def table(points: Sequence[Point], published: Published | None = None) -> str:
     front = pareto_front([point.place for point in points])
     rows = [row(point, on_front=i in front) for i, point in enumerate(points)]
     rows += [row(point) | {"front": "published"} for point in (published.points if published else [])]
-    lines = [dict(zip(COLUMNS, ("model", "accuracy", "length", "Eff", ""), strict=True)), *rows]
-    widths = {name: max(len(line[name]) for line in lines) for name in COLUMNS}
-    return "\n".join("  ".join(line[name].ljust(widths[name]) for name in COLUMNS).rstrip() for line in lines)
+    lines = [dict(zip(_COLUMNS, ("model", "accuracy", "length", "Eff", ""), strict=True)), *rows]
+    widths = {name: max(len(line[name]) for line in lines) for name in _COLUMNS}
+    cells = ([line[name].ljust(width) for name, width in widths.items()] for line in lines)
+    return "\n".join("  ".join(row).rstrip() for row in cells)

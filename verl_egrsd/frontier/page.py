@@ -10,7 +10,7 @@ from verl_egrsd.output.intervals import Interval
 from verl_egrsd.output.pictures import fill, inline
 
 
-def page(title: str, points: Sequence[Point], published: Published | None, svg: bytes) -> str:
+def frontier_page(title: str, points: Sequence[Point], published: Published | None, svg: bytes) -> str:
     """Return the page.
 
     Args:

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-POINTS_PER_SHARE = 100
-TOKENS_PER_UNIT = 1000
-"""Eff is measured in percent points per 1,000 tokens."""
-
-
-def efficiency(accuracy: float, length: float) -> float:
-    """Return Eff = 100 accuracy / (length / 1000), in percent points per 1,000 tokens.
-
-    Args:
-        accuracy: share in [0, 1].
-        length: tokens, positive.
-    """
-    return POINTS_PER_SHARE * accuracy / (length / TOKENS_PER_UNIT)
+from verl_egrsd.evaluation.statistics import POINTS_PER_SHARE, TOKENS_PER_UNIT
 
 
 def iso_efficiency(level: float, length: float) -> float:

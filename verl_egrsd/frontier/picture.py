@@ -12,13 +12,14 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, efficiency, iso_efficiency, pareto_front
+from verl_egrsd.evaluation.statistics import POINTS_PER_SHARE, efficiency
+from verl_egrsd.frontier.pareto import iso_efficiency, pareto_front
 from verl_egrsd.frontier.points import Point, Published
 from verl_egrsd.output.pictures import COLOURS, GREY, PALE, style
 
-WIDTH, HEIGHT, LEGEND_LINE, LEGEND_HEADS = 9.0, 5.0, 0.18, 1.2
+WIDTH, HEIGHT, _LEGEND_LINE, LEGEND_HEADS = 9.0, 5.0, 0.18, 1.2
 """Inches; a picture grows beyond its height when the legend has more lines."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "h", "<")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "h", "<")
 """11 shapes and 7 colours repeat at different periods, which gives 77 different pairs."""
 MARGIN = 0.08
 """Empty space around the points, as a share of their spread."""
@@ -34,7 +35,7 @@ Mark = Artist | ErrorbarContainer
 """A point's entry in the legend."""
 
 
-def draw(points: Sequence[Point], published: Published | None, title: str) -> Figure:
+def draw_frontier(points: Sequence[Point], published: Published | None, title: str) -> Figure:
     """Draw crosses of intervals, the Pareto front of `points`, lines of equal efficiency, published points.
 
     Filled markers are on the front, hollow ones are not; a published point is grey and does not affect the
@@ -43,20 +44,20 @@ def draw(points: Sequence[Point], published: Published | None, title: str) -> Fi
     with style():
         grey = published.points if published else []
         everything = [*points, *grey]
-        height = max(HEIGHT, LEGEND_HEADS + LEGEND_LINE * len(everything))
+        height = max(HEIGHT, LEGEND_HEADS + _LEGEND_LINE * len(everything))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
         _set_limits(axes, everything)
         _draw_iso_lines(axes, everything)
         front = pareto_front([point.place for point in points])
         _draw_front(axes, [points[i] for i in front])
-        styles = cycle(zip(COLOURS * len(MARKERS), MARKERS * len(COLOURS), strict=True))
+        styles = cycle(zip(COLOURS * len(_MARKERS), _MARKERS * len(COLOURS), strict=True))
         ours = [
             _draw_point(axes, point, colour, marker, filled=i in front)
             for i, (point, (colour, marker)) in enumerate(zip(points, styles, strict=False))
         ]
         others = [
-            _draw_published(axes, point, marker) for point, marker in zip(grey, cycle(MARKERS), strict=False)
+            _draw_published(axes, point, marker) for point, marker in zip(grey, cycle(_MARKERS), strict=False)
         ]
         for i, point in enumerate(everything):
             x, y = _xy(point)

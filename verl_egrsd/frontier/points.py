@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from verl_egrsd.evaluation.summary import JSON_SUMMARY, SCHEMA
-from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, efficiency
+from verl_egrsd.evaluation.statistics import POINTS_PER_SHARE, efficiency
+from verl_egrsd.evaluation.summary import JSON_SUMMARY, SUMMARY_SCHEMA
 from verl_egrsd.output.intervals import Interval
 
 PUBLISHED_MODELS = ("qwen3_4b", "qwen3_8b")
@@ -108,8 +108,8 @@ def _read_summary(path: Path) -> dict[str, Any]:
             f"{file} is not JSON ({error}): name a {JSON_SUMMARY} of verl-egrsd eval."
         ) from error
     found = summary.get("schema") if isinstance(summary, dict) else None
-    if found != SCHEMA:
-        raise ValueError(f"{file} has the schema {found!r}, not {SCHEMA!r}: name a {JSON_SUMMARY}.")
+    if found != SUMMARY_SCHEMA:
+        raise ValueError(f"{file} has the schema {found!r}, not {SUMMARY_SCHEMA!r}: name a {JSON_SUMMARY}.")
     return summary
 
 

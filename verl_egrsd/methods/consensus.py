@@ -18,7 +18,7 @@ from verl_egrsd.credit.types import PerToken, PerTokenOrRow
 from verl_egrsd.methods.columns import Columns
 from verl_egrsd.methods.part import Factor, HealthCheck
 
-Keep = Literal["all", "agreeing"]
+_Keep = Literal["all", "agreeing"]
 AT_LEAST = 2
 """One answer alone is no agreement."""
 
@@ -50,12 +50,12 @@ class Consensus(Factor):
     )
 
     agreement: float = 0.5
-    keep: Keep = "all"
+    keep: _Keep = "all"
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         self.check.number("agreement", lambda x: 0 < x <= 1, "in (0, 1]")
-        self.check.one_of("keep", get_args(Keep))
+        self.check.one_of("keep", get_args(_Keep))
 
     @property
     def reads(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from verl_egrsd.credit.types import PerTokenOrRow
 from verl_egrsd.methods.columns import Columns
 from verl_egrsd.methods.part import Factor
 
-Keep = Literal["correct", "wrong"]
+_Keep = Literal["correct", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Outcome(Factor):
     name: ClassVar[str] = "outcome"
     about_one: ClassVar[bool] = False
 
-    keep: Keep = "correct"
+    keep: _Keep = "correct"
 
     def __post_init__(self) -> None:
         """Refuse other kinds."""
-        self.check.one_of("keep", get_args(Keep))
+        self.check.one_of("keep", get_args(_Keep))
 
     @property
     def reads(self) -> frozenset[str]:

@@ -49,7 +49,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """What the index says about a run."""
 
     run: Run
@@ -82,7 +82,7 @@ def write_pages(runs: Sequence[Run], out: Path, limit: int) -> Path:
     with completed_folder(out) as folder:
         numbered = enumerate(_panels(runs, limit), start=1)
         pages = [Page(f"rollout-{i:04}.html", panels) for i, panels in numbered]
-        summaries = [Summary(run, aggregate(run)) for run in runs]
+        summaries = [RunSummary(run, aggregate(run)) for run in runs]
         environment, shown = _environment(), labels(runs)
         shared = {
             "scales": scales(runs),
@@ -115,7 +115,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _top(summaries: Sequence[Summary], table: str, field: str) -> float:
+def _top(summaries: Sequence[RunSummary], table: str, field: str) -> float:
     """Largest mean of an array in a table of all runs: their charts end there, so that they compare."""
     rows = (row for summary in summaries for row in getattr(summary.aggregates, table))
     return max(row.restored if table == "regimes" else row.means.get(field, 0.0) for row in rows)

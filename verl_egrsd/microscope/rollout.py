@@ -21,7 +21,7 @@ from verl_egrsd.methods import Columns, Method
 from verl_egrsd.methods.columns import TOKEN_COLUMNS
 from verl_egrsd.metrics import factor_metrics, total_weight
 
-Floats = NDArray[np.float32]
+_Floats = NDArray[np.float32]
 """One number per token of one response, (T,)."""
 
 
@@ -148,7 +148,7 @@ def with_arrays(batch: Sequence[Rollout], arrays: Mapping[str, Tensor]) -> list[
     return rows
 
 
-def padded(rows: Sequence[Floats]) -> Tensor:
+def padded(rows: Sequence[_Floats]) -> Tensor:
     """Rows of different lengths as one tensor, (B, T), with zeros behind the shorter ones."""
     return pad_sequence([torch.as_tensor(np.array(row)) for row in rows], batch_first=True)
 

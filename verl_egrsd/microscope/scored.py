@@ -14,12 +14,12 @@ from verl_egrsd.methods import Method
 from verl_egrsd.microscope.question import Question, Response, encoded, generated, rows_and_responses
 from verl_egrsd.microscope.rollout import Rollout, Run, columns_of, credited, response_mask, with_arrays
 from verl_egrsd.microscope.scoring import require_plain_head, score
-from verl_egrsd.microscope.weights import Weights, find_weights
+from verl_egrsd.microscope.weights import ModelWeights, find_weights
 from verl_egrsd.reward import Verdict, problem_text, verify_answer
 from verl_egrsd.rollouts.outcome import end_token_ids
 from verl_egrsd.rollouts.token_texts import token_texts
 from verl_egrsd.rows import GROUND_TRUTH, Row, row_name, text_of
-from verl_egrsd.teacher.attempts import PLACEHOLDER, Attempt, Rollouts
+from verl_egrsd.teacher.attempts import PLACEHOLDER, Attempt, Attempts
 from verl_egrsd.teacher.context import PrivilegedContext
 
 
@@ -81,7 +81,7 @@ def run_model(source: str, question: Question, method: Method) -> Run:
     )
 
 
-def _with_advantages(batch: Sequence[Rollout], method: Method, weights: Weights) -> list[Rollout]:
+def _with_advantages(batch: Sequence[Rollout], method: Method, weights: ModelWeights) -> list[Rollout]:
     """Add the advantages: those of the checkpoint's running baseline, where the weights come from one."""
     source = method.advantage.start()
     if weights.state:
@@ -101,7 +101,7 @@ class Scored(NamedTuple):
 
 
 def _both_sides(
-    weights: Weights,
+    weights: ModelWeights,
     context: PrivilegedContext,
     rows: Sequence[Row],
     answers: Sequence[Response] | None,
@@ -124,7 +124,7 @@ def _both_sides(
         for response, right in zip(responses, correct, strict=True)
     ]
     privileged = [
-        context.teacher_prompt_text(row["prompt"], row, Rollouts(attempt))
+        context.teacher_prompt_text(row["prompt"], row, Attempts(attempt))
         for row, attempt in zip(rows, attempts, strict=True)
     ]
     student = _scores(model, prompts, responses, question.temperature, "Scoring as student")

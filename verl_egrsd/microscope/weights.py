@@ -16,7 +16,7 @@ from verl_egrsd.checkpoints.reading import holds_teacher, read_checkpoint
 
 
 @dataclass(frozen=True)
-class Weights:
+class ModelWeights:
     """Student and teacher, loaded when they are asked for: on a small machine one fits at a time.
 
     Attributes:
@@ -34,7 +34,7 @@ class Weights:
     state: dict[str, Any]
 
 
-def find_weights(source: str, base: str | None) -> Weights:
+def find_weights(source: str, base: str | None) -> ModelWeights:
     """Say how student and teacher are loaded.
 
     Args:
@@ -52,16 +52,16 @@ def find_weights(source: str, base: str | None) -> Weights:
     if isinstance(place, Adapter):
         return _adapter(place, base)
     teacher = None if base is None else lambda: _load(base)
-    return Weights(place.name, lambda: _load(place.name), teacher, base or "the model itself", {})
+    return ModelWeights(place.name, lambda: _load(place.name), teacher, base or "the model itself", {})
 
 
-def _checkpoint(saved: SavedStep, base: str | None) -> Weights:
+def _checkpoint(saved: SavedStep, base: str | None) -> ModelWeights:
     source = read_checkpoint(saved.path)
     initial = base or saved.base_model
     if not initial:
         raise ValueError(f"{saved.path} notes no base model: name the one it was trained from (--base).")
     teacher, name = _teacher(saved, initial)
-    return Weights(
+    return ModelWeights(
         tokenizer=str(saved.huggingface),
         student=lambda: merged_model(source, initial).eval(),
         teacher=teacher,
@@ -81,11 +81,11 @@ def _teacher(saved: SavedStep, initial: str) -> tuple[Callable[[], Any] | None, 
     return lambda: _load(initial), initial
 
 
-def _adapter(adapter: Adapter, base: str | None) -> Weights:
+def _adapter(adapter: Adapter, base: str | None) -> ModelWeights:
     folder, initial = str(adapter.path), base or adapter.base_model
     if not initial:
         raise ValueError(f"{folder} notes no base model: name the one it was trained from (--base).")
-    return Weights(
+    return ModelWeights(
         tokenizer=folder,
         student=lambda: PeftModel.from_pretrained(_load(initial), folder).merge_and_unload(),
         teacher=lambda: _load(initial),

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.preflight.reading import lora_rank, scoring_role
 
-KEY = "actor_rollout_ref.teacher.refresh"
+_KEY = "actor_rollout_ref.teacher.refresh"
 ADAPTER = "actor_rollout_ref.model.lora_adapter_path"
 
 
@@ -35,12 +35,12 @@ def check_refresh(config: DictConfig, teacher: TeacherConfig, *, scored: bool) -
         )
     if teacher.refresh != "frozen" and not scored:
         raise ValueError(
-            f"{KEY}={teacher.refresh} says how a teacher moves, and this method asks no teacher: leave it "
+            f"{_KEY}={teacher.refresh} says how a teacher moves, and this method asks no teacher: leave it "
             "unset, or choose another method (algorithm.adv_estimator)."
         )
     strategy = section[role].strategy
     if teacher.has_own_weights(adapter) and strategy != "fsdp2":
-        cause = f"{KEY}={teacher.refresh}" if teacher.moves else f"{ADAPTER}={adapter}"
+        cause = f"{_KEY}={teacher.refresh}" if teacher.moves else f"{ADAPTER}={adapter}"
         raise ValueError(
             f"actor_rollout_ref.{role}.strategy={strategy} with {cause}: the teacher's weights are held as "
             f"shards of FSDP2 only. Set actor_rollout_ref.{role}.strategy=fsdp2."
@@ -52,7 +52,7 @@ def check_refresh(config: DictConfig, teacher: TeacherConfig, *, scored: bool) -
 def _refuse_coarse(dtype: str) -> None:
     if dtype not in ("fp32", "float32"):
         raise ValueError(
-            f"actor_rollout_ref.ref.fsdp_config.model_dtype={dtype} with {KEY}=ema: the reference engine "
+            f"actor_rollout_ref.ref.fsdp_config.model_dtype={dtype} with {_KEY}=ema: the reference engine "
             "holds the average, whose small steps this precision rounds away. Set it to fp32; the weights "
             "lie in host memory, and the forward pass has a precision of its own."
         )

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from verl_egrsd.methods import methods
 from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, loss_mode
 
-Table = tuple[tuple[Callable[[DictConfig], bool], Callable[[DictConfig], str]], ...]
+_Table = tuple[tuple[Callable[[DictConfig], bool], Callable[[DictConfig], str]], ...]
 
 UNSERVED = ("gae", "remax", "gdpo", "optimal_token_baseline", "tir_optimal_token_baseline")
 """Estimators that need a critic, or columns that verl's trainer does not hand them."""
@@ -40,7 +40,7 @@ def _estimator(config: DictConfig) -> Any:
     return config.algorithm.adv_estimator
 
 
-REFUSALS: Table = (
+REFUSALS: _Table = (
     (
         lambda c: _estimator(c) in UNSERVED,
         lambda c: (
@@ -148,7 +148,7 @@ REFUSALS: Table = (
 )
 """What cannot work together; read from top to bottom."""
 
-REMARKS: Table = (
+REMARKS: _Table = (
     (
         lambda c: _estimator(c) in RELATIVE and c.actor_rollout_ref.rollout.n == 1,
         lambda c: (

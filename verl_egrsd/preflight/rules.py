@@ -441,7 +441,7 @@ RULES: tuple[Rule, ...] = (
 """Read from top to bottom; the first refusal ends the check."""
 
 
-def rows() -> list[tuple[str, str, str, str, str]]:
+def rule_rows() -> list[tuple[str, str, str, str, str]]:
     """Return the rules as the rows of a table: key, neutral values, effect, what it does, remedy."""
     return [(r.key, _values(r.neutral), r.effect, r.does, r.remedy) for r in RULES]
 
@@ -453,5 +453,5 @@ def _values(neutral: tuple[Any, ...]) -> str:
 
 
 if __name__ == "__main__":
-    for key, neutral, effect, does, remedy in rows():
+    for key, neutral, effect, does, remedy in rule_rows():
         print(f"| `{key}` | `{neutral}` | {effect} | {does}: {remedy} |")

@@ -37,7 +37,7 @@ def _is_number(value: Any) -> bool:
 POSITIVE: Check = (lambda x: _is_number(x) and x > 0, "a number above 0")
 NOT_NEGATIVE: Check = (lambda x: _is_number(x) and x >= 0, "a number of 0 or more")
 SHARE: Check = (lambda x: _is_number(x) and 0 < x <= 1, "a number in (0, 1]")
-SWITCH: Check = (lambda x: isinstance(x, bool), "true or false")
+_SWITCH: Check = (lambda x: isinstance(x, bool), "true or false")
 
 VALUES: dict[str, Check] = {
     # First, since keys of the rollout follow them.
@@ -54,7 +54,7 @@ VALUES: dict[str, Check] = {
     "actor_rollout_ref.actor.ppo_epochs": _whole(1),
     "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": _optional(_whole(1)),
     "actor_rollout_ref.actor.ppo_mini_batch_size": _whole(1),
-    "actor_rollout_ref.actor.use_dynamic_bsz": SWITCH,
+    "actor_rollout_ref.actor.use_dynamic_bsz": _SWITCH,
     "actor_rollout_ref.model.lora_alpha": POSITIVE,
     "actor_rollout_ref.model.lora_rank": _whole(0),
     "actor_rollout_ref.rollout.agent.num_workers": _whole(1),
@@ -79,8 +79,8 @@ VALUES: dict[str, Check] = {
     "trainer.test_freq": _whole(-1),
     "trainer.total_epochs": _whole(1),
     "trainer.total_training_steps": _optional(_whole(1)),
-    "trainer.val_before_train": SWITCH,
-    "trainer.val_only": SWITCH,
+    "trainer.val_before_train": _SWITCH,
+    "trainer.val_only": _SWITCH,
 }
 """What each key may be. A key that the configuration does not have is not looked at."""
 

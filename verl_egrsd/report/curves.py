@@ -28,14 +28,14 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("time (seconds)", ("timing_s/step", "timing_s/gen", "timing_s/teacher")),
 )
 """Titles and metrics of every run; a name that ends in a slash stands for every metric below it."""
-COLUMNS, PANEL_SIZE = 3, (3.6, 2.5)
+PANELS_PER_ROW, PANEL_SIZE = 3, (3.6, 2.5)
 MARGINS = {"left": 0.55, "right": 0.1, "bottom": 0.5, "top": 0.3}
 GAP = {"wspace": 0.2, "hspace": 0.5}
 """Inches around the panels, and shares of a panel between them: a fixed place costs no layout."""
-LEGEND_LINE, LEGEND_AT_MOST = 0.105, 0.6
+_LEGEND_LINE, LEGEND_AT_MOST = 0.105, 0.6
 """Height of a line of the legend, and of all of them, as shares of a panel."""
 LINES = ("-", "--", ":", "-.")
-MARKERS = ("o", "s", "^", "D")
+_MARKERS = ("o", "s", "^", "D")
 FEW = 30
 """Points up to which a curve carries markers; validations always do."""
 
@@ -54,7 +54,7 @@ def panels() -> list[tuple[str, tuple[str, ...]]]:
     return [*PANELS, ("mean weight", weights), *own]
 
 
-def curves(steps: Steps) -> dict[str, Curve]:
+def metric_curves(steps: Steps) -> dict[str, Curve]:
     """Return (step, value) pairs of every metric that the panels show and the run has."""
     present = sorted({name for metrics in steps.values() for name in metrics})
     wanted = [name for _, names in panels() for name in _members(names, present)]
@@ -63,15 +63,15 @@ def curves(steps: Steps) -> dict[str, Curve]:
     }
 
 
-def draw(steps: Steps, breaks: Sequence[Mapping[str, Any]] = ()) -> Figure:
+def draw_curves(steps: Steps, breaks: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Draw the panels for which the run has metrics, with a line after each step where settings changed."""
-    found = curves(steps)
+    found = metric_curves(steps)
     filled = [(title, _members(names, list(found))) for title, names in panels()]
     filled = [(title, names) for title, names in filled if names]
-    rows = max(1, -(-len(filled) // COLUMNS))
+    rows = max(1, -(-len(filled) // PANELS_PER_ROW))
     with style():
-        figure = _sheet(COLUMNS * PANEL_SIZE[0], rows * PANEL_SIZE[1])
-        grid = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+        figure = _sheet(PANELS_PER_ROW * PANEL_SIZE[0], rows * PANEL_SIZE[1])
+        grid = figure.subplots(rows, PANELS_PER_ROW, squeeze=False).flatten()
         for axes, (title, names) in zip(grid, filled, strict=False):
             _draw_panel(axes, title, {name: found[name] for name in names})
             for item in breaks:
@@ -104,7 +104,7 @@ def _members(names: Sequence[str], present: Sequence[str]) -> list[str]:
 
 
 def _draw_panel(axes: Axes, title: str, found: dict[str, Curve]) -> None:
-    looks = zip(cycle(COLOURS), cycle(LINES), cycle(MARKERS), strict=False)
+    looks = zip(cycle(COLOURS), cycle(LINES), cycle(_MARKERS), strict=False)
     for (name, curve), (colour, line, marker) in zip(found.items(), looks, strict=False):
         few = len(curve) <= FEW or name.startswith(VALIDATION)
         axes.plot(
@@ -123,6 +123,6 @@ def _draw_panel(axes: Axes, title: str, found: dict[str, Curve]) -> None:
     bottom, top = axes.get_ylim()
     if min(value for curve in found.values() for _, value in curve) >= 0:
         bottom = max(bottom, 0)
-    legend = min(LEGEND_LINE * (len(found) + 0.3), LEGEND_AT_MOST)
+    legend = min(_LEGEND_LINE * (len(found) + 0.3), LEGEND_AT_MOST)
     axes.set_ylim(bottom, bottom + (top - bottom) / (1 - legend))
     axes.legend(loc="upper left")

@@ -19,7 +19,7 @@ from verl_egrsd.report.settings import Limits, Thresholds
 
 Level = Literal["ok", "warn", "fail"]
 Metrics = Mapping[str, float]
-NOTHING = "Nothing to do."
+NO_ADVICE = "Nothing to do."
 CORRECT = "egrsd/correct"
 VALIDATED = re.compile(r"val-core/.+/acc/mean@\d+")
 """verl's name of a validation's accuracy."""
@@ -281,7 +281,7 @@ def _finding(value: float, compared: float, limits: Limits, unit: str, reading: 
         level = "fail"
     elif compared >= warn:
         level = "warn"
-    return Finding(value, unit, level, reading, NOTHING if level == "ok" else advice)
+    return Finding(value, unit, level, reading, NO_ADVICE if level == "ok" else advice)
 
 
 def _percent(share: float) -> str:

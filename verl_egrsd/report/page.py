@@ -8,12 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from verl_egrsd.output.pictures import fill
-from verl_egrsd.report.curves import VALIDATION, curves
+from verl_egrsd.report.curves import VALIDATION, metric_curves
 from verl_egrsd.report.health import examine
 from verl_egrsd.report.history import Steps, json_number
 from verl_egrsd.report.settings import Thresholds
 
-SCHEMA = "verl_egrsd.report/2"
+REPORT_SCHEMA = "verl_egrsd.report/2"
 MARKS = {"ok": "●", "warn": "▲", "fail": "■"}
 """A shape per level, for readers who do not see the colours."""
 
@@ -28,7 +28,7 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
     """
     found = examine([*steps.values()], thresholds)
     return {
-        "schema": SCHEMA,
+        "schema": REPORT_SCHEMA,
         **run,
         "steps": max(steps, default=0),
         "health": {
@@ -40,12 +40,12 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
         "thresholds": asdict(thresholds),
         "curves": {
             name: [[step, json_number(value)] for step, value in curve]
-            for name, curve in curves(steps).items()
+            for name, curve in metric_curves(steps).items()
         },
     }
 
 
-def page(report: Mapping[str, Any], curves: str, drawn_to: int) -> str:
+def report_page(report: Mapping[str, Any], curves: str, drawn_to: int) -> str:
     """Return the page of a report.
 
     Args:

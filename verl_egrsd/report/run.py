@@ -13,14 +13,14 @@ from typing import Any
 
 from verl_egrsd.output.files import file_digest, write_completed
 from verl_egrsd.output.pictures import inline, render
-from verl_egrsd.report.curves import draw
+from verl_egrsd.report.curves import draw_curves
 from verl_egrsd.report.ending import Ending, ending
 from verl_egrsd.report.history import History, read_steps
-from verl_egrsd.report.page import facts, page
+from verl_egrsd.report.page import facts, report_page
 from verl_egrsd.report.settings import ReportConfig
 
 STEPS_FILE, JSON_FILE, HTML_FILE, PNG_FILE = "report.jsonl", "report.json", "report.html", "curves.png"
-PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueue", "tensordict", "numpy")
+_PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueue", "tensordict", "numpy")
 """What a run depends on; the rollout engine is added under its own name."""
 DRAWING_SHARE = 0.05
 """Share of a run's time that may go into drawing: steps of a few seconds do not get new curves each."""
@@ -73,7 +73,7 @@ class RunReport:
     def draw(self) -> None:
         """Draw the curves, and write them as a picture."""
         started = time.monotonic()
-        figure = draw(self.history.steps, self.run["breaks"])
+        figure = draw_curves(self.history.steps, self.run["breaks"])
         self.curves, self.drawn_to = render(figure, "svg"), max(self.history.steps, default=0)
         write_completed(self.folder / PNG_FILE, render(figure, "png"))
         self.drawn_at = time.monotonic()
@@ -100,11 +100,11 @@ def note_ending(folder: Path, ended: Ending, *, since: str) -> None:
     if report["ending"]["how"] != "running" or report["ending"]["at"] < since:
         return
     steps = read_steps(folder / STEPS_FILE)
-    curves = render(draw(steps, report["breaks"]), "svg")
+    curves = render(draw_curves(steps, report["breaks"]), "svg")
     _write(folder, report | {"ending": ended}, curves, max(steps, default=0))
 
 
-def describe(
+def describe_run(
     settings: Mapping[str, Any], total_steps: int, data: Mapping[str, Sequence[str | Path]]
 ) -> dict[str, Any]:
     """Return what is known of a run at its start.
@@ -115,7 +115,7 @@ def describe(
         data: local parquet files by split.
     """
     engine = settings["actor_rollout_ref"]["rollout"]["name"]
-    packages = (*PACKAGES, engine) if engine in ("vllm", "sglang") else PACKAGES
+    packages = (*_PACKAGES, engine) if engine in ("vllm", "sglang") else _PACKAGES
     return {
         "name": settings["trainer"]["experiment_name"],
         "date": date.today().isoformat(),
@@ -132,4 +132,4 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _write(folder: Path, report: Mapping[str, Any], curves: bytes, drawn_to: int) -> None:
     write_completed(folder / JSON_FILE, json.dumps(report, indent=1, ensure_ascii=False))
-    write_completed(folder / HTML_FILE, page(report, inline(curves), drawn_to))
+    write_completed(folder / HTML_FILE, report_page(report, inline(curves), drawn_to))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from verl_egrsd.reward.reasoning import MARK, after_reasoning
+from verl_egrsd.reward.reasoning import REASONING_MARK, after_reasoning
 
 BOX = "\\boxed"
 BOXED = re.compile(r"\\boxed\s*(?:\{|(?=[-+\d\\.]|[A-H]\b))")
 """TeX takes a space before the brace, and no brace at all: `\\boxed 5`. Words after `\\boxed` are prose."""
 UNBRACED = re.compile(r"[^\s$]*")
-MARKED = re.compile(r"(?<!#)####(?!#)\s*(\S.*)")
+_MARKED = re.compile(r"(?<!#)####(?!#)\s*(\S.*)")
 """GSM8K's mark of the final answer, up to the end of its line."""
 BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 """An escaped brace is a character of the answer; it opens and closes nothing."""
@@ -29,7 +29,7 @@ def final_answer(response: str, *, inside_reasoning: bool = False, reasoning_cou
         reasoning_counts: accept an answer inside the reasoning if there is none after it.
     """
     found = _last_answer(after_reasoning(response, inside_reasoning=inside_reasoning))
-    return found or (_last_answer(MARK.sub("\n", response)) if reasoning_counts else "")
+    return found or (_last_answer(REASONING_MARK.sub("\n", response)) if reasoning_counts else "")
 
 
 def own_answer(solution: str) -> str:
@@ -72,7 +72,7 @@ def _last_answer(text: str) -> str:
     boxes = [match.end() for match in BOXED.finditer(text)]
     if boxes:
         return _boxed(text, boxes[-1]).strip()
-    marked = MARKED.findall(text)
+    marked = _MARKED.findall(text)
     return marked[-1].strip("* ").strip() if marked else ""
 
 

@@ -18,7 +18,7 @@ from verl_egrsd.reward.rules.labels import equations
 from verl_egrsd.reward.rules.lists import lists, tuples
 from verl_egrsd.reward.rules.percents import percents
 from verl_egrsd.reward.rules.piecewise import cases
-from verl_egrsd.reward.rules.quantities import compound_quantities, quantities
+from verl_egrsd.reward.rules.quantities import amounts_with_units, compound_quantities
 from verl_egrsd.reward.rules.reading import is_decimal, same_value
 from verl_egrsd.reward.rules.sets import solution_sets
 from verl_egrsd.reward.rules.words import clock_times, dates, ratios, words
@@ -37,7 +37,7 @@ DECISIONS: tuple[Callable[[str, str, Context], Reason | None], ...] = (
     ratios,
     percents,
     number_bases,
-    quantities,
+    amounts_with_units,
     words,
 )
 """Rules that compare, in their order. A rule returns None if it does not apply."""

@@ -36,7 +36,7 @@ LOOKAHEAD = 256
 
 Item = tuple[str, str] | tuple[str, str, str | None]
 """Response, ground truth, and the text of the problem if it is known."""
-Question = tuple[str, str, str | None]
+_Question = tuple[str, str, str | None]
 """What a worker judges: answer, ground truth, problem."""
 
 
@@ -125,7 +125,7 @@ class VerdictPool:
         for worker in workers:
             worker.end()
 
-    def _judge(self, question: Question, time_limit: float) -> Reason:
+    def _judge(self, question: _Question, time_limit: float) -> Reason:
         with self._free:
             worker = self._take()
             reason = worker.judge(question, time_limit)
@@ -177,7 +177,7 @@ class _Worker:
         self.ready = False
         self.usable = True
 
-    def judge(self, question: Question, time_limit: float) -> Reason:
+    def judge(self, question: _Question, time_limit: float) -> Reason:
         """Judge one answer. A worker that got stuck, died or grew too large is not usable afterwards."""
         self._await_ready()
         try:

@@ -26,7 +26,7 @@ PAIRS = (
 )
 """What opens and closes the reasoning in the chat templates of model families."""
 OPENING = tuple(opening for opening, _ in PAIRS)
-MARK = re.compile("|".join(re.escape(mark) for pair in PAIRS for mark in pair))
+REASONING_MARK = re.compile("|".join(re.escape(mark) for pair in PAIRS for mark in pair))
 
 
 def opens_reasoning(prompt: str, message: str = "") -> bool:
@@ -41,7 +41,7 @@ def opens_reasoning(prompt: str, message: str = "") -> bool:
         message: text of the last message in it; "" if `prompt` already starts after that text.
     """
     header = prompt.rpartition(message.strip())[2] if message.strip() else prompt
-    marks = MARK.findall(header)
+    marks = REASONING_MARK.findall(header)
     # Data may also contain complete prompts, which have no header from the template.
     return marks[-1] in OPENING if marks else prompt.rstrip().endswith(OPENING)
 
@@ -53,7 +53,7 @@ def after_reasoning(response: str, *, inside_reasoning: bool = False) -> str:
         response: decoded response.
         inside_reasoning: whether the prompt opened the reasoning, see :func:`opens_reasoning`.
     """
-    marks = list(MARK.finditer(response))
+    marks = list(REASONING_MARK.finditer(response))
     if not marks:
         return "" if inside_reasoning else response
     return "" if marks[-1].group() in OPENING else response[marks[-1].end() :]

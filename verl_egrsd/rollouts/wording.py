@@ -40,7 +40,7 @@ def wording_metrics(
         words: words and phrases of hesitation.
         ngram: tokens of an n-gram.
     """
-    shares = repetition(responses, response_mask, ngram)
+    shares = repeated_share(responses, response_mask, ngram)
     rows = [row[real] for row, real in zip(responses, response_mask, strict=True)]
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
     return {
@@ -50,7 +50,7 @@ def wording_metrics(
     }
 
 
-def repetition(
+def repeated_share(
     ids: Int[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], n: int = NGRAM
 ) -> Float[Tensor, " batch"]:
     """Return, per row, the share of its n-grams that stood there before: 1 - distinct / all.

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 CHECK_ROWS = 600
 """Rows of the check: more than one block, and no multiple of it."""
 CHECK_TEMPERATURE = 0.7
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 """Largest mean difference from plain logits, nats; half precision rounds logits by the tiling."""
 
 
@@ -110,7 +110,7 @@ def choose(
     agreeing = {
         name: found.seconds
         for name, found in tried.items()
-        if isinstance(found, Checked) and found.error <= TOLERANCE[dtype]
+        if isinstance(found, Checked) and found.error <= _TOLERANCE[dtype]
     }
     if not agreeing:
         raise RuntimeError(f"no kernel agrees with plain logits for {vocabulary} entries in {dtype}: {tried}")

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-PerRow = Float[Tensor, " rows"]
+_PerRow = Float[Tensor, " rows"]
 
 BLOCK_ROWS = 1024
 """Rows per block: its logits stay in the cache between the product and the sums."""
@@ -44,10 +44,10 @@ class PartialScores:
         chosen: the logit of the given token, 0 where another part holds it.
     """
 
-    maximum: PerRow
-    total: PerRow
-    weighted: PerRow
-    chosen: PerRow
+    maximum: _PerRow
+    total: _PerRow
+    weighted: _PerRow
+    chosen: _PerRow
 
     def merge(self, other: PartialScores) -> PartialScores:
         """Return the contribution of both parts together; the parts must not overlap."""
@@ -55,14 +55,14 @@ class PartialScores:
         mine, theirs = self._moved_to(maximum), other._moved_to(maximum)
         return PartialScores(maximum, mine[0] + theirs[0], mine[1] + theirs[1], self.chosen + other.chosen)
 
-    def scores(self) -> tuple[PerRow, PerRow]:
+    def scores(self) -> tuple[_PerRow, _PerRow]:
         """Return (log_prob, entropy), nats, when every part of the vocabulary is merged."""
         log_total = self.total.log()
         # Where one token has all the weight, rounding may leave an entropy of -1e-7.
         entropy = (log_total - self.weighted / self.total).clamp(min=0.0)
         return self.chosen - self.maximum - log_total, entropy
 
-    def _moved_to(self, maximum: PerRow) -> tuple[PerRow, PerRow]:
+    def _moved_to(self, maximum: _PerRow) -> tuple[_PerRow, _PerRow]:
         shift = self.maximum - maximum
         scale = shift.exp()
         return scale * self.total, scale * (self.weighted + shift * self.total)
@@ -75,7 +75,7 @@ def score_tokens(
     *,
     temperature: float = 1.0,
     bias: Float[Tensor, " vocabulary"] | None = None,
-) -> tuple[PerRow, PerRow]:
+) -> tuple[_PerRow, _PerRow]:
     """Return log-prob and entropy of each row, exact over the whole vocabulary.
 
     The matrix product runs in the dtype of `weight` (in fp32 on a processor without units for that dtype),

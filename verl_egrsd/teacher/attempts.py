@@ -34,7 +34,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Rollouts:
+class Attempts:
     """A rollout and the others of its prompt.
 
     Attributes:
@@ -67,7 +67,7 @@ class Rollouts:
         return self.own.text if mark == "attempt" else self.own.verdict
 
 
-PLACEHOLDER = Rollouts(Attempt("", correct=False, truncated=True), (Attempt("", correct=True),))
+PLACEHOLDER = Attempts(Attempt("", correct=False, truncated=True), (Attempt("", correct=True),))
 """Rollouts without text and with the longest verdict, to measure what else a prompt holds."""
 
 

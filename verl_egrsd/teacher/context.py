@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.reward import opens_reasoning
 from verl_egrsd.rows import Message, Row, conversation, row_name, text_of
-from verl_egrsd.teacher.attempts import Rollouts, shortened
+from verl_egrsd.teacher.attempts import Attempts, shortened
 from verl_egrsd.teacher.control_tokens import ControlTokens
 from verl_egrsd.teacher.marks import ROLLOUT_MARKS, SHOWN_ROLLOUTS, field_of
 from verl_egrsd.teacher.placebo import OTHER_SOLUTION, shuffled_words
@@ -111,7 +111,7 @@ class PrivilegedContext:
         return ControlTokens.of(self.tokenizer, "".join(rendered))
 
     def messages(
-        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None = None
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Attempts | None = None
     ) -> list[Message]:
         """Return the teacher's messages.
 
@@ -127,7 +127,7 @@ class PrivilegedContext:
         return self._messages(student_messages, row, rollouts)[0]
 
     def teacher_prompt(
-        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None = None
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Attempts | None = None
     ) -> TeacherPrompt:
         """Return the privileged prompt of a rollout; arguments and errors as :meth:`messages`."""
         if self.without_sibling is not None and rollouts is not None and rollouts.sibling is None:
@@ -137,13 +137,13 @@ class PrivilegedContext:
         return TeacherPrompt(self._teacher.prompt(messages), is_shortened)
 
     def teacher_prompt_text(
-        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None = None
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Attempts | None = None
     ) -> str:
         """Return the privileged prompt as text, generation header included."""
         return self.teacher_prompt(student_messages, row, rollouts).text
 
     def teacher_prompt_ids(
-        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None = None
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Attempts | None = None
     ) -> list[int]:
         """Return the ids of the privileged prompt, generation header included."""
         return self.ids(self.teacher_prompt_text(student_messages, row, rollouts))
@@ -193,7 +193,7 @@ class PrivilegedContext:
         return Renderer(self.tokenizer, kwargs)
 
     def _messages(
-        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Rollouts | None
+        self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Attempts | None
     ) -> tuple[list[Message], bool]:
         """Return the teacher's messages, and whether a rollout in them lost its middle."""
         *earlier, last = conversation({**row, "prompt": student_messages}, "prompt", row_name(row))
@@ -206,7 +206,7 @@ class PrivilegedContext:
             texts[mark] = text
         return [*earlier, last | {"content": self.template.fill(texts)}], is_shortened
 
-    def _text(self, mark: str, row: Row, rollouts: Rollouts | None) -> str:
+    def _text(self, mark: str, row: Row, rollouts: Attempts | None) -> str:
         """Return what stands for a mark, as it was written."""
         if mark in ROLLOUT_MARKS:
             if rollouts is None:

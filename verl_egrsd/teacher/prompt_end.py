@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-PROBES = ("first probe 7f3a of the chat template", "91c2 is the second one")
+_PROBES = ("first probe 7f3a of the chat template", "91c2 is the second one")
 """Two texts that no template contains; what follows both is not made from the text."""
 
 
@@ -23,7 +23,7 @@ def prompt_end(render: Callable[[str], str]) -> str:
     Raises:
         ValueError: when the text does not come back as it is, or what follows depends on it.
     """
-    ends = [_after(render(probe), probe) for probe in PROBES]
+    ends = [_after(render(probe), probe) for probe in _PROBES]
     if ends[0] != ends[1]:
         raise ValueError(
             f"the chat template ends a prompt in {ends[0]!r} or {ends[1]!r}, depending on the user's text, "

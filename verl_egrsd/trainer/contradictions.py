@@ -16,10 +16,10 @@ from verl_egrsd.teacher.marks import ANSWER, SOLUTION
 
 logger = logging.getLogger(__name__)
 
-PROCESSES = 2
-ROWS_PER_CALL = 8
+_PROCESSES = 2
+_ROWS_PER_CALL = 8
 """Rows that are compared between two looks at the clock."""
-SHOWN = 5
+_SHOWN = 5
 """Rows that the warning names."""
 
 
@@ -45,7 +45,7 @@ def warn_of_contradictions(rows: Any, checks: DataChecks) -> tuple[int, int]:
         named = "; ".join(
             f"{row_name(row)}: solution {own_answer(_text(row, SOLUTION))!r}, ground truth "
             f"{_text(row, ANSWER)!r}"
-            for row in wrong[:SHOWN]
+            for row in wrong[:_SHOWN]
         )
         logger.warning(
             "%d of %d sampled solutions arrive at another answer than reward_model.ground_truth (%d rows in "
@@ -72,9 +72,9 @@ def _judged(rows: Sequence[Row], seconds: float) -> Iterator[tuple[Row, Reason]]
     if not doubtful:
         return
     end = time.monotonic() + seconds
-    with VerdictPool(PROCESSES) as pool:
-        for start in range(0, len(doubtful), ROWS_PER_CALL):
-            some = doubtful[start : start + ROWS_PER_CALL]
+    with VerdictPool(_PROCESSES) as pool:
+        for start in range(0, len(doubtful), _ROWS_PER_CALL):
+            some = doubtful[start : start + _ROWS_PER_CALL]
             verdicts = pool.verify((f"\\boxed{{{answer}}}", truth) for _, answer, truth in some)
             yield from ((row, verdict.reason) for (row, _, _), verdict in zip(some, verdicts, strict=True))
             if time.monotonic() > end:

@@ -15,7 +15,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset, get_dataset_class
 from verl_egrsd.config import DataChecks, TeacherConfig, build
 from verl_egrsd.preflight import plain
 from verl_egrsd.reward import PROMPT_OPENS_REASONING
-from verl_egrsd.reward.reasoning import MARK
+from verl_egrsd.reward.reasoning import REASONING_MARK
 from verl_egrsd.rows import GROUND_TRUTH, Field, Row, conversation, row_name, structure, text_of
 from verl_egrsd.teacher.attempts import PLACEHOLDER
 from verl_egrsd.teacher.context import PrivilegedContext
@@ -26,7 +26,7 @@ from verl_egrsd.trainer.contradictions import warn_of_contradictions
 
 logger = logging.getLogger(__name__)
 
-ROWS_PER_CALL = 256
+_ROWS_PER_CALL = 256
 PARTNER = "egrsd_partner"
 """Column with the position of the row whose solution is shown in place of one's own."""
 
@@ -143,8 +143,8 @@ class PrivilegedDataset(RLHFDataset):
         """Yield for each row whether it is kept."""
         asked = [] if teacher is None else context.alternatives
         progress = tqdm(total=len(dataframe), desc="Checking prompts", unit="row")
-        for start in range(0, len(dataframe), ROWS_PER_CALL):
-            positions = range(start, min(start + ROWS_PER_CALL, len(dataframe)))
+        for start in range(0, len(dataframe), _ROWS_PER_CALL):
+            positions = range(start, min(start + _ROWS_PER_CALL, len(dataframe)))
             read = [self._read(dataframe[position], position, asked, fields) for position in positions]
             students = self._lengths([prompts.student for prompts in read])
             teachers = self._longest(read, asked)
@@ -184,7 +184,9 @@ class PrivilegedDataset(RLHFDataset):
 
     def _marked(self, prompts: Prompts) -> Marked | None:
         turns = self.checks.control_tokens != "keep"
-        tokens = " ".join(token for token in prompts.control_tokens if turns and not MARK.fullmatch(token))
+        tokens = " ".join(
+            token for token in prompts.control_tokens if turns and not REASONING_MARK.fullmatch(token)
+        )
         if not tokens:
             self._kept_tokens.update(prompts.control_tokens)
             return None

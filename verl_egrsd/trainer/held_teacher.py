@@ -10,7 +10,7 @@ from verl.single_controller.base.decorator import Dispatch, register
 from verl.utils.device import get_device_id
 from verl.workers.engine_workers import ActorRolloutRefWorker
 
-from verl_egrsd.checkpoints.reading import TEACHER_FILE, require
+from verl_egrsd.checkpoints.reading import TEACHER_FILE, require_path
 from verl_egrsd.config import resolve_teacher
 from verl_egrsd.preflight.reading import plain
 from verl_egrsd.teacher.refresh import TeacherWeights
@@ -68,7 +68,7 @@ class HeldTeacher(ActorRolloutRefWorker):
             FileNotFoundError: when the checkpoint does not have them.
             ValueError: when they are of another model, or of another number of ranks.
         """
-        file = require(_file(folder), "it holds the teacher's weights, copy it here")
+        file = require_path(_file(folder), "it holds the teacher's weights, copy it here")
         self._held().load_state_dict(torch.load(file, map_location="cpu", mmap=True, weights_only=True))
 
     def _held(self) -> TeacherWeights:

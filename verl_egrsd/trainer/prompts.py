@@ -13,7 +13,7 @@ from transfer_queue import KVBatchMeta
 
 from verl_egrsd.credit import is_correct
 from verl_egrsd.rollouts.outcome import truncated_rows
-from verl_egrsd.teacher.attempts import Attempt, Rollouts
+from verl_egrsd.teacher.attempts import Attempt, Attempts
 from verl_egrsd.teacher.context import PrivilegedContext, TeacherPrompt
 from verl_egrsd.trainer import queue
 
@@ -39,7 +39,7 @@ def teacher_prompts(
         queue.rows(data[name]) for name in ("uid", "raw_prompt", "extra_info", "reward_model")
     )
     prompts = data["prompts"].unbind()
-    rollouts: dict[int, Rollouts] = {}
+    rollouts: dict[int, Attempts] = {}
     if context.reads_rollouts:
         rollouts = rollouts_by_row(batch, uids, context.tokenizer, ends, correct_above)
     used: dict[str, PrivilegedContext] = {}
@@ -59,7 +59,7 @@ def teacher_prompts(
 
 def rollouts_by_row(
     batch: KVBatchMeta, uids: Sequence[str], tokenizer: Any, ends: Sequence[int], correct_above: float
-) -> dict[int, Rollouts]:
+) -> dict[int, Attempts]:
     """Return what a prompt may show of the rollouts, by position of the row; padding rows have none."""
     data, real = queue.read(batch, ("responses", "rm_scores")), queue.valid_rows(batch)
     scores = data["rm_scores"].to_padded_tensor(0.0).sum(dim=1)[real]
@@ -71,7 +71,7 @@ def rollouts_by_row(
     positions = real.nonzero().flatten().tolist()
     attempts = dict(zip(positions, map(Attempt, texts, correct, cut), strict=True))
     return {
-        i: Rollouts(own, tuple(attempts[j] for j in positions if j != i and uids[j] == uids[i]))
+        i: Attempts(own, tuple(attempts[j] for j in positions if j != i and uids[j] == uids[i]))
         for i, own in attempts.items()
     }
 

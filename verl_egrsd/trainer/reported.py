@@ -12,7 +12,7 @@ from verl_egrsd.checkpoints.resume import RUN_FILE, Start, nothing_to_do
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.report.ending import noting
-from verl_egrsd.report.run import RunReport, describe
+from verl_egrsd.report.run import RunReport, describe_run
 
 if TYPE_CHECKING:
     from verl.trainer.ppo.v1 import PPOTrainerSync as Trainer
@@ -30,7 +30,7 @@ class Reported(Trainer):
         """Begin the report, or go on with what the earlier part of a resumed run left."""
         super().on_init_end()
         data = {"training": self.train_dataset.data_files, "validation": self.val_dataset.data_files}
-        run = describe(plain(self.config), self.total_training_steps, data)
+        run = describe_run(plain(self.config), self.total_training_steps, data)
         self.report = RunReport(
             report_settings(self.config),
             run,

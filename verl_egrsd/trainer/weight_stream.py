@@ -24,7 +24,7 @@ from verl.utils.model import convert_weight_keys
 
 from verl_egrsd.trainer.rounding import UpdateShare
 
-BASE, ADAPTER = "base_layer.weight", "default"
+_BASE, _ADAPTER = "base_layer.weight", "default"
 Named = Iterable[tuple[str, Tensor]]
 
 
@@ -53,13 +53,13 @@ def merged_weights(module: nn.Module, dtype: torch.dtype, share: UpdateShare) ->
     """
     parameters, layers = module.state_dict(), dict(adapted_layers(module))
     for name, own in public_names(module, parameters).items():
-        weight, path = _whole(parameters[own]), own.removesuffix(f".{BASE}")
+        weight, path = _whole(parameters[own]), own.removesuffix(f".{_BASE}")
         if path not in layers:
             yield name, weight
             continue
-        down, up = (_whole(parameters[f"{path}.lora_{side}.{ADAPTER}.weight"]).float() for side in "AB")
+        down, up = (_whole(parameters[f"{path}.lora_{side}.{_ADAPTER}.weight"]).float() for side in "AB")
         layer, base = layers[path], weight.float()
-        update = up @ down * layer.scaling[ADAPTER]
+        update = up @ down * layer.scaling[_ADAPTER]
         update = update.T if layer.fan_in_fan_out else update
         merged = (base + update).to(dtype)
         share.add_merged(base, update, merged)
@@ -115,10 +115,10 @@ def refuse_unmergeable(module: nn.Module) -> None:
         ValueError: naming the layer and the setting that mends it.
     """
     for path, layer in adapted_layers(module):
-        if not isinstance(layer, LoraLinear) or layer.use_dora.get(ADAPTER):
+        if not isinstance(layer, LoraLinear) or layer.use_dora.get(_ADAPTER):
             raise ValueError(
                 f"actor_rollout_ref.model.lora.merge=True cannot merge the adapter of {path} "
-                f"({type(layer).__name__}{', DoRA' if layer.use_dora.get(ADAPTER) else ''}): name linear "
+                f"({type(layer).__name__}{', DoRA' if layer.use_dora.get(_ADAPTER) else ''}): name linear "
                 "layers only in actor_rollout_ref.model.target_modules, or set lora.merge=False."
             )
 
@@ -140,7 +140,7 @@ def refuse_small_bucket(module: nn.Module, dtype: torch.dtype, megabytes: int) -
     layers = dict(adapted_layers(module))
     sizes = {
         name: parameters[own].numel()
-        * (dtype if own.removesuffix(f".{BASE}") in layers else parameters[own].dtype).itemsize
+        * (dtype if own.removesuffix(f".{_BASE}") in layers else parameters[own].dtype).itemsize
         for name, own in public_names(module, parameters).items()
         if name not in copies
     }

@@ -11,7 +11,7 @@ import pytest
 from recipes.miniature.arms import ARMS, Question
 from recipes.miniature.page import findings, in_words, page, points, results_table
 from recipes.miniature.results import Difference, differences, measure, pool
-from verl_egrsd.evaluation.samples import SAMPLES, SCHEMA, SETTINGS, Sample
+from verl_egrsd.evaluation.samples import SAMPLES, SAMPLES_SCHEMA, SETTINGS, Sample
 from verl_egrsd.evaluation.tables import Table
 from verl_egrsd.output.intervals import Interval
 
@@ -22,7 +22,9 @@ def evaluation(folder, right, tokens):
     """An evaluation with one answer per problem: the first `right` problems solved, with `tokens` tokens."""
     folder.mkdir(parents=True)
     facts = {"benchmarks": {"sums": {"problems": PROBLEMS, "samples": 1}}, "settings": {}}
-    (folder / SETTINGS).write_text(json.dumps({"schema": SCHEMA, "name": folder.name, "identity": facts}))
+    (folder / SETTINGS).write_text(
+        json.dumps({"schema": SAMPLES_SCHEMA, "name": folder.name, "identity": facts})
+    )
     samples = [
         Sample("sums", f"p{i:03}", i, 0, 0, tokens + i % 5, "stop", "1", i < right, "correct", "text")
         for i in range(PROBLEMS)

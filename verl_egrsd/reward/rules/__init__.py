@@ -11,7 +11,7 @@ from collections.abc import Callable
 from verl_egrsd.reward.answer import plain_characters
 from verl_egrsd.reward.rules import characters, clothing, names, numbers
 
-RULES: tuple[Callable[[str], str], ...] = (
+REWRITES: tuple[Callable[[str], str], ...] = (
     plain_characters,
     characters.unicode_fractions,
     characters.unicode_roots,
@@ -44,6 +44,6 @@ RULES: tuple[Callable[[str], str], ...] = (
 
 def readable(text: str) -> str:
     """Return an answer in the spelling that all further rules expect."""
-    for rule in RULES:
+    for rule in REWRITES:
         text = rule(text)
     return text.strip()

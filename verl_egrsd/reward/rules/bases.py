@@ -7,7 +7,7 @@ import re
 from verl_egrsd.reward.rules.context import Context
 from verl_egrsd.reward.verdict import Reason
 
-BASE = re.compile(r"(\d)\s*_\s*\{?\s*(?:\\text\s*\{)?\s*(\d+|two|three|five|eight|ten|sixteen)\s*\}?\}?$")
+_BASE = re.compile(r"(\d)\s*_\s*\{?\s*(?:\\text\s*\{)?\s*(\d+|two|three|five|eight|ten|sixteen)\s*\}?\}?$")
 
 
 def number_bases(answer: str, ground_truth: str, context: Context) -> Reason | None:
@@ -18,9 +18,9 @@ def number_bases(answer: str, ground_truth: str, context: Context) -> Reason | N
     12_5 != 12_3
     13_5 != 12_5
     """
-    given, wanted = BASE.search(answer), BASE.search(ground_truth)
+    given, wanted = _BASE.search(answer), _BASE.search(ground_truth)
     if not given and not wanted:
         return None
     if given and wanted and given[2] != wanted[2]:
         return "wrong"
-    return context.equal(BASE.sub(r"\1", answer), BASE.sub(r"\1", ground_truth))
+    return context.equal(_BASE.sub(r"\1", answer), _BASE.sub(r"\1", ground_truth))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-COMMANDS = {
+_COMMANDS = {
     "°": "^\\circ", "º": "^\\circ", "˚": "^\\circ", "℃": "^\\circ C", "℉": "^\\circ F",
     "×": "\\times", "·": "\\cdot", "⋅": "\\cdot", "∙": "\\cdot", "•": "\\cdot", "÷": "/", "∕": "/", "⁄": "/",
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "±": "\\pm", "∓": "\\mp",
@@ -25,10 +25,10 @@ COMMANDS = {
 """One character, and the command or character that means the same."""
 SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣ", "0123456789+-=()nix")
 SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₙₓ", "0123456789+-=()nx")
-RAISED, LOWERED = (re.compile(f"[{''.join(map(chr, table))}]+") for table in (SUPERSCRIPT, SUBSCRIPT))
+_RAISED, LOWERED = (re.compile(f"[{''.join(map(chr, table))}]+") for table in (SUPERSCRIPT, SUBSCRIPT))
 VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 ROOT = re.compile(r"([√∛∜])\s*(?:\{([^{}]*)\}|\(([^()]*)\)|(\\?[a-zA-Z]+|\d+(?:\.\d+)?))")
-DEGREE = {"√": "", "∛": "[3]", "∜": "[4]"}
+_DEGREE = {"√": "", "∛": "[3]", "∜": "[4]"}
 
 
 def unicode_characters(text: str) -> str:
@@ -43,13 +43,13 @@ def unicode_characters(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = RAISED.sub(lambda run: f"^{{{run.group().translate(SUPERSCRIPT)}}}", text)
+    text = _RAISED.sub(lambda run: f"^{{{run.group().translate(SUPERSCRIPT)}}}", text)
     text = LOWERED.sub(lambda run: f"_{{{run.group().translate(SUBSCRIPT)}}}", text)
     return "".join(map(_command, text))
 
 
 def _command(character: str) -> str:
-    command = COMMANDS.get(character, character)
+    command = _COMMANDS.get(character, character)
     return command + " " if command.startswith("\\") and command[-1].isalpha() else command
 
 
@@ -78,4 +78,4 @@ def unicode_roots(text: str) -> str:
     """
     if text.isascii():
         return text
-    return ROOT.sub(lambda root: f"\\sqrt{DEGREE[root[1]]}{{{root[2] or root[3] or root[4]}}}", text)
+    return ROOT.sub(lambda root: f"\\sqrt{_DEGREE[root[1]]}{{{root[2] or root[3] or root[4]}}}", text)

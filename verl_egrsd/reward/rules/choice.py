@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from verl_egrsd.reward.rules.context import Context
-from verl_egrsd.reward.rules.words import plain
+from verl_egrsd.reward.rules.words import plain_words
 from verl_egrsd.reward.verdict import Reason
 
 CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+)?\(?\s*([A-J])\s*\)?")
-MARKED = re.compile(r"(?:\(([A-J])\)[.:]?|([A-J])(?:[.)]|:(?!\s*[A-Z]\b)))\s*(\S.*)", re.DOTALL)
+_MARKED = re.compile(r"(?:\(([A-J])\)[.:]?|([A-J])(?:[.)]|:(?!\s*[A-Z]\b)))\s*(\S.*)", re.DOTALL)
 OPTION = re.compile(r"(?:\\(?:text|textbf|mathrm|mathbf)\s*\{\s*)?\(?\b([A-J])\s*[).:]\s*\)?\s*\}?")
 
 
@@ -55,9 +55,9 @@ def options(problem: str | None) -> dict[str, str]:
 
 def _read(text: str) -> tuple[str, str]:
     """Return letter and value of a choice; "" for a missing one."""
-    text = plain(text)
+    text = plain_words(text)
     if match := CHOICE.fullmatch(text):
         return match[1], ""
-    if match := MARKED.fullmatch(text):
+    if match := _MARKED.fullmatch(text):
         return match[1] or match[2], match[3]
     return "", ""

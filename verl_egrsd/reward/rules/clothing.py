@@ -17,7 +17,7 @@ TEXT_FONT = re.compile(
 COLOUR = re.compile(
     rf"\\(?:textcolor|colorbox)\s*(?:\[\w+\])?\{{[^{{}}]*\}}\s*{GROUP}|\\color\s*(?:\[\w+\])?\{{[^{{}}]*\}}"
 )
-SWITCH = re.compile(
+_SWITCH = re.compile(
     r"\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf|it|rm"
     r"|sf|tt|bfseries|itshape|mathstrut|strut|nonumber|notag|left|right|[bB]igg?[lrm]?|middle)(?![a-zA-Z])"
 )
@@ -30,7 +30,7 @@ FRACTION = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
 ORDINAL = re.compile(
     r"(\d)\s*(?:\^?\s*\{?\s*\\(?:text|mathrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|\^\s*\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)\b)"
 )
-TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 SPOKEN = re.compile(
     r"^(?:\\text\s*\{\s*)?(?:the\s+)?(?:final\s+|correct\s+)?(?:answer|solution|result|value)s?(?:\s+(?:is|are)\s*:?|\s*[:=]|\s*\})\s*\}?\s*[:=]?\s*(?=[^\s}])",
     re.IGNORECASE,
@@ -76,7 +76,7 @@ def switches(text: str) -> str:
     if "\\" not in text:
         return text
     text = re.sub(r"\\(?:left|right)\s*\.", "", text)
-    return SWITCH.sub("", FRACTION.sub(r"\\frac", text)).strip()
+    return _SWITCH.sub("", FRACTION.sub(r"\\frac", text)).strip()
 
 
 def spaces(text: str) -> str:
@@ -155,7 +155,7 @@ def texts(text: str) -> str:
     9 \text{ cats and } 2 -> 9 \text{ cats} \text{and} 2
     \frac{\text{km}}{\text{h}} -> \text{km/h}
     """
-    return TEXT.sub(_unwrapped, UNIT_FRACTION.sub(r"\\text{\1/\2}", text)) if "\\text" in text else text
+    return _TEXT.sub(_unwrapped, UNIT_FRACTION.sub(r"\\text{\1/\2}", text)) if "\\text" in text else text
 
 
 def _unwrapped(match: re.Match[str]) -> str:

@@ -11,28 +11,28 @@ import re
 from verl_egrsd.reward.rules.clothing import NESTED
 from verl_egrsd.reward.rules.context import Context
 from verl_egrsd.reward.rules.parts import cut, inner
-from verl_egrsd.reward.rules.reading import read
+from verl_egrsd.reward.rules.reading import parse_formula
 from verl_egrsd.reward.verdict import Reason
 
 EQUALS = re.compile(r"(?<![<>!:\\])=(?!=)")
 MEMBER = re.compile(r"\\in(?![a-zA-Z])")
-COMMA = re.compile(r"[,;]|\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])")
-COLON = re.compile(r":")
-GREEK = (
+_COMMA = re.compile(r"[,;]|\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])")
+_COLON = re.compile(r":")
+_GREEK = (
     r"\\(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|kappa|lambda|mu|nu|xi|rho|sigma|tau"
     r"|phi|varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Sigma|Phi|Psi|Omega|ell)(?![a-zA-Z])"
 )
 ACCENT = r"\\(?:vec|bar|hat|tilde|overline|overrightarrow|widehat|mathbb|mathcal)\s*\{?\s*\w+\s*\}?"
 INDEX = rf"(?:\s*_\s*(?:\{{{NESTED}\}}|\w|\\[a-zA-Z]+))"
-SYMBOL = rf"(?:[a-zA-Z]|{GREEK}|{ACCENT})'*{INDEX}?'*"
+SYMBOL = rf"(?:[a-zA-Z]|{_GREEK}|{ACCENT})'*{INDEX}?'*"
 ARGUMENTS = r"\((?:[^()=]|\([^()=]*\))*\)"
-OPERATOR = r"\\(?:max|min|gcd|lcm|det|dim|deg|arg|sin|cos|tan|cot|sec|csc|ln|log)(?![a-zA-Z])"
+_OPERATOR = r"\\(?:max|min|gcd|lcm|det|dim|deg|arg|sin|cos|tan|cot|sec|csc|ln|log)(?![a-zA-Z])"
 ANGLE = r"\\angle\s*_?\s*\{?\s*(?:[A-Z]{1,3}|\d)\s*\}?"
-WORDS = r"\\text\s*\{[^{}]*\}(?:\s*\([^()]*\))?|[A-Z]?[a-z]{3,}(?: [a-zA-Z]+)*|[Tt]he [a-z ]+"
+_WORDS = r"\\text\s*\{[^{}]*\}(?:\s*\([^()]*\))?|[A-Z]?[a-z]{3,}(?: [a-zA-Z]+)*|[Tt]he [a-z ]+"
 NAME = re.compile(
-    rf"{SYMBOL}|[A-Z]{{2,4}}'?|\|[A-Z]{{2}}\||m?\s*{ANGLE}|{WORDS}"
+    rf"{SYMBOL}|[A-Z]{{2,4}}'?|\|[A-Z]{{2}}\||m?\s*{ANGLE}|{_WORDS}"
     rf"|{SYMBOL}\s*(?:\^\s*\{{?-1\}}?)?\s*{ARGUMENTS}"
-    rf"|{OPERATOR}\s*(?:{ARGUMENTS}|{SYMBOL}|{ANGLE}|[A-Z]{{2,3}}|\{{{NESTED}\}})?"
+    rf"|{_OPERATOR}\s*(?:{ARGUMENTS}|{SYMBOL}|{ANGLE}|[A-Z]{{2,3}}|\{{{NESTED}\}})?"
 )
 """A label: symbol, segment, length, angle, words, value of a function."""
 COORDINATES = frozenset("xyzrt") | {"\\theta", "\\rho"}
@@ -100,10 +100,10 @@ def is_label(text: str) -> bool:
     """Return whether a side of an equation only names the other side."""
     if NAME.fullmatch(text):
         return True
-    symbols = cut(inner(text) or text, COMMA)
+    symbols = cut(inner(text) or text, _COMMA)
     if len(symbols) > 1:
         return all(NAME.fullmatch(symbol) for symbol in symbols)
-    ratio = cut(text, COLON)
+    ratio = cut(text, _COLON)
     return len(ratio) > 1 and all(NAME.fullmatch(part) for part in ratio)
 
 
@@ -125,7 +125,7 @@ def _labelled(sides: list[str]) -> tuple[str | None, str]:
 
 
 def _is_number(text: str) -> bool:
-    value = read(text.replace("^\\circ", ""))
+    value = parse_formula(text.replace("^\\circ", ""))
     return getattr(value, "is_number", False) is True
 
 
@@ -139,7 +139,7 @@ def _equation_is_wanted(label: str, value: str, context: Context) -> bool:
 
 
 def _has_coordinate(value: str, label: str) -> bool:
-    symbols = {symbol.name for symbol in getattr(read(value), "free_symbols", ())}
+    symbols = {symbol.name for symbol in getattr(parse_formula(value), "free_symbols", ())}
     return bool({name.strip("\\") for name in COORDINATES - {label}} & symbols)
 
 

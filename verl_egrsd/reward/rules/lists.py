@@ -11,9 +11,9 @@ from verl_egrsd.reward.rules.numbers import THOUSANDS
 from verl_egrsd.reward.rules.parts import cut, inner
 from verl_egrsd.reward.verdict import Reason
 
-AND = r"\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])"
-SEPARATOR = re.compile(rf"\s*[,;]\s*(?:{AND})|[,;]|{AND}")
-SPACED_SEPARATOR = re.compile(rf"\s*[,;]\s*(?:{AND})|;|,\s|{AND}")
+_AND = r"\\text\s*\{\s*,?\s*(?:and|or)\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])"
+SEPARATOR = re.compile(rf"\s*[,;]\s*(?:{_AND})|[,;]|{_AND}")
+SPACED_SEPARATOR = re.compile(rf"\s*[,;]\s*(?:{_AND})|;|,\s|{_AND}")
 PLUS_MINUS = re.compile(r"\\pm(?![a-zA-Z])")
 MINUS_PLUS = re.compile(r"\\mp(?![a-zA-Z])")
 FOR_ALL = re.compile(r"\s*,\s*(?:\\text\s*\{\s*(?:where|for)\s*\}\s*)?[a-z]\s*\\in\s*\\mathbb\{[ZN]\}\s*$")
@@ -21,7 +21,7 @@ FOR_ALL = re.compile(r"\s*,\s*(?:\\text\s*\{\s*(?:where|for)\s*\}\s*)?[a-z]\s*\\
 TUPLES = ("()", "\\langle\\rangle")
 UNIT = re.compile(r"\\text|[a-zA-Z]{3,}")
 
-Named = tuple[str, str]
+_Named = tuple[str, str]
 """A label ("" for none) and the value that it names."""
 
 
@@ -89,9 +89,9 @@ def elements(text: str) -> list[str]:
     return cut(content, SEPARATOR) if content else []
 
 
-def items(text: str) -> list[Named]:
+def items(text: str) -> list[_Named]:
     r"""Return the items of a list with their labels; a label also names the items after it."""
-    listed: list[Named] = []
+    listed: list[_Named] = []
     for part in _parts(text):
         sides = cut(part, EQUALS)
         label = sides[0] if len(sides) > 1 and is_label(sides[0]) else ""
@@ -124,7 +124,7 @@ def _is_number_after_all(answer: str, ground_truth: str) -> bool:
     return all(THOUSANDS.fullmatch(text) for text in (answer, ground_truth))
 
 
-def _expanded(items: list[Named], others: list[Named]) -> list[Named]:
+def _expanded(items: list[_Named], others: list[_Named]) -> list[_Named]:
     """Write a tuple, or digits that a comma might only group, as the list that they are compared with."""
     if len(items) != 1 or len(others) < 2:
         return items
@@ -139,12 +139,12 @@ def _expanded(items: list[Named], others: list[Named]) -> list[Named]:
     return list(zip(labels if len(labels) == len(values) else [""] * len(values), values, strict=True))
 
 
-def _named_apart(items: Sequence[Named]) -> bool:
+def _named_apart(items: Sequence[_Named]) -> bool:
     names = [re.sub(r"\s", "", name) for name, _ in items]
     return all(names) and len(set(names)) == len(names) > 1 and not _one_letter_with_numbers(names)
 
 
-def _by_name(items: list[Named]) -> list[Named]:
+def _by_name(items: list[_Named]) -> list[_Named]:
     """Return named items as a tuple would hold them: x before y."""
     are_coordinates = _named_apart(items) and all(name in ("x", "y", "z") for name, _ in items)
     return sorted(items) if are_coordinates else items
@@ -163,7 +163,7 @@ def _one_letter_with_numbers(names: Sequence[str]) -> bool:
 
 
 def _counted(text: str) -> bool:
-    return UNIT.search(re.sub(r"\\[a-zA-Z]+(?<!\\text)|" + AND, "", text)) is not None
+    return UNIT.search(re.sub(r"\\[a-zA-Z]+(?<!\\text)|" + _AND, "", text)) is not None
 
 
 def _same_names(given: dict[str, str], wanted: dict[str, str], context: Context) -> Reason:

@@ -10,23 +10,23 @@ FUNCTIONS = (
     "arcsin|arccos|arctan|arccot|arcsec|arccsc|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc"
     "|ln|log|exp|gcd|lcm|max|min|det"
 )
-GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|pi|rho|sigma|tau|phi|omega"
+_GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|pi|rho|sigma|tau|phi|omega"
 NOT_A_COMMAND = r"(?<![\\a-zA-Z])"
 FUNCTION = re.compile(
     rf"{NOT_A_COMMAND}(?:np\.|math\.)?({FUNCTIONS})(?=\s*[\^(\\\d]|\s*_|\s+[a-z](?![a-zA-Z]))"
 )
 ARC = re.compile(r"\b(?:np\.|math\.)?a(sin|cos|tan)(?=\s*\()")
-CONSTANT = re.compile(rf"{NOT_A_COMMAND}(?:np\.|math\.)?({GREEK})(?![a-zA-Z])")
+CONSTANT = re.compile(rf"{NOT_A_COMMAND}(?:np\.|math\.)?({_GREEK})(?![a-zA-Z])")
 INFINITY = re.compile(rf"{NOT_A_COMMAND}(?:infinity|infty|inf|oo)(?![a-zA-Z])", re.IGNORECASE)
 CALL = re.compile(r"(?:\\?sqrt|\\?abs)\s*\(")
-RELATION = (
+_RELATION = (
     (re.compile(r"<=|=<|\\leqslant|\\leqq|\\leq(?![a-zA-Z])"), "\\\\le "),
     (re.compile(r">=|=>|\\geqslant|\\geqq|\\geq(?![a-zA-Z])"), "\\\\ge "),
     (re.compile(r"!=|\\neq(?![a-zA-Z])|\\not\s*="), "\\\\ne "),
     (re.compile(r"<>"), "\\\\ne "),
 )
 ROMAN = re.compile(r"\\(?:text|mathrm|operatorname)\s*\{\s*([eid])\s*\}")
-OPERATOR = re.compile(rf"\\operatorname\s*\*?\s*\{{\s*({FUNCTIONS})\s*\}}")
+_OPERATOR = re.compile(rf"\\operatorname\s*\*?\s*\{{\s*({FUNCTIONS})\s*\}}")
 EMPTY = re.compile(r"\\varnothing(?![a-zA-Z])|\\\{\s*\\\}|\\o(?![a-zA-Z])")
 SYNONYMS = (
     (re.compile(r"\\operatorname\s*\*?\s*(?=\{)"), r"\\text"),
@@ -76,7 +76,7 @@ def plain_operators(text: str) -> str:
     """
     text = text.replace("**", "^")
     text = re.sub(r"\*(?=\s*[\w(\\{.-])", r"\\cdot ", text)
-    for pattern, replacement in RELATION:
+    for pattern, replacement in _RELATION:
         text = pattern.sub(replacement, text)
     for pattern in (re.compile(r"\^\s*\("), CALL):
         if match := pattern.search(text):
@@ -112,7 +112,7 @@ def roman_letters(text: str) -> str:
     1-\mathrm{i} -> 1-i
     \operatorname{sin} x -> \sin x
     """
-    return OPERATOR.sub(r"\\\1", ROMAN.sub(r"\1", text)) if "{" in text else text
+    return _OPERATOR.sub(r"\\\1", ROMAN.sub(r"\1", text)) if "{" in text else text
 
 
 def synonyms(text: str) -> str:

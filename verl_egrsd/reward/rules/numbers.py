@@ -18,7 +18,7 @@ SPACED = re.compile(r"-?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 GROUPED = re.compile(
     r"([^\d,;()\[\]]*)(\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?!\d)([^\d,;()\[\]]*(?:\^\s*\{?\d\}?)?)"
 )
-WORDS = tuple(
+_WORDS = tuple(
     [
         "zero",
         "one",
@@ -148,7 +148,7 @@ def number_words(text: str) -> str:
     one half -> one half
     """
     name = text.removeprefix("\\text{").removesuffix("}").strip().lower()
-    return str(WORDS.index(name)) if name in WORDS else text
+    return str(_WORDS.index(name)) if name in _WORDS else text
 
 
 def ungrouped(text: str) -> str:

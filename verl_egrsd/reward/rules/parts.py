@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|.", re.DOTALL)
-OPEN = {"(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil", "\\lvert"}
+_OPEN = {"(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil", "\\lvert"}
 CLOSE = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil", "\\rvert"}
 
 
@@ -21,7 +21,7 @@ def tokens(text: str) -> Iterator[tuple[str, int, int]]:
         if token in CLOSE:
             depth -= 1
         yield token, match.start(), depth
-        if token in OPEN:
+        if token in _OPEN:
             depth += 1
 
 

@@ -24,7 +24,7 @@ def cases(answer: str, ground_truth: str, context: Context) -> Reason | None:
     \begin{cases} x=1 \\ y=2 \end{cases} == x=1, y=2
     \begin{cases} x & x>0 \\ -x & x \le 0 \end{cases} != \begin{cases} x & x>0 \\ 0 & x\le 0 \end{cases}
     """
-    given, wanted = rows(answer), rows(ground_truth)
+    given, wanted = _rows(answer), _rows(ground_truth)
     if not given and not wanted:
         return None
     if all(len(row) == 1 for row in given + wanted):
@@ -40,7 +40,7 @@ def cases(answer: str, ground_truth: str, context: Context) -> Reason | None:
     return "correct"
 
 
-def rows(text: str) -> list[list[str]]:
+def _rows(text: str) -> list[list[str]]:
     """Return the cells of each row; [] for a text without cases."""
     match = CASES.match(text)
     if not match or ("=" in match[1] and not match[1].strip().endswith("=") and match[1].strip()):
@@ -53,8 +53,8 @@ def _cell(text: str) -> str:
     return CONDITION.sub("", text).strip().strip(",.;").strip()
 
 
-def _as_list(text: str, rows: list[list[str]]) -> str:
-    return ", ".join(cell for row in rows for cell in row) if rows else text
+def _as_list(text: str, _rows: list[list[str]]) -> str:
+    return ", ".join(cell for row in _rows for cell in row) if _rows else text
 
 
 def _same_row(one: list[str], other: list[str], context: Context) -> bool:

@@ -19,7 +19,7 @@ from verl_egrsd.reward.rules.units import (
     NO_UNIT,
     RAISING,
     SPEEDS,
-    TABLE,
+    UNIT_TABLE,
     Unit,
     is_measure,
     singular,
@@ -27,7 +27,7 @@ from verl_egrsd.reward.rules.units import (
 )
 from verl_egrsd.reward.verdict import Reason
 
-DEGREE = "^\\circ"
+_DEGREE = "^\\circ"
 CURRENCY = r"\\\$|[$€£¥₹¢]|\\(?:pounds|euro|yen)(?![a-zA-Z])"
 PIECE = re.compile(
     rf"\\text\s*\{{[^{{}}]*\}}|\^\\circ(?:\s*[CF]\b)?|{CURRENCY}|(?<![\\a-zA-Z])[^\W\d_]+(?:\.[^\W\d_]+)*\.?(?![a-zA-Z(_'])"
@@ -41,7 +41,7 @@ CURRENCY_BEFORE = re.compile(
 SYMBOLS = {"\\pounds": "£", "\\euro": "€", "\\yen": "¥"}
 UNMISTAKABLE = frozenset(("cm", "km", "mm", "kg", "ft", "lb", "oz", "hr"))
 """Units of two letters that nobody takes for a product of variables."""
-AND = re.compile(r"\\text\s*\{\s*,?\s*and\s*\}|(?<![a-zA-Z\\])and(?![a-zA-Z])")
+_AND = re.compile(r"\\text\s*\{\s*,?\s*and\s*\}|(?<![a-zA-Z\\])and(?![a-zA-Z])")
 CJK = re.compile("[\u3400-\u9fff]")
 MAY_HOLD_A_UNIT = re.compile(rf"\\text|\^\\circ|[^\W\d_]{{2}}|\s[a-zA-Z]|{CURRENCY}|{CJK.pattern}")
 BEGINS_WITH_WORDS = re.compile(r"\\text|[^\W\d_]{2}")
@@ -70,7 +70,7 @@ class Amount:
         return self.unit is not None and not self.unit.powers
 
 
-def quantities(answer: str, ground_truth: str, context: Context) -> Reason | None:
+def amounts_with_units(answer: str, ground_truth: str, context: Context) -> Reason | None:
     r"""Numbers are compared together with their units.
 
     18 people == 18
@@ -107,9 +107,9 @@ def compound_quantities(answer: str, ground_truth: str, context: Context) -> Rea
     2 \text{ hours and } 30 \text{ minutes} == 150 \text{ minutes}
     5 \text{ feet and } 6 \text{ inches} != 5 \text{ feet and } 4 \text{ inches}
     """
-    if not (AND.search(answer) or AND.search(ground_truth)):
+    if not (_AND.search(answer) or _AND.search(ground_truth)):
         return None
-    given, wanted = (total(amounts(AND.sub(" ", text))) for text in (answer, ground_truth))
+    given, wanted = (total(amounts(_AND.sub(" ", text))) for text in (answer, ground_truth))
     if not (
         len(given) == len(wanted) == 1 and all(one.unit and one.unit.is_measured for one in given + wanted)
     ):
@@ -160,13 +160,13 @@ def _one_is_bare(given: Amount, wanted: Amount, value: str, truth: str, context:
     reason = context.equal(value, truth)
     if reason == "wrong" and _multiple_is_asked(given, wanted, context):
         return context.equal(given.value, wanted.value)
-    if reason == "wrong" and DEGREE in given.words + wanted.words and "\\pi" in value + truth:
+    if reason == "wrong" and _DEGREE in given.words + wanted.words and "\\pi" in value + truth:
         return context.equal(_in_radians(value, given), _in_radians(truth, wanted))
     return reason
 
 
 def _in_radians(value: str, amount: Amount) -> str:
-    return f"({value})\\cdot \\frac{{\\pi}}{{180}}" if DEGREE in amount.words else value
+    return f"({value})\\cdot \\frac{{\\pi}}{{180}}" if _DEGREE in amount.words else value
 
 
 def _multiple_is_asked(given: Amount, wanted: Amount, context: Context) -> bool:
@@ -206,9 +206,9 @@ def _names_a_unit(piece: str, before: str) -> bool:
     if len(piece) == 2 and piece.isascii() and piece not in UNMISTAKABLE and before[-1:] not in (" ", "/"):
         return False
     if len(name) == 1 and not CJK.match(name):
-        return name in TABLE and before[-1:] in (" ", "/")
+        return name in UNIT_TABLE and before[-1:] in (" ", "/")
     known = (
-        name in TABLE
+        name in UNIT_TABLE
         or name in SPEEDS
         or name in MULTIPLES
         or name in RAISING
@@ -236,7 +236,7 @@ def _one_degree(text: str) -> str:
     """Write the degree sign of a sum once, behind it."""
     if not re.search(r"\^\\circ\s*[-+]", text):
         return text
-    return f"({text.replace(DEGREE, '')}){DEGREE}"
+    return f"({text.replace(_DEGREE, '')}){_DEGREE}"
 
 
 def _times(value: str, factor: float) -> str:

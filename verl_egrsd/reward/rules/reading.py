@@ -23,12 +23,12 @@ RELATIVE_TOLERANCE = 1e-5
 """Two numbers whose difference is larger than this share of the larger one are different."""
 DECIMAL_TOLERANCE = 1e-12
 """Two numbers closer than this share are equal when one of them is a decimal fraction."""
-REMEMBERED = 512
+_REMEMBERED = 512
 """Readings that are kept: the ground truth of a prompt is read once for all its rollouts."""
 WITHOUT_UNITS = NormalizationConfig(boxed="none", units=False, malformed_operators=True, nits=True)
 NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
 IMAGINARY = re.compile(r"(?<![a-zA-Z\\_])(?<!_\{)i(?![a-zA-Z])")
-COMMA = re.compile(",")
+_COMMA = re.compile(",")
 UNEVALUATED = (sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit, sympy.Derivative)
 """Expressions that take long to evaluate at a point."""
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
@@ -49,7 +49,7 @@ def same_value(answer: str, ground_truth: str) -> Reason:
         return "correct" if _same_number(Fraction(answer), Fraction(ground_truth)) else "wrong"
     texts = answer, ground_truth
     is_complex = any(should_treat_as_complex(text) or IMAGINARY.search(text) for text in texts)
-    value, truth = (read(text, not is_complex) for text in texts)
+    value, truth = (parse_formula(text, not is_complex) for text in texts)
     if truth is None or value is None:
         return "unparsed"
     if (is_equation(truth) and not is_equation(value)) or {_brackets(text) for text in texts} == {"()", "{}"}:
@@ -68,8 +68,8 @@ def same_value(answer: str, ground_truth: str) -> Reason:
     return "correct" if equal else "wrong"
 
 
-@lru_cache(maxsize=REMEMBERED)
-def read(text: str, is_real: bool = True) -> Any:
+@lru_cache(maxsize=_REMEMBERED)
+def parse_formula(text: str, is_real: bool = True) -> Any:
     """Return what a readable text means to sympy; None if it cannot be read as a whole.
 
     Args:
@@ -149,4 +149,4 @@ def _gap(a: Any, b: Any) -> tuple[float, bool]:
 def _brackets(text: str) -> str:
     """Return which brackets enclose several elements, "" for none."""
     kinds = {"()": inner(text, "()"), "{}": inner(text, "\\{\\}")}
-    return next((kind for kind, content in kinds.items() if content and len(cut(content, COMMA)) > 1), "")
+    return next((kind for kind, content in kinds.items() if content and len(cut(content, _COMMA)) > 1), "")

@@ -12,15 +12,15 @@ from verl_egrsd.reward.rules.context import Context
 from verl_egrsd.reward.rules.labels import MEMBER, SYMBOL
 from verl_egrsd.reward.rules.lists import both_signs
 from verl_egrsd.reward.rules.parts import cut, inner
-from verl_egrsd.reward.rules.reading import read
+from verl_egrsd.reward.rules.reading import parse_formula
 from verl_egrsd.reward.verdict import Reason
 
-RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-zA-Z])|[<>]")
+_RELATION = re.compile(r"\\(?:le|ge|ne)(?![a-zA-Z])|[<>]")
 OR = re.compile(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\(?:vee|lor|cup)(?![a-zA-Z])")
-AND = re.compile(
+_AND = re.compile(
     r"\\text\s*\{\s*,?\s*and\s*\}|(?<![a-zA-Z\\])and(?![a-zA-Z])|\\(?:wedge|land|cap)(?![a-zA-Z])"
 )
-COMMA = re.compile("[,;]")
+_COMMA = re.compile("[,;]")
 SUCH_THAT = re.compile(r"\\mid(?![a-zA-Z])|\||:|\\text\s*\{\s*such that\s*\}")
 VARIABLE = re.compile(SYMBOL)
 SPECIAL = {
@@ -66,11 +66,11 @@ def as_set(text: str) -> tuple[set[str], sympy.Set | None]:
         return set(), sympy.S.EmptySet
     if built := _set_builder(text):
         return set(), as_set(built)[1]
-    for separator, combine in ((OR, sympy.Union), (AND, sympy.Intersection), (COMMA, _all_or_any)):
+    for separator, combine in ((OR, sympy.Union), (_AND, sympy.Intersection), (_COMMA, _all_or_any)):
         parts = [part for part in cut(text, separator) if part]
         if len(parts) > 1:
             return _combined(parts, combine)
-    if RELATION.search(text):
+    if _RELATION.search(text):
         return _inequality(text)
     member = cut(text, MEMBER)
     if len(member) == 2 and VARIABLE.fullmatch(member[0]):
@@ -82,7 +82,7 @@ def _is_a_notation(text: str) -> bool:
     return (
         text in SPECIAL
         or "no solution" in text.lower()
-        or bool(RELATION.search(text))
+        or bool(_RELATION.search(text))
         or _set_builder(text) is not None
         or bool(MEMBER.search(text))
     )
@@ -115,7 +115,7 @@ def _all_or_any(*sets: sympy.Set) -> sympy.Set:
 
 
 def _inequality(text: str) -> tuple[set[str], sympy.Set | None]:
-    sides, signs = cut(text, RELATION), RELATION.findall(text)
+    sides, signs = cut(text, _RELATION), _RELATION.findall(text)
     variables = [position for position, side in enumerate(sides) if VARIABLE.fullmatch(side)]
     if len(variables) != 1 or len(signs) != len(sides) - 1 or len(sides) > 3:
         return set(), None
@@ -132,7 +132,7 @@ def _inequality(text: str) -> tuple[set[str], sympy.Set | None]:
 
 def _bounds(text: str, sign: str) -> list[sympy.Expr] | None:
     texts = both_signs(text) if sign == "\\ne" else [text]
-    values = [read(one) for one in texts]
+    values = [parse_formula(one) for one in texts]
     real = all(
         isinstance(value, sympy.Expr) and value.is_number and value.is_extended_real for value in values
     )
@@ -153,7 +153,7 @@ def _half_line(sign: str, bound: sympy.Expr, is_left: bool) -> sympy.Set:
 
 
 def _interval(text: str) -> sympy.Set | None:
-    value = read(text)
+    value = parse_formula(text)
     if (
         isinstance(value, sympy.Tuple)
         and len(value) == 2

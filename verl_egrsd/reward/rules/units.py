@@ -63,7 +63,7 @@ MEANINGFUL = {
     "remainder", "mod", "modulo", "except", "minus", "plus", "times",
 }  # fmt: skip
 """Words that change the meaning of a number: they are never dropped."""
-TABLE = {
+UNIT_TABLE = {
     name: (quantity, factor)
     for quantity, units in _NAMES.items()
     for names, factor in units.items()
@@ -78,7 +78,7 @@ WORD = re.compile(
     r"\^\\circ\s*[CF]\b|\^\\circ|\^\s*\{?\s*-?\d\s*\}?|[^\W\d_]+(?:\.[^\W\d_]+)*|\\[$]|[$€£¥₹¢/]"
 )
 RAISING = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
-RAISED = {"squared": 2, "cubed": 3}
+_RAISED = {"squared": 2, "cubed": 3}
 SILENT = frozenset(("of", "the", "a", "an"))
 
 
@@ -155,19 +155,19 @@ def singular(word: str) -> str:
     glass -> glass
     """
     word = word.lower().replace(".", "").replace("\\$", "$").replace(" ", "")
-    if word in TABLE or word in IRREGULAR:
-        return word if word in TABLE else IRREGULAR[word]
+    if word in UNIT_TABLE or word in IRREGULAR:
+        return word if word in UNIT_TABLE else IRREGULAR[word]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
-    without = next((stem for end in ("es", "s") if (stem := word.removesuffix(end)) in TABLE), None)
+    without = next((stem for end in ("es", "s") if (stem := word.removesuffix(end)) in UNIT_TABLE), None)
     return without or (
         word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
     )
 
 
 def _power(name: str) -> int | None:
-    if name in RAISED:
-        return RAISED[name]
+    if name in _RAISED:
+        return _RAISED[name]
     return int(re.sub(r"[^-\d]", "", name)) if name.startswith("^") and "circ" not in name else None
 
 
@@ -175,7 +175,7 @@ def _product(factors: list[tuple[str, int]], multiple: int) -> Unit:
     powers: dict[str, int] = {}
     factor = 1.0
     for name, power in factors:
-        quantity, amount = TABLE.get(name, (name, 1.0))
+        quantity, amount = UNIT_TABLE.get(name, (name, 1.0))
         powers[quantity] = powers.get(quantity, 0) + power
         factor *= amount**power
     return Unit(frozenset(item for item in powers.items() if item[1]), factor, multiple)

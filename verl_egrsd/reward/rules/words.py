@@ -8,7 +8,7 @@ from verl_egrsd.reward.rules.context import Context
 from verl_egrsd.reward.rules.parts import cut
 from verl_egrsd.reward.verdict import Reason
 
-TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?\s*(a\.?m\.?|p\.?m\.?|o'?clock)?", re.IGNORECASE)
 MONTHS = (
     "january",
@@ -27,7 +27,7 @@ MONTHS = (
 MONTH = re.compile(
     rf"\b({'|'.join(MONTHS)}|{'|'.join(month[:3] for month in MONTHS)}|sept)\b\.?", re.IGNORECASE
 )
-COLON = re.compile(r":|\\text\s*\{\s*to\s*\}|(?<![a-zA-Z\\])to(?![a-zA-Z])")
+_COLON = re.compile(r":|\\text\s*\{\s*to\s*\}|(?<![a-zA-Z\\])to(?![a-zA-Z])")
 ARTICLE = re.compile(r"\b(?:the|a|an)\b\s*")
 PLAIN = re.compile(r"[^\W\d_][\w\s'.,-]*")
 
@@ -42,7 +42,7 @@ def clock_times(answer: str, ground_truth: str, context: Context) -> Reason | No
     11:30 \text{ a.m.} != 11:30 \text{ p.m.}
     11:30 AM != 11:45 AM
     """
-    times = [CLOCK.fullmatch(plain(text)) for text in (answer, ground_truth)]
+    times = [CLOCK.fullmatch(plain_words(text)) for text in (answer, ground_truth)]
     given, wanted = times
     if (
         not given
@@ -70,7 +70,7 @@ def dates(answer: str, ground_truth: str, context: Context) -> Reason | None:
     June 20 != June 21
     June 20 != July 20
     """
-    texts = [plain(text) for text in (answer, ground_truth)]
+    texts = [plain_words(text) for text in (answer, ground_truth)]
     months = [MONTH.search(text) for text in texts]
     if not all(months) or not all(re.search(r"\d", text) for text in texts):
         return None
@@ -91,7 +91,7 @@ def ratios(answer: str, ground_truth: str, context: Context) -> Reason | None:
     2:3:4 != 2:3
     3:4 == \frac{3}{4}
     """
-    given, wanted = (cut(text, COLON) for text in (answer, ground_truth))
+    given, wanted = (cut(text, _COLON) for text in (answer, ground_truth))
     if len(given) == len(wanted) == 1 or not all(given) or not all(wanted):
         return None
     if len(given) == len(wanted):
@@ -117,7 +117,7 @@ def words(answer: str, ground_truth: str, context: Context) -> Reason | None:
     Tom != \text{Evelyn}
     \text{5 or more} != 5
     """
-    given, wanted = plain(answer), plain(ground_truth)
+    given, wanted = plain_words(answer), plain_words(ground_truth)
     if not any(_is_wordy(text, source) for text, source in ((given, answer), (wanted, ground_truth))):
         return None
     if _key(given) == _key(wanted):
@@ -125,9 +125,9 @@ def words(answer: str, ground_truth: str, context: Context) -> Reason | None:
     return "wrong" if "\\text" in answer + ground_truth or not (given + wanted).isascii() else None
 
 
-def plain(text: str) -> str:
+def plain_words(text: str) -> str:
     """Return a text without the commands that make it text."""
-    return " ".join(TEXT.sub(r" \1 ", text).split()) if "\\text" in text else text
+    return " ".join(_TEXT.sub(r" \1 ", text).split()) if "\\text" in text else text
 
 
 def _is_wordy(text: str, source: str) -> bool:
