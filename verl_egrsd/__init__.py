@@ -1,3 +1,3 @@
 """Entropy-gated self-distillation (EGRSD, CL-EGRSD) as an extension package for verl."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
