@@ -1,20 +1,17 @@
 """The recipes as a user runs them."""
 
 import json
-import os
 import subprocess
 import uuid
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
-from tests.support.published import FOLDER
+from tests.support.recipes import REPOSITORY, Rehearsal, recipe, rehearse
 
-REPOSITORY = Path(__file__).parents[2]
 PRESETS = {
     "egrsd_qwen3_4b": ("Qwen/Qwen3-4B", "egrsd", 0.3, 0),
     "cl_egrsd_qwen3_4b": ("Qwen/Qwen3-4B", "cl_egrsd", 0.3, 3),
@@ -23,32 +20,8 @@ PRESETS = {
 }
 
 
-def recipe(name: str, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    stock = {key: value for key, value in os.environ.items() if key != "VERL_PLATFORM"}
-    return subprocess.run(
-        ["bash", f"recipes/{name}.sh", *overrides],
-        cwd=REPOSITORY,
-        env=stock | environment,
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
-
-
-def rehearse(*overrides: str, **environment: str) -> SimpleNamespace:
-    """Rehearse under a fresh name; return the process, the folder and the metrics of each step."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    done = recipe("rehearse_cpu", *overrides, RUN_NAME=name, **environment)
-    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-6000:]
-    folder = REPOSITORY / "outputs" / name
-    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    steps = {e["step"]: e["data"] for e in entries if "training/global_step" in e["data"]}
-    return SimpleNamespace(summary=done.stdout, folder=folder, steps=steps, entries=entries)
-
-
 @pytest.fixture(scope="module")
-def rehearsal() -> SimpleNamespace:
+def rehearsal() -> Rehearsal:
     """The main job, exactly as the README starts it."""
     return rehearse()
 
@@ -113,21 +86,6 @@ def test_an_exported_rehearsal_is_the_trained_model_and_not_the_base(rehearsal, 
         adapted = base(ids).logits
     assert (logits - base_logits).abs().max() > 1e-2
     torch.testing.assert_close(logits, adapted, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.stack
-@pytest.mark.timeout(1300)
-def test_full_fine_tuning_with_a_reference_worker_and_the_real_vocabulary_runs_two_steps():
-    data = " ".join(str(FOLDER / f"{name}.jsonl") for name in ("math500", "gsm8k_train"))
-    run = rehearse("actor_rollout_ref.model.lora_rank=0", VOCABULARY="qwen3", DATA=data)
-    assert sorted(run.steps) == [1, 2]
-    for step in run.steps.values():
-        assert 0 < step["egrsd/teacher_entropy/mean"] <= 11.94
-        assert step["egrsd/teacher_prompt/longest"] > step["prompt_length/max"]
-        assert step["egrsd/sync/probs_diff_max"] < 1e-3
-        assert "training/rollout_probs_diff_mean" not in step  # at another temperature
-    log = (run.folder / "train.log").read_text()
-    assert "generation headers differ: student '<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n'" in log
 
 
 def test_a_run_name_that_exists_is_refused():

@@ -1,4 +1,4 @@
-"""Runs that share their processes; the scripted rollout answers a prompt in the same way in every run."""
+"""Runs that share their processes, and one on two ranks; every run gets the same answer to a prompt."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from verl_egrsd.report.run import STEPS_FILE
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
 
-LAST = "answer_only-1"
-SAME = (
+FIRST = "answer_only-1"
+NUMBERS = (
     *("egrsd/reward/mean", "egrsd/teacher_entropy/mean", "egrsd/ratio/mean", "egrsd/entropy_gate/mean"),
     *("egrsd/credit/abs_mean", "actor/pg_loss", "actor/grad_norm"),
 )
 
 
 @pytest.fixture(scope="module")
-def swept(model_path, data_path, tmp_path_factory):
-    """Train some runs on one start and return their folder."""
+def start_runs(model_path, data_path, tmp_path_factory):
+    """Train runs of the miniature on one start, two steps of 8 prompts each; return their folder."""
 
-    def sweep(*runs):
-        folder = tmp_path_factory.mktemp("sweep")
-        keys = ("data.train_batch_size=8", "trainer.total_training_steps=2")
+    def started(module, *runs, overrides=()):
+        folder = tmp_path_factory.mktemp("runs")
+        keys = (*settings(model_path, data_path), "data.train_batch_size=8", *overrides)
         returncode, log = start(
             folder,
-            *("recipes.miniature.train", "--out", str(folder), "--runs", *runs),
-            *("--set", *settings(model_path, data_path), *keys),
+            *(module, "--out", str(folder), "--runs", *runs),
+            *("--set", "trainer.total_training_steps=2", *keys),
         )
         assert returncode == 0, log[-3000:]
         return folder
 
-    return sweep
+    return started
 
 
 @pytest.fixture(scope="module")
-def together(swept):
-    """Runs of two steps of 8 prompts, one after another on one start."""
-    return swept("grpo-0", "direction-0", "egrsd-0", LAST)
+def together(start_runs):
+    """Runs one after another on one start, the first one once more at the end."""
+    return start_runs("tests.support.sweep_runs", FIRST, "grpo-0", "direction-0", "egrsd-0")
 
 
 @pytest.mark.parametrize(("arm", "rows"), [("direction", 8), ("grpo", 64)])
@@ -61,19 +61,31 @@ def test_the_arms_without_a_teacher_score_none_and_train_on_their_direction_alon
             assert step["egrsd/credit/abs_mean"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_run_after_others_gives_the_numbers_and_weights_of_a_run_alone(swept, together):
-    alone = swept(LAST)
-    both = [training_steps(read_steps(folder / LAST / STEPS_FILE)) for folder in (together, alone)]
-    for step_together, step_alone in zip(*both, strict=True):
-        for name in SAME:
-            assert step_together[name] == pytest.approx(step_alone[name], rel=1e-5), name
-    earlier, *others = (
-        read_checkpoint(folder / name / "global_step_2").own
-        for folder, name in ((together, "egrsd-0"), (together, LAST), (alone, LAST))
+def assert_same_numbers(one, other, rel):
+    steps = [training_steps(read_steps(folder / STEPS_FILE)) for folder in (one, other)]
+    for step, other_step in zip(*steps, strict=True):
+        for name in NUMBERS:
+            assert step[name] == pytest.approx(other_step[name], rel=rel), name
+
+
+def test_a_run_after_others_gives_the_numbers_and_weights_of_a_run_on_new_processes(together):
+    assert_same_numbers(together / FIRST, together / "again" / FIRST, rel=1e-5)
+    new, again, before = (
+        read_checkpoint(folder / "global_step_2").own
+        for folder in (together / FIRST, together / "again" / FIRST, together / "egrsd-0")
     )
-    for name, weight in others[0].items():
-        torch.testing.assert_close(weight, others[1][name], rtol=0, atol=1e-6)
-    assert any(not torch.equal(weight, others[0][name]) for name, weight in earlier.items())
+    for name, weight in new.items():
+        torch.testing.assert_close(weight, again[name], rtol=0, atol=1e-6)
+    assert any(not torch.equal(weight, again[name]) for name, weight in before.items())
+
+
+def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one(start_runs, together):
+    two_ranks = start_runs(
+        "recipes.miniature.train",
+        "egrsd-0",
+        overrides=("trainer.n_gpus_per_node=2", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=320"),
+    )
+    assert_same_numbers(two_ranks / "egrsd-0", together / "egrsd-0", rel=1e-4)
 
 
 def test_runs_that_need_other_engines_are_refused(tmp_path):
