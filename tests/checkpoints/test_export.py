@@ -220,7 +220,7 @@ def test_a_base_model_that_is_given_replaces_the_noted_one(tmp_path, base, train
 def test_an_adapter_without_a_noted_base_model_is_refused(tmp_path, checkpoint):
     (checkpoint / "egrsd.json").unlink()
     for form in ("merged", "adapter"):
-        with pytest.raises(ValueError, match=r"notes no base model.*--base"):
+        with pytest.raises(ValueError, match=r"does not name its base model.*--base"):
             export(checkpoint, tmp_path / "out", form=form)
 
 

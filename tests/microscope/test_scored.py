@@ -225,7 +225,7 @@ def test_an_adapter_is_the_student_and_its_base_the_teacher(tmp_path, model_path
 
 def test_the_initial_weights_can_be_named(checkpoint, model_path):
     (checkpoint / "egrsd.json").unlink()
-    with pytest.raises(ValueError, match=r"notes no base model.*--base"):
+    with pytest.raises(ValueError, match=r"does not name its base model.*--base"):
         find_weights(str(checkpoint), None)
     assert find_weights(str(checkpoint), str(model_path)).teacher_name == str(model_path)
 

@@ -17,9 +17,9 @@ from verl_egrsd.report.settings import Thresholds
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.rollout_match import (
     RolloutMatch,
-    objections,
     probability_difference,
     reported_temperature,
+    warnings_of,
 )
 
 SHARE, MEAN, MAX = (f"egrsd/sync/{name}" for name in ("update_share", "probs_diff_mean", "probs_diff_max"))
@@ -56,16 +56,16 @@ def test_probabilities_are_compared_where_there_are_tokens():
 
 
 def test_rollouts_that_are_not_the_students_are_named_with_the_remedy():
-    assert not objections({SHARE: 1.0, MEAN: 0.001, MAX: 0.5}, Thresholds())
-    assert not objections({}, Thresholds())
-    ((level, share),) = objections({SHARE: 0.17}, Thresholds())
+    assert not warnings_of({SHARE: 1.0, MEAN: 0.001, MAX: 0.5}, Thresholds())
+    assert not warnings_of({}, Thresholds())
+    ((level, share),) = warnings_of({SHARE: 0.17}, Thresholds())
     assert level == logging.ERROR
     assert "17% of the LoRA update reaches the rollout engine" in share
     assert "lora.merge=False" in share
-    ((level, difference),) = objections({MEAN: 0.04}, Thresholds())
+    ((level, difference),) = warnings_of({MEAN: 0.04}, Thresholds())
     assert level == logging.WARNING
     assert "differ by 4.0e-02 on average" in difference
-    assert not objections(
+    assert not warnings_of(
         {SHARE: 0.17, MEAN: 0.04}, Thresholds(update_share=(0.1, 0.0), probs_diff=(0.5, 0.9))
     )
 

@@ -123,6 +123,8 @@ def _lora_config(source: Checkpoint, base: str | None = None) -> LoraConfig:
 def _require_base(base: str) -> None:
     """Refuse a base model that cannot be meant: none, or a folder that is not here."""
     if not base:
-        raise ValueError("the checkpoint notes no base model: name the one it was trained from (--base).")
+        raise ValueError("the checkpoint does not name its base model: name it (--base).")
     if not Path(base).is_dir() and not HUB_ID.fullmatch(base):
-        raise FileNotFoundError(f"the base model {base} is no folder here: name folder or hub id (--base).")
+        raise FileNotFoundError(
+            f"the base model {base} is not a folder here: name folder or hub id (--base)."
+        )

@@ -1,4 +1,4 @@
-"""Direction: is this rollout better than what came before?
+"""Advantage: is this rollout better than what came before?
 
 One rollout per prompt leaves no group to compare with, so a reward is standardised by the running mean and
 standard deviation of all rewards of earlier training steps (Welford's recurrence, population variance).
@@ -23,7 +23,7 @@ class RunningAdvantage:
 
     The warm-up form also stays while no two rewards have differed: a standard deviation of 0 would turn the
     first success after ten wrong steps into an advantage of a million. Rewards of the warm-up enter the
-    statistics. Keep one instance, where all real rows of the global batch are seen, and save it with the
+    statistics. Keep one instance, where all valid rows of the global batch are seen, and save it with the
     checkpoint.
 
     Args:

@@ -44,7 +44,7 @@ def find_weights(source: str, base: str | None) -> ModelWeights:
 
     Raises:
         FileNotFoundError: naming the file that a checkpoint lacks.
-        ValueError: for a checkpoint that notes no base model.
+        ValueError: for a checkpoint that does not name its base model.
     """
     place = find_place(source, also=["*.parquet"])
     if isinstance(place, SavedStep):
@@ -59,7 +59,7 @@ def _checkpoint(saved: SavedStep, base: str | None) -> ModelWeights:
     source = read_checkpoint(saved.path)
     initial = base or saved.base_model
     if not initial:
-        raise ValueError(f"{saved.path} notes no base model: name the one it was trained from (--base).")
+        raise ValueError(f"{saved.path} does not name its base model: name it (--base).")
     teacher, name = _teacher(saved, initial)
     return ModelWeights(
         tokenizer=str(saved.huggingface),
@@ -84,7 +84,7 @@ def _teacher(saved: SavedStep, initial: str) -> tuple[Callable[[], Any] | None, 
 def _adapter(adapter: Adapter, base: str | None) -> ModelWeights:
     folder, initial = str(adapter.path), base or adapter.base_model
     if not initial:
-        raise ValueError(f"{folder} notes no base model: name the one it was trained from (--base).")
+        raise ValueError(f"{folder} does not name its base model: name it (--base).")
     return ModelWeights(
         tokenizer=folder,
         student=lambda: PeftModel.from_pretrained(_load(initial), folder).merge_and_unload(),

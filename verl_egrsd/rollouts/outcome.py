@@ -23,7 +23,7 @@ def describe_scores(scores: Float[Tensor, " batch"], correct_above: float, estim
     """Say what becomes of scores other than 0 and 1; "" where there are none.
 
     Args:
-        scores: finite scores of the real rows, as the reward function gave them.
+        scores: finite scores of the valid rows, as the reward function gave them.
         correct_above: `algorithm.egrsd.correct_above`.
         estimator: the estimator of verl that takes the scores as they are; None for one of this package.
     """

@@ -31,7 +31,7 @@ def wording_metrics(
     words: Sequence[str] = HESITATION_WORDS,
     ngram: int = NGRAM,
 ) -> dict[str, float]:
-    """Summarise the wording of the real rows of one step.
+    """Summarise the wording of the valid rows of one step.
 
     Args:
         responses: token ids, padded on the right.

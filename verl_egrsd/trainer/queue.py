@@ -1,4 +1,7 @@
-"""The one module that touches TransferQueue: columns of the current batch in, columns out."""
+"""The one module that calls TransferQueue: columns of the current batch in, columns out.
+
+Other modules import the type of its batch handle, and nothing else of it.
+"""
 
 from __future__ import annotations
 

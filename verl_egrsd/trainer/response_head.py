@@ -50,7 +50,7 @@ def find_kernel(worker: TrainingWorker) -> Kernel | None:
     Raises:
         ValueError: when verl's path, which also trains the model, is wrong.
     """
-    reason = not_comparable(worker)
+    reason = unsupported_reason(worker)
     if reason is None:
         padding = worker.engine_config.use_remove_padding
         with spread_logits(worker.engine, padding):
@@ -63,7 +63,7 @@ def find_kernel(worker: TrainingWorker) -> Kernel | None:
     return None
 
 
-def not_comparable(worker: TrainingWorker) -> str | None:
+def unsupported_reason(worker: TrainingWorker) -> str | None:
     """Return why a worker's engine cannot run the model's own forward pass; None where it can."""
     engine = worker.engine
     if not isinstance(engine, EgrsdFSDPEngine):
@@ -87,7 +87,7 @@ def refuse_wrong_path(worker: TrainingWorker, own: Scores) -> None:
         if not fused:
             raise
         raise ValueError(f"verl's fused head cannot run {model} ({error}): {remedy}") from error
-    found = of_first_rank(difference(scored, own, "log_probs"))
+    found = broadcast_from_rank0(difference(scored, own, "log_probs"))
     if not found <= WRONG[engine._autocast_dtype]:
         path = "the fused head of verl" if fused else "verl"
         raise ValueError(
@@ -105,16 +105,16 @@ def kernel_for(worker: TrainingWorker, own: Scores) -> tuple[Kernel | None, str 
         return None, f"the head is a {type(head).__name__}"
     biased = head.bias is not None
     # One choice for all ranks, or rows that move between ranks would be scored by two kernels.
-    name = of_first_rank(choose(head.in_features, head.out_features, dtype, device, biased=biased))
+    name = broadcast_from_rank0(choose(head.in_features, head.out_features, dtype, device, biased=biased))
     kernel = candidates(device, biased)[name]
     scored = score_responses(worker, small_batch(vocabulary_of(engine)), kernel)
-    found = of_first_rank(max(difference(scored, own, name) for name in own))
+    found = broadcast_from_rank0(max(difference(scored, own, name) for name in own))
     if not found <= TOLERANCE[dtype]:
         return None, f"on response rows alone the scores are {found:.1e} nats off, on average"
     return kernel, None
 
 
-def of_first_rank(value: T) -> T:
+def broadcast_from_rank0(value: T) -> T:
     """Return the value of rank 0, on every rank."""
     values = [value]
     torch.distributed.broadcast_object_list(values, src=0)
@@ -125,7 +125,7 @@ def score_responses(worker: TrainingWorker, data: TensorDict, kernel: Kernel) ->
     """Score response tokens with a worker's engine.
 
     Args:
-        worker: one for which :func:`not_comparable` has no reason.
+        worker: one for which :func:`unsupported_reason` has no reason.
         data: as for `TrainingWorker.infer_batch`; `loss_mask` (batch, response) has the responses' lengths,
             and `no_lora_adapter` switches the adapter off.
 

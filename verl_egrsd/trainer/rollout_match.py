@@ -90,7 +90,7 @@ class RolloutMatch(Trainer):
         return student, rollout, mask.bool()
 
     def _warn_of(self, found: Mapping[str, float]) -> None:
-        for level, sentence in objections(found, self.report.config.thresholds):
+        for level, sentence in warnings_of(found, self.report.config.thresholds):
             logger.log(level, "step %d: %s", self.global_steps, sentence)
 
 
@@ -126,7 +126,7 @@ def probability_difference(student: Tensor, rollout: Tensor, mask: Tensor) -> di
     }
 
 
-def objections(found: Mapping[str, float], thresholds: Thresholds) -> list[tuple[int, str]]:
+def warnings_of(found: Mapping[str, float], thresholds: Thresholds) -> list[tuple[int, str]]:
     """Return a log level and a sentence for each number that says that the rollouts are not the student's.
 
     Args:
