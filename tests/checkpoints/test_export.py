@@ -211,7 +211,7 @@ def test_tokenizer_and_generation_config_come_along(tmp_path, base, checkpoint, 
 
 def test_a_base_model_that_is_given_replaces_the_noted_one(tmp_path, base, trained, checkpoint):
     (checkpoint / "egrsd.json").write_text(json.dumps({"base_model": "/gone/model"}))
-    with pytest.raises(FileNotFoundError, match=r"/gone/model is no folder here.*--base"):
+    with pytest.raises(FileNotFoundError, match=r"/gone/model is not a folder here.*--base"):
         export(checkpoint, tmp_path / "out")
     out = export(checkpoint, tmp_path / "out", base_model=base, dtype="float32")
     torch.testing.assert_close(logits(load(out)), logits(trained), atol=1e-5, rtol=1e-5)
