@@ -1,8 +1,8 @@
 """Every preset in two steps through Ray and verl, on one start: columns are computed, metrics reported.
 
 The presets keep their advantage, factors and reward. So that they share their processes, all take the plain
-loss and a frozen teacher: at one update per batch the clipped loss of `rlsd_published` has the same gradient, and
-teachers that move have tests of their own (test_moving_teacher.py).
+loss and a frozen teacher: at one update per batch the clipped loss of `rlsd_published` has the same gradient,
+and teachers that move have tests of their own (test_moving_teacher.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from verl_egrsd.methods import factors, methods, resolve
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(TIME_LIMIT + 60)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,9 @@ def runs(model_path, data_path, tmp_path_factory):
     presets = [ALL, *methods()]
     keys = settings(model_path, data_path)
     returncode, log = start(
-        folder, *("tests.support.preset_runs", "--out", str(folder), "--presets", *presets, "--set", *keys)
+        folder,
+        *("tests.support.preset_runs", "--out", str(folder), "--presets", *presets, "--set", *keys),
+        limit=2 * TIME_LIMIT,
     )
     assert returncode == 0, log[-3000:]
     return {name: training_steps(read_steps(folder / name / STEPS_FILE)) for name in presets}

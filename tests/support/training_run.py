@@ -58,8 +58,8 @@ def settings(model: Path, data: Path) -> list[str]:
     ]
 
 
-def start(folder: Path, module: str, *arguments: str) -> tuple[int, str]:
-    """Run a module that takes Hydra overrides last; returns exit code and log."""
+def start(folder: Path, module: str, *arguments: str, limit: int = TIME_LIMIT) -> tuple[int, str]:
+    """Run a module that takes Hydra overrides last, for `limit` seconds at most; returns exit code and log."""
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -78,7 +78,7 @@ def start(folder: Path, module: str, *arguments: str) -> tuple[int, str]:
     with log.open("w") as stream:
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
         try:
-            returncode = process.wait(TIME_LIMIT)
+            returncode = process.wait(limit)
         finally:
             _end(process, temporary)
     return returncode, log.read_text()
