@@ -59,7 +59,7 @@ def settings(model: Path, data: Path) -> list[str]:
 
 
 def start(folder: Path, module: str, *arguments: str, limit: int = TIME_LIMIT) -> tuple[int, str]:
-    """Run a module that takes Hydra overrides last, for `limit` seconds at most; returns exit code and log."""
+    """Run a module that takes Hydra overrides last, at most `limit` seconds; returns exit code and log."""
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
