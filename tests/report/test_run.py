@@ -14,6 +14,7 @@ from tests.report.test_health import GOOD
 from verl_egrsd.report import ending as run_ending
 from verl_egrsd.report.curves import draw_curves
 from verl_egrsd.report.ending import ending, noting
+from verl_egrsd.report.health import all_checks
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import RunReport, describe_run, note_ending
 from verl_egrsd.report.settings import ReportConfig
@@ -27,6 +28,7 @@ def described(tmp_path):
     parquet = tmp_path / "train.parquet"
     parquet.write_bytes(b"rows")
     settings = {
+        "algorithm": {"egrsd": {"factors": ["ratio", "entropy_gate"]}},
         "trainer": {"experiment_name": "a <b> run"},
         "actor_rollout_ref": {"rollout": {"name": "scripted"}},
     }
@@ -257,4 +259,6 @@ def test_a_run_without_a_teacher_says_what_it_does_not_measure(start):
     report.record(1, {"training/global_step": 1, "egrsd/truncated": 0.0} | VALIDATION)
     page = (report.folder / "report.html").read_text()
     assert "Not measured in this run: verifier failures, length drift, repetition" in page
-    assert "gate saturation" in written(report)["not_measured"]
+    missing = {*written(report)["not_measured"]}
+    assert {"gate saturation", "clipped ratios"} <= missing
+    assert missing <= {*all_checks(["ratio", "entropy_gate"])}  # and no check of another method's factor

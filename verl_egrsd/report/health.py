@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean, median
@@ -44,14 +44,17 @@ class Finding:
     advice: str
 
 
-def examine(steps: Sequence[Metrics], thresholds: Thresholds | None = None) -> dict[str, Finding | None]:
+def examine(
+    steps: Sequence[Metrics], thresholds: Thresholds | None = None, own: Collection[str] | None = None
+) -> dict[str, Finding | None]:
     """Return the finding of every check by name; None where the run lacks the metrics.
 
     Args:
         steps: metrics of every step, in order, those of a validation before the training too.
         thresholds: None takes the defaults.
+        own: names of the factors whose checks are made; None makes those of all factors.
     """
-    return {name: check(steps, thresholds or Thresholds()) for name, check in all_checks().items()}
+    return {name: check(steps, thresholds or Thresholds()) for name, check in all_checks(own).items()}
 
 
 def accuracy(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
@@ -253,9 +256,16 @@ CHECKS: dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]] = {
 """The checks of every run in the order of the report; those of the factors follow."""
 
 
-def all_checks() -> dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]]:
-    """Return the checks of every run and those that the factors name, by name."""
-    named = (check for factor in factors().values() for check in factor.health_checks)
+def all_checks(
+    own: Collection[str] | None = None,
+) -> dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]]:
+    """Return the checks of every run and those that factors name, by name; see :func:`examine`."""
+    named = (
+        check
+        for name, factor in factors().items()
+        if own is None or name in own
+        for check in factor.health_checks
+    )
     return CHECKS | {check.name: partial(factor_check, check) for check in named}
 
 

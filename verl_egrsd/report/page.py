@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -26,7 +26,7 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
         steps: metrics by step.
         thresholds: of the health checks.
     """
-    found = examine([*steps.values()], thresholds)
+    found = examine([*steps.values()], thresholds, own=_factors(run["settings"]))
     return {
         "schema": REPORT_SCHEMA,
         **run,
@@ -43,6 +43,11 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
             for name, curve in metric_curves(steps).items()
         },
     }
+
+
+def _factors(settings: Mapping[str, Any]) -> Collection[str]:
+    """Return the names of the factors of a run's method; none where the settings do not say."""
+    return (settings.get("algorithm") or {}).get("egrsd", {}).get("factors", ())
 
 
 def report_page(report: Mapping[str, Any], curves: str, drawn_to: int) -> str:
