@@ -14,13 +14,18 @@ LONGEST_FIRST = (
 """What takes minutes begins first, so that neither process waits for the other (tests/README.md)."""
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of a file together, those that start Ray apart from the others.
+
+    At once, since xdist reads the groups before this file's other hooks are asked.
+    """
+    part = "stack" if _starts_ray(item) else "rest"
+    item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]} {part}"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together, those that start Ray apart from the others, and sort by length."""
+    """Sort by length."""
     items.sort(key=_rank)
-    for item in items:
-        part = "stack" if _starts_ray(item) else "rest"
-        item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]}, {part}"))
 
 
 def _rank(item: pytest.Item) -> tuple[bool, int]:

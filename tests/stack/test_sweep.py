@@ -13,7 +13,7 @@ from verl_egrsd.checkpoints.reading import read_checkpoint
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(3 * TIME_LIMIT)]
 
 FIRST = "answer_only-1"
 NUMBERS = (
@@ -33,6 +33,7 @@ def start_runs(model_path, data_path, tmp_path_factory):
             folder,
             *(module, "--out", str(folder), "--runs", *runs),
             *("--set", "trainer.total_training_steps=2", *keys),
+            limit=2 * TIME_LIMIT,
         )
         assert returncode == 0, log[-3000:]
         return folder
