@@ -1,4 +1,4 @@
-"""Which tests run together, and in which order, when two processes share them (`--dist loadgroup`)."""
+"""In which order the tests run, when two processes share them (`--dist loadfile`, a file as a whole)."""
 
 import pytest
 
@@ -12,15 +12,6 @@ LONGEST_FIRST = (
     "test_imports.py",
 )
 """What takes minutes begins first, so that neither process waits for the other (tests/README.md)."""
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of a file together, those that start Ray apart from the others.
-
-    At once, since xdist reads the groups before this file's other hooks are asked.
-    """
-    part = "stack" if _starts_ray(item) else "rest"
-    item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]} {part}"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

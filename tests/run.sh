@@ -9,5 +9,5 @@ unset PYTHONDONTWRITEBYTECODE
 ruff check .
 ruff format --check .
 mypy
-# Two at a time, in the groups of tests/conftest.py: most of what starts Ray waits for one process after another.
-python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder "$@"
+# Two at a time, a file as a whole: most of what starts Ray waits for one process after another.
+python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
