@@ -3,7 +3,7 @@
 #
 #   bash recipes/rehearse_cpu.sh [hydra overrides ...]
 #
-#   PRESET      egrsd | cl_egrsd | rlsd | direction | grpo            (egrsd)
+#   PRESET      a method (verl-egrsd methods), or grpo                 (egrsd)
 #   VOCABULARY  small: a trained 0.5 M model | qwen3: a random one with the real vocabulary and real problems
 #   DATA        with VOCABULARY=qwen3: jsonl or parquet files to take the problems from
 #   RUN_NAME    folder under outputs/; a name that exists is refused, so no run resumes by accident

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -128,6 +129,14 @@ def test_every_key_of_verl_that_the_yaml_sets_is_documented_with_its_value(shipp
             node = node[key]
         if cell.startswith("`"):
             assert value(cell) == node, path
+
+
+@pytest.mark.parametrize("page", [*PAGES, *METHOD_PAGES], ids=lambda page: page.stem)
+def test_every_name_of_the_code_exists(page):
+    names = re.findall(r"`((?:verl_egrsd|credit|methods|scoring)\.\w[\w.]*\w)`", page.read_text())
+    for name in names:
+        if page.name != "CHANGELOG.md":  # which names what is gone
+            resolve_name(name if name.startswith("verl_egrsd") else f"verl_egrsd.{name}")  # or it raises
 
 
 def test_every_yaml_file_is_named_and_every_named_one_exists():

@@ -72,6 +72,13 @@ def ways(columns: Columns, advantages: torch.Tensor, old: Callable[..., object] 
     return found
 
 
+def measure(
+    rows: int, tokens: int, rounds: int, old: Callable[..., object] | None = None
+) -> dict[str, float]:
+    """Return seconds by what is timed: `copy`, and every method."""
+    return best_seconds(ways(*batch(rows, tokens), old), rounds)
+
+
 def old_credit(folder: str | None) -> Callable[..., object] | None:
     """Return `token_credit` of an older checkout, whose modules take the place of these from here on."""
     if folder is None:
@@ -94,7 +101,7 @@ def main() -> None:
     old = old_credit(options.old)
     columns = []
     for rows, tokens in SIZES:
-        seconds = best_seconds(ways(*batch(rows, tokens), old), options.rounds)
+        seconds = measure(rows, tokens, options.rounds, old)
         copy = seconds.pop("copy")
         cells = {name: f"{value * 1e3:.1f} ({value / copy:.0f})" for name, value in seconds.items()}
         columns.append((f"{rows} x {tokens:,}", cells))

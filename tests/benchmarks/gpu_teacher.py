@@ -113,7 +113,7 @@ def head_table(shape: Shape, responses: list[int], device: torch.device, limit: 
         hidden = torch.randn(rows, shape.width, device=device).bfloat16()
         token_ids = torch.randint(shape.vocabulary, (rows,), device=device)
         for name, way in ways(device).items():
-            found = measure(lambda way=way, ids=token_ids, h=hidden: way(h, weight, ids), device)
+            found = measure(partial(way, hidden, weight, token_ids), device)
             lines.append(_line([f"{rows:,}", name], found, rows, 2.0 * shape.head_weights * rows, limit))
     return text_table(("rows", "head", *MEASURED), lines, "rl")
 

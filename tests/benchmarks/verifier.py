@@ -19,7 +19,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
@@ -116,7 +116,7 @@ def pairs(data: Path, every: int) -> dict[str, list[Pair]]:
 
 
 def measure(
-    judges: dict[str, Callable[[list[Pair]], tuple[float, float]]], items: list[Pair], rounds: int
+    judges: Mapping[str, Callable[[list[Pair]], tuple[float, float]]], items: list[Pair], rounds: int
 ) -> dict[str, Rounds]:
     """Let the judges take turns."""
     found = {name: Rounds() for name in judges}

@@ -61,6 +61,7 @@ def credited(tokenizer, name):
         response_mask=mask,
         lengths=lengths,
         prompt_lengths=torch.tensor([3, 4]),
+        truncated=torch.tensor([True, False]),
         scores=torch.tensor([1.0, 0.0]),
         verdicts=[{"correct": 1.0, "wrong": 0.0, "pred": "2"}, {}],
         token_columns={key: values for key, values in numbers.items() if key in method.reads},
@@ -77,8 +78,7 @@ def test_what_the_trainer_writes_is_what_the_microscope_reads_under_every_method
     name, batch, tokenizer, tmp_path
 ):
     step, source = credited(tokenizer, name)
-    cut = torch.tensor([True, False])
-    dump_rollouts(tmp_path / "new", batch, tokenizer, step, source, truncated=cut, model="m")
+    dump_rollouts(tmp_path / "new", batch, tokenizer, step, source, model="m")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["7.parquet"]
     run = read_run(tmp_path / "new" / "7.parquet")
     assert run.method == source.method
@@ -101,8 +101,7 @@ def test_what_the_trainer_writes_is_what_the_microscope_reads_under_every_method
 
 def test_the_file_has_all_columns_with_one_entry_per_token(batch, tokenizer, tmp_path):
     step, source = credited(tokenizer, "cl_egrsd")
-    cut = torch.tensor([True, False])
-    dump_rollouts(tmp_path, batch, tokenizer, step, source, truncated=cut, model="m")
+    dump_rollouts(tmp_path, batch, tokenizer, step, source, model="m")
     table = pq.read_table(tmp_path / "7.parquet")
     arrays = {*table.schema.names} - {*FIXED}
     assert {"teacher_entropy", "ratio", "entropy_gate", "weight", "credit", "regime"} <= arrays

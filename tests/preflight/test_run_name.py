@@ -29,6 +29,17 @@ def named(*overrides):
         (("+preset=direction", *EGRSD[1:]), "direction_Qwen3-4B_nonthinking_seed0"),
         (("+preset=grpo", *EGRSD[1:]), "grpo_Qwen3-4B_nonthinking_seed0"),
         ((*EGRSD, "actor_rollout_ref.model.path=/models/mine"), "egrsd_mine_nonthinking_seed0"),
+        (
+            (*EGRSD, "actor_rollout_ref.teacher.template=wrong_solution"),
+            "egrsd_wrong_solution_Qwen3-4B_nonthinking_seed0",
+        ),
+        ((*EGRSD, "actor_rollout_ref.teacher.refresh=ema"), "egrsd_ema_Qwen3-4B_nonthinking_seed0"),
+        ((*EGRSD, "algorithm.egrsd.factors=[ratio,tip]"), "egrsd_ratio-tip_Qwen3-4B_nonthinking_seed0"),
+        (("+preset=rlsd_published", *EGRSD[1:]), "rlsd_published_Qwen3-4B_nonthinking_seed0"),
+        (
+            ("+preset=rlsd_published", *EGRSD[1:], "actor_rollout_ref.teacher.refresh=frozen"),
+            "rlsd_published_frozen_Qwen3-4B_nonthinking_seed0",
+        ),
     ],
 )
 def test_method_model_thinking_and_seed_name_a_run_and_its_folder(overrides, name):

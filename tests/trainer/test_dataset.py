@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from verl_egrsd.config import DataChecks
-from verl_egrsd.teacher.attempts import PLACEHOLDER
+from verl_egrsd.teacher.attempts import EMPTY_ATTEMPTS
 from verl_egrsd.teacher.context import SEAMS
 from verl_egrsd.trainer import contradictions
 from verl_egrsd.trainer.dataset import PrivilegedDataset
@@ -321,7 +321,7 @@ def test_the_partners_are_the_same_after_a_resume_and_for_rows_that_are_left(row
 def test_a_row_is_measured_with_the_rollout_that_its_prompt_may_have_to_hold(rows, tokenizer, tmp_path):
     teacher = {"template": "reflection", "max_rollout_tokens": 100, "max_prompt_length": 1000}
     context = load(rows, tokenizer, tmp_path, teacher=teacher).context
-    texts = [context.teacher_prompt_text(row["prompt"], row, PLACEHOLDER) for row in rows]
+    texts = [context.teacher_prompt_text(row["prompt"], row, EMPTY_ATTEMPTS) for row in rows]
     longest = max(len(context.ids(text)) for text in texts)
     enough = longest + 100 + SEAMS
     assert len(load(rows, tokenizer, tmp_path, teacher=teacher | {"max_prompt_length": enough})) == 12

@@ -29,6 +29,8 @@ from verl_egrsd.trainer.sync import EgrsdTrainer
 
 THINKING = {"enable_thinking": True}
 NAN = float("nan")
+ENDS = [8]
+"""Tokens that end a response: every one of the batch below ends in it."""
 PLAIN = resolve("direction", max_response_length=4)
 GATED = resolve("egrsd", max_response_length=4)
 
@@ -88,10 +90,10 @@ def test_a_number_on_a_token_that_is_not_finite_names_the_column_and_the_prompt(
         [torch.tensor([0.5, value]) for value in (1, 2, 3, NAN, NAN)]
     )
     with pytest.raises(ValueError, match="teacher_entropy is nan at the rollout of prompt") as error:
-        read_rollouts(batch, GATED).columns(GATED, 1)
+        read_rollouts(batch, GATED, ENDS).columns(GATED, 1)
     assert repr(batch.data["raw_prompt"][3][-1]["content"][:200]) in str(error.value)
     batch.data["teacher_entropy"] = queue.jagged([torch.tensor([0.5, value]) for value in (1, 2, 3, 4, NAN)])
-    read_rollouts(batch, GATED).columns(GATED, 1)  # the last row is padding, whose numbers nobody uses
+    read_rollouts(batch, GATED, ENDS).columns(GATED, 1)  # the last row is padding, whose numbers nobody uses
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
@@ -99,13 +101,13 @@ def test_a_score_of_the_reward_function_that_is_not_finite_stops_the_step_with_r
     scores = [[0.0, 1.0], [0.0, 0.0], [0.0, score], [1.0, 0.0], [score, 0.0]]
     batch.data["rm_scores"] = queue.jagged([torch.tensor(row) for row in scores])
     with pytest.raises(ValueError, match=rf"reward function's score is {score} for the rollout") as error:
-        read_rollouts(batch, PLAIN).columns(PLAIN, 1)
+        read_rollouts(batch, PLAIN, ENDS).columns(PLAIN, 1)
     assert repr(batch.data["raw_prompt"][2][-1]["content"][:200]) in str(error.value)
 
 
 def test_the_rollouts_are_read_once_and_no_column_that_the_method_does_not_read(batch):
-    read_rollouts(batch, PLAIN)
-    read_rollouts(batch, GATED)
+    read_rollouts(batch, PLAIN, ENDS)
+    read_rollouts(batch, GATED, ENDS)
     assert len(batch.asked) == 2
     assert "teacher_entropy" in batch.asked[1]
     names = {"old_log_probs", "entropy", "teacher_log_prob", "teacher_entropy", "advantages"}
@@ -114,13 +116,13 @@ def test_the_rollouts_are_read_once_and_no_column_that_the_method_does_not_read(
 
 
 def test_rows_of_a_prompt_are_a_problem_and_rows_of_one_answer_have_one_number(batch):
-    columns = read_rollouts(batch, PLAIN).columns(PLAIN, 1)
+    columns = read_rollouts(batch, PLAIN, ENDS).columns(PLAIN, 1)
     assert columns.problems.tolist() == [0, 1, 0, 1]
     assert columns.answers.tolist() == [0, -1, 0, 2]
 
 
 def test_padding_rows_get_a_credit_of_zero_in_the_column_that_is_written(batch):
-    rollouts = read_rollouts(batch, PLAIN)
+    rollouts = read_rollouts(batch, PLAIN, ENDS)
     written = rollouts.as_column(torch.ones(4, 2)).unbind()
     assert [row.tolist() for row in written] == [[1, 1], [1, 1], [1, 1], [1, 1], [0, 0]]
 
@@ -129,7 +131,7 @@ def rewards(batch: SimpleNamespace, scores: list[float], **settings: Any) -> lis
     """Rewards of rollouts of 2 of at most 4 tokens, by score."""
     method = resolve("direction", settings, max_response_length=4)
     batch.data["rm_scores"] = queue.jagged([torch.tensor([0.0, score]) for score in (*scores, 0.0)])
-    return read_rollouts(batch, method).columns(method, 1).rewards.tolist()
+    return read_rollouts(batch, method, ENDS).columns(method, 1).rewards.tolist()
 
 
 def test_a_correct_answer_earns_the_more_the_shorter_it_is(batch):
@@ -152,7 +154,7 @@ def test_a_running_baseline_and_its_trackers_survive_a_checkpoint(batch):
     steps = [AdvantageStep(GATED) for _ in range(2)]
     for number in range(1, 4):
         for step in steps:
-            found = step.credit(read_rollouts(batch, GATED), number)
+            found = step.credit(read_rollouts(batch, GATED, ENDS), number)
             method_metrics(GATED, found.columns, found.credited, step.trackers)
             step.updated()
         steps[1] = AdvantageStep(GATED)
@@ -165,7 +167,7 @@ def test_a_running_baseline_and_its_trackers_survive_a_checkpoint(batch):
 
 def test_the_rewards_enter_the_baseline_after_the_update_alone(batch):
     step = AdvantageStep(PLAIN)
-    step.credit(read_rollouts(batch, PLAIN), 1)
+    step.credit(read_rollouts(batch, PLAIN, ENDS), 1)
     assert step.state_dict()["advantage"]["count"] == 0
     step.updated()
     assert step.state_dict()["advantage"]["count"] == 4
@@ -210,6 +212,7 @@ def test_the_update_is_handed_the_batch_that_the_write_returns(batch, monkeypatc
         method=PLAIN,
         advantage_step=AdvantageStep(PLAIN),
         global_steps=1,
+        end_token_ids=ENDS,
         step_report=SimpleNamespace(metrics=lambda *_: {}),
         report=SimpleNamespace(config=None),
         config=SimpleNamespace(trainer={}),

@@ -23,7 +23,8 @@ RowName = Callable[[int], str]
 """How an error names a row, given its number."""
 
 
-def _numbered(row: int) -> str:
+def numbered(row: int) -> str:
+    """Name a row by its number."""
     return f"row {row}"
 
 
@@ -55,7 +56,7 @@ def response_tokens(response_mask: Mask) -> Bool[Tensor, "batch time"]:
 
 
 def response_values(
-    name: str, values: PerToken, tokens: Bool[Tensor, "batch time"], row_name: RowName = _numbered
+    name: str, values: PerToken, tokens: Bool[Tensor, "batch time"], row_name: RowName = numbered
 ) -> PerToken:
     """Values on response tokens and 0 in the padding, (B, T), in at least float32.
 
@@ -71,7 +72,7 @@ def response_values(
 
 
 def entropy_values(
-    name: str, values: PerToken, tokens: Bool[Tensor, "batch time"], row_name: RowName = _numbered
+    name: str, values: PerToken, tokens: Bool[Tensor, "batch time"], row_name: RowName = numbered
 ) -> PerToken:
     """Entropies in nats as :func:`response_values`; rounding may leave one a little below zero.
 
@@ -94,7 +95,7 @@ def _refuse(
     bad: Bool[Tensor, "batch time"],
     name: str,
     remedy: str,
-    row_name: RowName = _numbered,
+    row_name: RowName = numbered,
 ) -> None:
     if bad.any():
         row, position = bad.nonzero()[0].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ import torch
 
 from verl_egrsd.credit import RunningAdvantage
 from verl_egrsd.credit.types import PerRow
-from verl_egrsd.methods.columns import Columns, group_mean
+from verl_egrsd.methods.columns import Columns, group_mean, group_size, group_sum
 from verl_egrsd.methods.part import Advantages, AdvantageSource
 
 EPS = 1e-6
@@ -44,28 +45,34 @@ class RunningBaseline(AdvantageSource):
 
 
 class _Running:
+    """The statistics of the rewards, which read nothing else of the columns."""
+
     def __init__(self, source: RunningBaseline) -> None:
         self.statistics = RunningAdvantage(source.warmup_steps, source.warmup_baseline)
 
     def advantages(self, columns: Columns) -> PerRow:
+        """Return A of each row, (B,), float32."""
         return self.statistics.advantages(columns.rewards)
 
     def update(self, rewards: PerRow) -> None:
+        """Take in one step's rewards."""
         self.statistics.update(rewards)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the statistics, ready for JSON."""
         return self.statistics.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from statistics."""
         self.statistics.load_state_dict(state)
 
 
 class Memoryless(AdvantageSource):
     """An advantage that the rows of one step decide."""
 
+    @abstractmethod
     def advantages(self, columns: Columns) -> PerRow:
         """Return A of each row, (B,), float32."""
-        raise NotImplementedError
 
     def start(self) -> Advantages:
         """Return itself: there is nothing to remember."""
@@ -97,8 +104,7 @@ class GroupRelative(Memoryless):
         """Return A; 0 where all rollouts of a prompt earn the same."""
         rewards, problems = columns.rewards.double(), columns.problems
         centred = rewards - group_mean(rewards, problems)
-        count = (problems.unsqueeze(0) == problems.unsqueeze(1)).sum(dim=1)
-        variance = group_mean(centred.square(), problems) * count / (count - 1).clamp(min=1)
+        variance = group_sum(centred.square(), problems) / (group_size(problems) - 1).clamp(min=1)
         return (centred / (variance.sqrt() + EPS)).float()
 
 
@@ -128,6 +134,14 @@ class FromVerl(Memoryless):
     """A is that of verl's estimator `algorithm.adv_estimator`; the trainer has verl compute it."""
 
     name: ClassVar[str] = "verl"
+
+    def advantages(self, columns: Columns) -> PerRow:
+        """Refuse: the columns do not hold what verl's estimators read.
+
+        Raises:
+            TypeError: always; take the advantages that verl wrote.
+        """
+        raise TypeError("the advantages of an estimator of verl are computed by verl: take what it wrote.")
 
 
 ADVANTAGES: dict[str, AdvantageSource] = {

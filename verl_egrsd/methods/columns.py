@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from verl_egrsd.credit.checks import require_same_shape
-from verl_egrsd.credit.masks import RowName, entropy_values, response_tokens, response_values
+from verl_egrsd.credit.masks import RowName, entropy_values, numbered, response_tokens, response_values
 from verl_egrsd.credit.types import PerRow, PerToken
 
 TOKEN_COLUMNS = ("student_log_prob", "student_entropy", "teacher_log_prob", "teacher_entropy")
@@ -62,7 +62,7 @@ class Columns:
         problems: Tensor | None = None,
         answers: Tensor | None = None,
         step: int = 1,
-        row_name: RowName | None = None,
+        row_name: RowName = numbered,
         **token_columns: Tensor,
     ) -> Columns:
         """Clean what was measured: values outside the mask become 0, half precision becomes float32.
@@ -74,7 +74,7 @@ class Columns:
             problems: each row its own problem where none are given.
             answers: no row has an answer where none are given.
             step: training step, from 1.
-            row_name: how an error names a row; "row N" otherwise.
+            row_name: how an error names a row.
             token_columns: any of `TOKEN_COLUMNS`, (B, T).
 
         Raises:
@@ -82,10 +82,9 @@ class Columns:
                 finite or, for an entropy, below zero (names column, row and position).
         """
         mask = response_tokens(response_mask)
-        names = {} if row_name is None else {"row_name": row_name}
         clean = {
             name: (entropy_values if name.endswith("entropy") else response_values)(
-                name, values, mask, **names
+                name, values, mask, row_name
             )
             for name, values in token_columns.items()
         }
@@ -120,13 +119,21 @@ class Columns:
         return self.column("teacher_log_prob") - self.column("student_log_prob")
 
 
-def group_mean(values: PerRow, problems: Int[Tensor, " batch"]) -> PerRow:
-    """Return, for every row, the mean over the rows of its problem, (B,).
+def group_sum(values: PerRow, problems: Int[Tensor, " batch"]) -> PerRow:
+    """Return, for every row, the sum over the rows of its problem, (B,), float64.
 
     A problem's rows may lie anywhere in the batch.
     """
     _, group = problems.unique(return_inverse=True)
-    zeros = torch.zeros(int(group.max()) + 1, dtype=torch.float64, device=values.device)
-    sums = zeros.index_add(0, group, values.double())
-    counts = zeros.index_add(0, group, torch.ones_like(values, dtype=torch.float64))
-    return (sums / counts)[group]
+    zeros = torch.zeros(len(problems), dtype=torch.float64, device=values.device)
+    return zeros.index_add(0, group, values.double())[group]
+
+
+def group_size(problems: Int[Tensor, " batch"]) -> PerRow:
+    """Return, for every row, how many rows its problem has, (B,), float64."""
+    return group_sum(torch.ones(len(problems), device=problems.device), problems)
+
+
+def group_mean(values: PerRow, problems: Int[Tensor, " batch"]) -> PerRow:
+    """Return, for every row, the mean over the rows of its problem, (B,), float64."""
+    return group_sum(values, problems) / group_size(problems)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from verl_egrsd.credit import Regime, lookahead_min, normalised_entropy, token_regimes
+from verl_egrsd.credit.types import PerTokenIndex
 from verl_egrsd.methods.columns import Columns
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class RegimeTracker:
         mask = columns.response_mask
         entropy = columns.column(self.gate.column)
         self.quantiles.update(normalised_entropy(entropy, mask, **self.gate.denominator_keys())[mask])
-        regimes = self.views(columns)["regime"][mask]
+        regimes = regimes_of(self.gate, columns, **self._limits())[mask]
         return {
             f"{self.gate.regimes}/{regime.name.lower()}": float((regimes == regime).float().mean())
             for regime in Regime
@@ -64,8 +65,7 @@ class RegimeTracker:
 
     def views(self, columns: Columns) -> dict[str, Tensor]:
         """Return :func:`gate_views` under the running quantiles."""
-        low, high = (self.quantiles.quantile(q) for q in (self.gate.lock_quantile, self.gate.fork_quantile))
-        return gate_views(self.gate, columns, low=low, high=high)
+        return gate_views(self.gate, columns, **self._limits())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts, ready for JSON."""
@@ -74,6 +74,10 @@ class RegimeTracker:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the counts."""
         self.quantiles.counts = torch.tensor(state["counts"], dtype=torch.int64)
+
+    def _limits(self) -> dict[str, float]:
+        quantiles = {"low": self.gate.lock_quantile, "high": self.gate.fork_quantile}
+        return {side: self.quantiles.quantile(q) for side, q in quantiles.items()}
 
 
 def gate_views(gate: EntropyGate, columns: Columns, *, low: float, high: float) -> dict[str, Tensor]:
@@ -87,10 +91,16 @@ def gate_views(gate: EntropyGate, columns: Columns, *, low: float, high: float) 
     """
     entropy, mask = columns.column(gate.column), columns.response_mask
     window = gate.window or DEFAULT_LOOKAHEAD
-    keys = gate.denominator_keys()
     return {
         "lookahead": lookahead_min(entropy, mask, window),
         "gate_plain": replace(gate, window=0).gate(entropy, mask),
         "gate_lookahead": replace(gate, window=window).gate(entropy, mask),
-        "regime": token_regimes(entropy, mask, window, low=low, high=high, **keys),
+        "regime": regimes_of(gate, columns, low=low, high=high),
     }
+
+
+def regimes_of(gate: EntropyGate, columns: Columns, *, low: float, high: float) -> PerTokenIndex:
+    """Return the regime of each token, (B, T); arguments as :func:`gate_views`."""
+    entropy, mask = columns.column(gate.column), columns.response_mask
+    window = gate.window or DEFAULT_LOOKAHEAD
+    return token_regimes(entropy, mask, window, low=low, high=high, **gate.denominator_keys())

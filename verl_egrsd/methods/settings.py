@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from verl_egrsd.config import flat
 from verl_egrsd.methods.advantages import FromVerl
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.method import Method
@@ -106,7 +107,7 @@ def _source(method: Method, name: Any) -> AdvantageSource:
 
 def _refuse_unknown(method: Method, values: Mapping[str, Any]) -> None:
     known = _keys(method.parts)
-    for key, value in _dotted(values).items():
+    for key, value in flat(values).items():
         if key not in known:
             owners = [name for name, factor in factors().items() if key in _keys([factor])]
             remedy = f" It is a key of {owners[0]}: add that to {NAMESPACE}.factors." if owners else ""
@@ -125,14 +126,6 @@ def _keys(parts: Any) -> list[str]:
     ]
 
 
-def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = {f"{key}.{name}": item for name, item in value.items()} if isinstance(value, Mapping) else {}
-        found |= nested or {key: value}
-    return found
-
-
 def _with_keys(part: SomePart, values: Mapping[str, Any]) -> SomePart:
     """Return the part with the keys that are its own."""
     section = values.get(part.section, {}) if part.section else values
@@ -141,7 +134,7 @@ def _with_keys(part: SomePart, values: Mapping[str, Any]) -> SomePart:
 
 
 def _refuse_contradictions(method: Method) -> None:
-    values = _dotted(method.keys())
+    values = flat(method.keys())
     for requirement in method.requires:
         if requirement.key in values and not requirement.holds(values[requirement.key]):
             raise ValueError(

@@ -19,7 +19,7 @@ from verl_egrsd.reward import Verdict, problem_text, verify_answer
 from verl_egrsd.rollouts.outcome import end_token_ids
 from verl_egrsd.rollouts.token_texts import token_texts
 from verl_egrsd.rows import GROUND_TRUTH, Row, row_name, text_of
-from verl_egrsd.teacher.attempts import PLACEHOLDER, Attempt, Attempts
+from verl_egrsd.teacher.attempts import EMPTY_ATTEMPTS, Attempt, Attempts
 from verl_egrsd.teacher.context import PrivilegedContext
 
 
@@ -110,7 +110,7 @@ def _both_sides(
 ) -> list[Scored]:
     """Have the student answer, unless answers are given, and score them from both prompts."""
     for row in rows:  # one without a reference is refused before a model is asked for minutes
-        context.teacher_prompt(row["prompt"], row, PLACEHOLDER)
+        context.teacher_prompt(row["prompt"], row, EMPTY_ATTEMPTS)
     prompts = [context.student_prompt_ids(row["prompt"]) for row in rows]
     model = weights.student().to(question.device)
     ends = end_token_ids(context.tokenizer, model.generation_config)

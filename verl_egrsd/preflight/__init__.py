@@ -80,7 +80,7 @@ def preflight(config: DictConfig) -> tuple[Method, TeacherConfig]:
         if refuses(config):
             raise ValueError(message(config))
     settle_lengths(config)
-    name_run(config, method)
+    name_run(config, method, teacher)
     report_settings(config)
     check_lengths(config, method, teacher)
     _check_batch(config, method)
@@ -121,7 +121,7 @@ def _check_batch(config: DictConfig, method: Method) -> None:
     if method.needs_group and n == 1:
         raise ValueError(
             f"algorithm.adv_estimator={method.name} compares the rollouts of a prompt, and "
-            "actor_rollout_ref.rollout.n=1 gives it one: set n to 2 or more, 8 as published."
+            "actor_rollout_ref.rollout.n=1 gives it one: set n to 2 or more."
         )
     for factor in method.active:
         factor.check_batch(config.data.train_batch_size * n)

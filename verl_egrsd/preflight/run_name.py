@@ -6,24 +6,35 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from verl_egrsd.config import TeacherConfig, resolve_teacher
 from verl_egrsd.methods import Method, methods
 from verl_egrsd.preflight.reading import plain
 
 
-def name_run(config: DictConfig, method: Method) -> None:
+def name_run(config: DictConfig, method: Method, teacher: TeacherConfig) -> None:
     """Fill in `trainer.experiment_name` where it is null."""
     if config.trainer.experiment_name is None:
-        config.trainer.experiment_name = run_name(config, method)
+        config.trainer.experiment_name = run_name(config, method, teacher)
 
 
-def run_name(config: DictConfig, method: Method) -> str:
+def run_name(config: DictConfig, method: Method, teacher: TeacherConfig) -> str:
     """Return method, model, thinking and seed, for instance `egrsd_Qwen3-4B_nonthinking_seed0`.
 
-    Factors that the user chose follow the method's name, for instance `egrsd_ratio-entropy_gate-tip_...`.
+    What the user chose in place of the method's own follows its name: factors, template and refresh of the
+    teacher, for instance `egrsd_ratio-entropy_gate-tip_wrong_solution_ema_...`.
     """
     own, chosen = (tuple(f.name for f in row.factors) for row in (methods().get(method.name, method), method))
     factors = [] if chosen == own else ["-".join(chosen) or "none"]
     thinks = plain(config.data.get("apply_chat_template_kwargs")).get("enable_thinking")
     thinking = [] if thinks is None else ["thinking" if thinks else "nonthinking"]
     model = Path(config.actor_rollout_ref.model.path).name
-    return "_".join([method.name, *factors, model, *thinking, f"seed{config.data.seed}"])
+    chosen_teacher = _chosen(method, teacher) if method.uses_teacher else []
+    seed = f"seed{config.data.seed}"
+    return "_".join([method.name, *factors, *chosen_teacher, model, *thinking, seed])
+
+
+def _chosen(method: Method, teacher: TeacherConfig) -> list[str]:
+    """Return template and refresh where they are not the method's own; a file's name without its ending."""
+    own = resolve_teacher(None, method.teacher)
+    template = [] if teacher.template == own.template else [Path(teacher.template).stem]
+    return template + ([] if teacher.refresh == own.refresh else [teacher.refresh])

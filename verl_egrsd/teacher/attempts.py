@@ -67,8 +67,8 @@ class Attempts:
         return self.own.text if mark == "attempt" else self.own.verdict
 
 
-PLACEHOLDER = Attempts(Attempt("", correct=False, truncated=True), (Attempt("", correct=True),))
-"""Rollouts without text and with the longest verdict, to measure what else a prompt holds."""
+EMPTY_ATTEMPTS = Attempts(Attempt("", correct=False, truncated=True), (Attempt("", correct=True),))
+"""Rollouts without text and with the longest verdict: what a prompt holds beside the rollouts."""
 
 
 def shortened(text: str, most: int | None, tokenizer: Any) -> tuple[str, bool]:

@@ -150,7 +150,7 @@ class PrivilegedContext:
 
     @property
     def reserved(self) -> int:
-        """Most tokens that rollouts add to a prompt that was built with `PLACEHOLDER`."""
+        """Most tokens that rollouts add to a prompt that was built with `EMPTY_ATTEMPTS`."""
         return self.template.rollouts_shown * ((self.max_rollout_tokens or 0) + SEAMS)
 
     def student_prompt_ids(self, student_messages: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -17,7 +17,7 @@ from verl_egrsd.preflight import plain
 from verl_egrsd.reward import PROMPT_OPENS_REASONING
 from verl_egrsd.reward.reasoning import REASONING_MARK
 from verl_egrsd.rows import GROUND_TRUTH, Field, Row, conversation, row_name, structure, text_of
-from verl_egrsd.teacher.attempts import PLACEHOLDER
+from verl_egrsd.teacher.attempts import EMPTY_ATTEMPTS
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.teacher.marks import ANSWER, SOLUTION
 from verl_egrsd.teacher.placebo import partners_of, with_solution_of
@@ -165,7 +165,7 @@ class PrivilegedDataset(RLHFDataset):
         row = self._with_other_solution(dict(row))
         try:
             student = self.context.student_prompt_text(messages)
-            teacher = [context.teacher_prompt_text(messages, row, PLACEHOLDER) for context in asked]
+            teacher = [context.teacher_prompt_text(messages, row, EMPTY_ATTEMPTS) for context in asked]
         except ValueError as error:
             raise ValueError(f"{self.prompt_key} of {name}: {error}") from error
         find = self.context.control_tokens.found

@@ -31,7 +31,6 @@ def dump_rollouts(
     step: CreditedStep,
     source: AdvantageStep,
     *,
-    truncated: Tensor,
     model: str,
 ) -> None:
     """Write the valid rows of a step to `FOLDER/STEP.parquet`, which gets its name when it is whole.
@@ -42,7 +41,6 @@ def dump_rollouts(
         tokenizer: tokenizer of the model.
         step: the credited rows.
         source: the method, and its views of single tokens.
-        truncated: which responses were cut, (rows,).
         model: `actor_rollout_ref.model.path`.
     """
     arrays, number = token_arrays(step, source), step.columns.step
@@ -54,7 +52,7 @@ def dump_rollouts(
             "step": number,
             "score": step.rollouts.scores[i].item(),
             "reward": step.columns.rewards[i].item(),
-            "truncated": truncated[i].item(),
+            "truncated": step.rollouts.truncated[i].item(),
             "response_ids": ids,
             "tokens": token_texts(tokenizer, ids),
         }

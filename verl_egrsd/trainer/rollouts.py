@@ -15,6 +15,7 @@ from verl.workers.utils.padding import response_to_nested
 
 from verl_egrsd.methods import Columns, Method
 from verl_egrsd.methods.columns import TOKEN_COLUMNS
+from verl_egrsd.rollouts.outcome import truncated_rows
 from verl_egrsd.trainer import queue
 
 QUEUE_NAMES = {
@@ -40,6 +41,7 @@ class Rollouts:
         response_mask: True on response tokens, (rows, time).
         lengths: tokens of each response, (rows,).
         prompt_lengths: tokens of each prompt, (rows,).
+        truncated: whether each response was cut: it does not end in an end token, (rows,).
         scores: of the reward function, (rows,).
         verdicts: what the reward function returned beside the score.
         token_columns: what the method reads, by its name, (rows, time).
@@ -54,6 +56,7 @@ class Rollouts:
     response_mask: Bool[Tensor, "rows time"]
     lengths: Int[Tensor, " rows"]
     prompt_lengths: Int[Tensor, " rows"]
+    truncated: Bool[Tensor, " rows"]
     scores: Tensor
     verdicts: Sequence[Mapping[str, Any]]
     token_columns: Mapping[str, Tensor]
@@ -96,8 +99,14 @@ class Rollouts:
         return response_to_nested(whole, self.nested_mask)
 
 
-def read_rollouts(batch: KVBatchMeta, method: Method) -> Rollouts:
-    """Fetch what the method reads, and no other token column."""
+def read_rollouts(batch: KVBatchMeta, method: Method, ends: Sequence[int]) -> Rollouts:
+    """Fetch what the method reads, and no other token column.
+
+    Args:
+        batch: the rows of a step.
+        method: with all its numbers.
+        ends: tokens that end a response.
+    """
     read = {name: QUEUE_NAMES[name] for name in TOKEN_COLUMNS if name in method.reads}
     fields = [*ALWAYS, *read.values(), *(["advantages"] if method.is_verls else [])]
     data = queue.read(batch, fields)
@@ -115,6 +124,7 @@ def read_rollouts(batch: KVBatchMeta, method: Method) -> Rollouts:
         response_mask=padded["response_mask"].bool(),
         lengths=lengths,
         prompt_lengths=queue.prompt_lengths(batch)[valid],
+        truncated=truncated_rows(padded["responses"], lengths, ends),
         scores=padded["rm_scores"].sum(dim=1),
         verdicts=[(texts["extra_fields"][row] or {}).get("reward_extra_info", {}) for row in rows],
         token_columns={name: padded[source] for name, source in read.items()},

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
-
-from torch import Tensor
 
 from verl_egrsd.methods import Method
 from verl_egrsd.metrics import method_metrics, rollout_metrics, verdict_metrics
 from verl_egrsd.report.settings import ReportConfig
-from verl_egrsd.rollouts.outcome import OutcomeWarnings, truncated_rows
+from verl_egrsd.rollouts.outcome import OutcomeWarnings
 from verl_egrsd.rollouts.wording import wording_metrics
 from verl_egrsd.trainer.advantage_step import AdvantageStep, CreditedStep
 
@@ -24,28 +21,22 @@ class StepReport:
     Args:
         tokenizer: of the model.
         outcomes: warns of scores and cuts.
-        end_token_ids: tokens that end a response.
     """
 
-    def __init__(self, tokenizer: Any, outcomes: OutcomeWarnings, end_token_ids: Sequence[int]) -> None:
-        self.tokenizer, self.outcomes, self.end_token_ids = tokenizer, outcomes, end_token_ids
-
-    def truncated(self, step: CreditedStep) -> Tensor:
-        """Return which responses were cut, (rows,)."""
-        return truncated_rows(step.rollouts.response_ids, step.rollouts.lengths, self.end_token_ids)
+    def __init__(self, tokenizer: Any, outcomes: OutcomeWarnings) -> None:
+        self.tokenizer, self.outcomes = tokenizer, outcomes
 
     def metrics(self, step: CreditedStep, source: AdvantageStep, report: ReportConfig) -> dict[str, float]:
         """Return the metrics of a step, and warn of what its user should know at once."""
         rollouts, columns, credited = step
         self.outcomes.look_at_scores(rollouts.scores)
-        truncated = self.truncated(step)
-        self.outcomes.look_at_cuts(truncated, rollouts.lengths, rollouts.prompt_lengths)
+        self.outcomes.look_at_cuts(rollouts.truncated, rollouts.lengths, rollouts.prompt_lengths)
         verdicts = verdict_metrics(rollouts.verdicts, columns.correct)
         if not columns.correct.any():
             _warn_of_no_correct_answer(step, source.method, verdicts)
         return {
             **method_metrics(source.method, columns, credited, source.trackers),
-            **rollout_metrics(columns, credited.advantages.sum(dim=1), truncated),
+            **rollout_metrics(columns, credited.advantages.sum(dim=1), rollouts.truncated),
             **verdicts,
             **wording_metrics(
                 rollouts.response_ids,

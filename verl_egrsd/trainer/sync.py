@@ -19,6 +19,7 @@ from verl.utils.device import get_device_name
 from verl_egrsd.checkpoints.resume import settle_start
 from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.methods.columns import TEACHER_COLUMNS
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
@@ -94,8 +95,8 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
             self.method.name if self.method.is_verls else None,
             may_think_less=may_think_less(self.context),
         )
-        ends = end_token_ids(self.tokenizer, model.generation_config)
-        self.step_report = StepReport(self.tokenizer, outcomes, ends)
+        self.step_report = StepReport(self.tokenizer, outcomes)
+        self.end_token_ids = end_token_ids(self.tokenizer, model.generation_config)
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()
@@ -108,8 +109,8 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
         self._let_steps_decide()
         if self.train_dataset.dropped:
             path = Path(self.config.trainer.default_local_dir) / "dropped_prompts.jsonl"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(json.dumps(row._asdict()) + "\n" for row in self.train_dataset.dropped))
+            lines = (json.dumps(row._asdict()) + "\n" for row in self.train_dataset.dropped)
+            write_completed(path, "".join(lines))
             logger.warning("%d training rows left out, listed in %s", len(self.train_dataset.dropped), path)
 
     def _let_steps_decide(self) -> None:
@@ -153,7 +154,8 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
                 self._compute_teacher_log_prob(batch, metrics)
         if self.method.is_verls:
             batch = super()._compute_advantage(batch, metrics)
-        step = self.advantage_step.credit(read_rollouts(batch, self.method), self.global_steps)
+        rollouts = read_rollouts(batch, self.method, self.end_token_ids)
+        step = self.advantage_step.credit(rollouts, self.global_steps)
         written = {"advantages": step.credited.credit}
         if not self.method.is_verls:
             written["returns"] = step.columns.rewards.unsqueeze(1) * step.columns.response_mask
@@ -170,7 +172,7 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
         prompts, shown = teacher_prompts(
             batch,
             self.context,
-            ends=self.step_report.end_token_ids,
+            ends=self.end_token_ids,
             correct_above=self.method.reward.correct_above,
         )
         metrics.update(shown)
@@ -207,7 +209,6 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
             self.tokenizer,
             step,
             self.advantage_step,
-            truncated=self.step_report.truncated(step),
             model=self.config.actor_rollout_ref.model.path,
         )
 
