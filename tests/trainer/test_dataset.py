@@ -276,7 +276,7 @@ def test_no_further_solution_is_compared_when_the_time_is_over(rows, monkeypatch
     monkeypatch.setattr(contradictions, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     checks = DataChecks(solution_rows=48, solution_seconds=20)
     compared, wrong = contradictions.warn_of_contradictions(rows * 4, checks)
-    assert compared == wrong == 2 * contradictions.ROWS_PER_CALL
+    assert compared == wrong == 2 * contradictions._ROWS_PER_CALL
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def begun(composed, tmp_path, monkeypatch):
     monkeypatch.setitem(_ROLLOUT_REGISTRY, ("scripted", "async"), "nobody starts it")
     monkeypatch.setattr(sync, "self_test", lambda: None)
     monkeypatch.setattr(sync, "check_files", lambda config: None)
-    monkeypatch.setattr(report_run, "draw", lambda steps, breaks: None)
+    monkeypatch.setattr(report_run, "draw_curves", lambda steps, breaks: None)
     monkeypatch.setattr(report_run, "render", lambda figure, form: b"<svg></svg>")
     monkeypatch.setattr(PPOTrainer, "_validate", lambda self: {"val-core/sums/acc/mean@1": 0.5})
     monkeypatch.setattr(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,8 @@ TIME_LIMIT = 600
 def small(tmp_path, monkeypatch):
     """A folder to work in, a model that is hardly trained, one update, four problems."""
     monkeypatch.chdir(tmp_path)
+    # The commands that the miniature starts find `recipes` where a user has it: in the checkout.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     build = BuildSettings(roles="miniature", steps=2, train_rows=64, validation_rows=8)
     monkeypatch.setattr(measurement, "BUILD", build)
     monkeypatch.setattr(rehearsal_build, "MEASURED_ROWS", 8)
