@@ -55,3 +55,15 @@ def test_both_gates_may_be_used_together_and_report_apart():
 
 def test_the_method_reads_the_teachers_likelihood_and_not_its_entropy():
     assert methods()["student_entropy"].reads == {"student_entropy", "student_log_prob", "teacher_log_prob"}
+
+
+def test_the_views_of_both_gates_stand_side_by_side():
+    columns = Columns.of(MASK, student_entropy=ENTROPY, teacher_entropy=torch.ones(2, 4))
+    views = {}
+    for gate in (EntropyGate(), StudentEntropyGate()):
+        tracker = gate.tracker()
+        tracker.update(columns)
+        views |= tracker.views(columns)
+    names = ("lookahead", "gate_plain", "gate_lookahead", "regime")
+    assert set(views) == {f"{prefix}{name}" for prefix in ("", "student_") for name in names}
+    assert not torch.equal(views["gate_plain"], views["student_gate_plain"])

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.synthetic_run import synthetic_run, words
 from verl_egrsd.methods import resolve
+from verl_egrsd.microscope.aggregates import aggregate
 from verl_egrsd.microscope.colours import curves, labels, quantities, scales
 from verl_egrsd.microscope.rollout import Run, credited
 
@@ -47,6 +48,36 @@ def test_a_run_without_any_spread_still_has_scales():
     rollout["ratio"][:] = 1
     for key in ("teacher_entropy", "credit", "log_ratio", "ratio"):
         assert scales([flat])[key]["low"] < scales([flat])[key]["high"], key
+
+
+@pytest.mark.parametrize(
+    ("factors", "prefixes"),
+    [
+        (["student_entropy_gate"], ["student_"]),
+        (["entropy_gate", "student_entropy_gate"], ["", "student_"]),
+    ],
+)
+def test_each_entropy_gate_has_its_own_views_colours_and_curves(factors, prefixes):
+    method = resolve("egrsd", {"factors": factors}, max_response_length=10_000)
+    measured = [
+        replace(row, arrays={name: row[name] for name in ("teacher_entropy", "advantage")})
+        for row in RUNS[0].rollouts
+    ]
+    for row in measured:
+        row.arrays["student_entropy"] = row["teacher_entropy"][::-1].copy()
+        if "entropy_gate" not in factors:
+            del row.arrays["teacher_entropy"]
+    run = Run("gates", method, {}, *credited(measured, method))
+    sides = {"": "teacher_entropy", "student_": "student_entropy"}
+    views = {f"{prefix}{name}" for prefix in prefixes for name in ("lookahead", "regime")}
+    assert views <= {quantity.key for quantity in quantities([run])} <= labels([run]).keys()
+    for prefix in prefixes:
+        assert scales([run])[f"{prefix}lookahead"] == scales([run])[sides[prefix]]
+    drawn = [name for curve in curves([run]) for name in (*curve["names"], curve["scale"])]
+    assert drawn[:2] == [sides[prefixes[0]], f"{prefixes[0]}lookahead"]
+    assert {*drawn} <= run.arrays | scales([run]).keys()
+    names = [row.name for row in aggregate(run).regimes]
+    assert {name.startswith("student ") for name in names} == {prefix != "" for prefix in prefixes}
 
 
 def test_runs_of_different_methods_are_coloured_by_what_both_have():

@@ -48,7 +48,8 @@ class EntropyGate(Factor):
     name: ClassVar[str] = "entropy_gate"
     section: ClassVar[str] = ""
     column: ClassVar[str] = "teacher_entropy"
-    regimes: ClassVar[str] = "regime"
+    prefix: ClassVar[str] = ""
+    """Begins the names of its views and of the shares of its regimes."""
     panels: ClassVar[tuple[Panel, ...]] = (
         Panel("gate", ("entropy_gate/mean", "entropy_gate/min", "entropy_gate/share_at_floor")),
         Panel("weight given back by the lookahead", ("entropy_gate/restored_by_lookahead",)),

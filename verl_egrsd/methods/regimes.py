@@ -44,7 +44,7 @@ class RegimeTracker:
     """Shares of the four regimes in each step, and views of the gate on single tokens.
 
     Args:
-        gate: whose entropies are looked at.
+        gate: the gate; its column names the entropy.
     """
 
     def __init__(self, gate: EntropyGate) -> None:
@@ -58,7 +58,7 @@ class RegimeTracker:
         self.quantiles.update(normalised_entropy(entropy, mask, **self.gate.denominator_keys())[mask])
         regimes = regimes_of(self.gate, columns, **self._limits())[mask]
         return {
-            f"{self.gate.regimes}/{regime.name.lower()}": float((regimes == regime).float().mean())
+            f"{self.gate.prefix}regime/{regime.name.lower()}": float((regimes == regime).float().mean())
             for regime in Regime
             if regime != Regime.NONE
         }
@@ -83,20 +83,23 @@ class RegimeTracker:
 def gate_views(gate: EntropyGate, columns: Columns, *, low: float, high: float) -> dict[str, Tensor]:
     """Return the lowest entropy within reach in nats, the gate without and with lookahead, and the regime.
 
+    The names begin with the gate's prefix, so that two gates of one method keep their views apart.
+
     Args:
-        gate: one without a lookahead is shown with the default one.
+        gate: a gate without a lookahead is shown with the default lookahead.
         columns: of one update batch.
         low: up to here a token is confident, in units of normalised entropy.
         high: from here on it is uncertain.
     """
     entropy, mask = columns.column(gate.column), columns.response_mask
     window = gate.window or DEFAULT_LOOKAHEAD
-    return {
+    views = {
         "lookahead": lookahead_min(entropy, mask, window),
         "gate_plain": replace(gate, window=0).gate(entropy, mask),
         "gate_lookahead": replace(gate, window=window).gate(entropy, mask),
         "regime": regimes_of(gate, columns, low=low, high=high),
     }
+    return {f"{gate.prefix}{name}": values for name, values in views.items()}
 
 
 def regimes_of(gate: EntropyGate, columns: Columns, *, low: float, high: float) -> PerTokenIndex:

@@ -1,4 +1,4 @@
-"""The entropy gate on the student's entropy: is it the doubt of the teacher that matters, or any doubt?"""
+"""The entropy gate on the student's entropy, to test whether the gate needs the teacher's entropy."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SATURATION, OPEN = EntropyGate.health_checks
 class StudentEntropyGate(EntropyGate):
     """omega[i,t] = clip(1 - gamma * H_S[i,t] / max(max H_S, 1 nat), floor, 1), H_S the student's entropy.
 
-    An arm of ours beside EGRSD, which has the teacher's entropy in its place. The keys are those of
+    A control of this package for EGRSD, which reads the teacher's entropy. The keys are those of
     :class:`~verl_egrsd.methods.entropy_gate.EntropyGate`, in a section of their own.
     """
 
     name: ClassVar[str] = "student_entropy_gate"
     column: ClassVar[str] = "student_entropy"
-    regimes: ClassVar[str] = "student_regime"
+    prefix: ClassVar[str] = "student_"
     panels: ClassVar[tuple[Panel, ...]] = tuple(
         Panel(f"{panel.title}, by the student's entropy", [f"student_{metric}" for metric in panel.metrics])
         for panel in EntropyGate.panels

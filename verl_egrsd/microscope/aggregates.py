@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from verl_egrsd.credit import Regime
-from verl_egrsd.microscope.rollout import Rollout, Run
+from verl_egrsd.methods import EntropyGate
+from verl_egrsd.microscope.rollout import Rollout, Run, entropy_gates
 from verl_egrsd.microscope.word_class import WORD_CLASSES, word_class
 
 DECILES = 10
@@ -53,7 +54,7 @@ class Aggregates:
         rollouts: number of responses.
         tokens: number of tokens.
         means: arrays that the tables show.
-        regimes: the regimes that occur; none where the method looks at no entropy.
+        regimes: the regimes that occur, of each entropy gate; empty without an entropy gate.
         deciles: tokens by teacher entropy, or by weight where there is none, lowest first; at most ten groups
             of equal size.
         words: the word classes that occur, the most damped first.
@@ -88,7 +89,7 @@ def aggregate(run: Run) -> Aggregates:
         rollouts=len(run.rollouts),
         tokens=len(weight),
         means=tokens.means,
-        regimes=_regimes(tokens),
+        regimes=[row for gate in entropy_gates([run]) for row in _regimes(tokens, gate)],
         deciles=_deciles(tokens),
         words=_words(run.rollouts, tokens),
         positions=_positions(run.rollouts, tokens),
@@ -116,13 +117,17 @@ class _Tokens:
         return Group(name, len(self.arrays["weight"][members]), found)
 
 
-def _regimes(tokens: _Tokens) -> list[RegimeRow]:
-    if "regime" not in tokens.arrays:
-        return []
-    restored = tokens.arrays["gate_lookahead"] - tokens.arrays["gate_plain"]
-    members = {regime.name.lower(): tokens.arrays["regime"] == regime for regime in REGIMES}
+def _regimes(tokens: _Tokens, gate: EntropyGate) -> list[RegimeRow]:
+    lookahead, plain, regimes = (
+        tokens.arrays[f"{gate.prefix}{view}"] for view in ("gate_lookahead", "gate_plain", "regime")
+    )
+    members = {regime.name.lower(): regimes == regime for regime in REGIMES}
     return [
-        RegimeRow(name, float(mask.mean()), float(restored[mask].mean()))
+        RegimeRow(
+            f"{gate.prefix}{name}".replace("_", " "),
+            float(mask.mean()),
+            float((lookahead - plain)[mask].mean()),
+        )
         for name, mask in members.items()
         if mask.any()
     ]

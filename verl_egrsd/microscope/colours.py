@@ -9,29 +9,24 @@ from typing import Any
 import numpy as np
 
 from verl_egrsd.credit import Regime
-from verl_egrsd.microscope.rollout import Run
+from verl_egrsd.microscope.rollout import Run, entropy_gates
 
 OUTLIERS = 0.99
 """Quantile of the absolute log-ratio at which its colours end; a few tokens are far beyond."""
-LABELS = {
-    "teacher_entropy": "teacher entropy",
-    "student_entropy": "student entropy",
-    "lookahead": "lookahead entropy",
-    "gate_plain": "gate, plain",
-    "gate_lookahead": "gate, lookahead",
+ENTROPIES = {"teacher_entropy": "teacher entropy", "student_entropy": "student entropy"}
+SCORES = {
     "student_log_prob": "log p, student",
     "teacher_log_prob": "log p, teacher",
     "log_ratio": "log-ratio",
-    "advantage": "advantage",
-    "weight": "weight",
-    "credit": "credit",
+}
+CREDIT = {"advantage": "advantage", "weight": "weight", "credit": "credit"}
+VIEWS = {
+    "lookahead": "lookahead entropy",
+    "gate_plain": "gate, plain",
+    "gate_lookahead": "gate, lookahead",
     "regime": "regime",
 }
-"""Names of arrays for the reader; those of the factors come between the log-ratio and the advantage."""
-ENTROPIES = ("teacher_entropy", "student_entropy", "lookahead")
-SHARED = ("teacher_entropy", "lookahead")
-"""Entropies that share one scale."""
-GATES = ("gate_plain", "gate_lookahead")
+"""The views of an entropy gate. All four tables give the names of arrays for the reader."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +56,13 @@ def quantities(runs: Sequence[Run]) -> list[Quantity]:
         else Quantity(name, name.replace("_", " "), "diverging", factor.centre)
         for name, factor in factors.items()
     ]
+    entropies = ENTROPIES | _views(runs, "lookahead")
     known = [
-        *(
-            Quantity(key, LABELS[key], "rising")
-            for key in ("teacher_entropy", "student_entropy", "lookahead")
-        ),
+        *(Quantity(key, label, "rising") for key, label in entropies.items()),
         *weights,
-        *(Quantity(key, LABELS[key], "diverging") for key in ("log_ratio", "credit")),
-        Quantity("regime", LABELS["regime"], "regime"),
+        Quantity("log_ratio", SCORES["log_ratio"], "diverging"),
+        Quantity("credit", CREDIT["credit"], "diverging"),
+        *(Quantity(key, label, "regime") for key, label in _views(runs, "regime").items()),
     ]
     present = set.intersection(*(run.arrays for run in runs))
     return [quantity for quantity in known if quantity.key in present]
@@ -77,37 +71,56 @@ def quantities(runs: Sequence[Run]) -> list[Quantity]:
 def labels(runs: Sequence[Run]) -> dict[str, str]:
     """Return the arrays that a page shows for a token, with their names for the reader."""
     factors = {factor.name: factor.name.replace("_", " ") for run in runs for factor in run.method.active}
-    names = list(LABELS)
-    ordered = names[: names.index("advantage")], names[names.index("advantage") :]
-    known = {key: LABELS.get(key) or factors[key] for key in (*ordered[0], *factors, *ordered[1])}
+    gates = _views(runs, "lookahead", "gate_plain", "gate_lookahead")
+    known = ENTROPIES | gates | SCORES | factors | CREDIT | _views(runs, "regime")
     present = set.intersection(*(run.arrays for run in runs))
     return {key: label for key, label in known.items() if key in present}
 
 
 def curves(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return what is drawn along the response: entropies and gates, or the weight where there is no gate."""
+    """Return what is drawn along the response: the first entropy gate and its entropy, else the weight."""
+    for gate in entropy_gates(runs):
+        views = {name: f"{gate.prefix}{name}" for name in VIEWS}
+        return [
+            {
+                "title": f"{ENTROPIES[gate.column]}, nats",
+                "names": [gate.column, views["lookahead"]],
+                "scale": gate.column,
+            },
+            {
+                "title": gate.name.replace("_", " "),
+                "names": [views["gate_plain"], views["gate_lookahead"]],
+                "scale": f"{gate.prefix}gates",
+            },
+        ]
+    titles = {"teacher_entropy": "teacher entropy, nats", "weight": "weight"}
     present = set.intersection(*(run.arrays for run in runs))
-    entropies = [key for key in SHARED if key in present]
-    found = [{"title": "teacher entropy, nats", "names": entropies, "scale": SHARED[0]}] if entropies else []
-    if {*GATES} <= present:
-        return [*found, {"title": "entropy gate", "names": list(GATES), "scale": "gates"}]
-    return [*found, {"title": "weight", "names": ["weight"], "scale": "weight"}]
+    return [{"title": title, "names": [key], "scale": key} for key, title in titles.items() if key in present]
 
 
 def scales(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Kind and ends of each quantity's colours, the same on all pages, so that they compare.
 
-    The two entropies share one scale, and so do the two gates of the curve, under the name `gates`.
+    An entropy and its lookahead share one scale. So do the two gates of a curve, under the name `gates`
+    with the gate's prefix.
     """
     found = {}
     for quantity in [*quantities(runs), Quantity("weight", "weight", "diverging", 1.0)]:
         low, high = _ends(quantity, _all(runs, quantity.key))
         found[quantity.key] = {"kind": quantity.kind, "low": low, "high": high}
-    if "lookahead" in found:
-        found["lookahead"] = found["teacher_entropy"]
-        lowest = float(_all(runs, "gate_plain").min(initial=1.0))
-        found["gates"] = {"kind": "falling", "low": lowest, "high": 1.0}
+    for gate in entropy_gates(runs):
+        found[f"{gate.prefix}lookahead"] = found[gate.column]
+        lowest = float(_all(runs, f"{gate.prefix}gate_plain").min(initial=1.0))
+        found[f"{gate.prefix}gates"] = {"kind": "falling", "low": lowest, "high": 1.0}
     return found
+
+
+def _views(runs: Sequence[Run], *names: str) -> dict[str, str]:
+    """Return views of all entropy gates, with their names for the reader."""
+    prefixes = [gate.prefix for gate in entropy_gates(runs)]
+    return {
+        f"{prefix}{name}": prefix.replace("_", " ") + VIEWS[name] for prefix in prefixes for name in names
+    }
 
 
 def _all(runs: Sequence[Run], key: str) -> np.ndarray:

@@ -79,8 +79,9 @@ def _rollouts(facts: Mapping[str, Any], file: Path, method: Method) -> list[Roll
 def _rollout(row: Mapping[str, Any], arrays: Sequence[str], name: str) -> Rollout:
     same = ("problem", "student_prompt", "teacher_prompt", "ground_truth", "verdict", "reward", "truncated")
     numbers = {OLD_NAMES.get(key, key): np.array(row[key], dtype=np.float32) for key in arrays}
-    if "regime" in numbers:
-        numbers["regime"] = numbers["regime"].astype(np.int64)
+    for key in numbers:
+        if key.endswith("regime"):
+            numbers[key] = numbers[key].astype(np.int64)
     return Rollout(name, **{key: row[key] for key in same}, tokens=tuple(row["tokens"]), arrays=numbers)
 
 

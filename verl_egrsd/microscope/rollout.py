@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from verl_egrsd.methods import Columns, Method
+from verl_egrsd.methods import Columns, EntropyGate, Method
 from verl_egrsd.methods.columns import TOKEN_COLUMNS
 from verl_egrsd.metrics import factor_metrics, total_weight
 
@@ -93,6 +93,14 @@ class Run:
     def arrays(self) -> set[str]:
         """Names of the arrays that all rollouts have."""
         return set.intersection(*({*rollout.arrays} for rollout in self.rollouts)) if self.rollouts else set()
+
+
+def entropy_gates(runs: Sequence[Run]) -> list[EntropyGate]:
+    """Return the entropy gates, one of each name, whose views the rollouts of all runs have."""
+    present = set.intersection(*(run.arrays for run in runs))
+    factors = {factor.name: factor for run in runs for factor in run.method.active}
+    gates = [factor for factor in factors.values() if isinstance(factor, EntropyGate)]
+    return [gate for gate in gates if f"{gate.prefix}regime" in present]
 
 
 def columns_of(batch: Sequence[Rollout], step: int = 1) -> Columns:

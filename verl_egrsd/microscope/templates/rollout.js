@@ -53,7 +53,7 @@ class Panel {
     this.place.textContent = `token ${index + 1} of ${this.tokens.length}`;
     for (const cell of this.cells) {
       const value = this.numbers[cell.dataset.key][index];
-      cell.textContent = cell.dataset.key === "regime" ? regimes[value] : number(value);
+      cell.textContent = scales[cell.dataset.key]?.kind === "regime" ? regimes[value] : number(value);
     }
     this.marker.hidden = false;
     this.marker.style.transform = `translateX(${this.x(index)}px)`;
