@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from verl_egrsd.evaluation.generation import (
+    Answer,
     EngineOptions,
     Prompt,
     PromptRenderer,
@@ -27,7 +28,7 @@ from verl_egrsd.evaluation.problems import Benchmarks, Problem, problems_digest
 from verl_egrsd.evaluation.samples import Key, Sample, SampleLog, begin_or_resume
 from verl_egrsd.evaluation.settings import Settings
 from verl_egrsd.evaluation.summary import Summary, write_summary
-from verl_egrsd.reward import VerdictPool, self_test
+from verl_egrsd.reward import Verdict, VerdictPool, self_test
 
 VERDICT_PROCESSES = 2
 """Processes that judge answers; each judges some hundred answers a second."""
@@ -40,7 +41,7 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaini
 
 @dataclass(frozen=True)
 class Task:
-    """A sample that is still to be drawn."""
+    """One sample of an evaluation: a problem and the number of the answer to it."""
 
     benchmark: str
     problem: Problem
@@ -85,7 +86,7 @@ def evaluate(
     """
     if unknown := settings.samples_of.keys() - benchmarks.keys():
         raise ValueError(
-            f"samples of {min(unknown)} are asked for: the benchmarks are {', '.join(benchmarks)}."
+            f"--samples names {min(unknown)}; the benchmarks of this evaluation are {', '.join(benchmarks)}."
         )
     source = find_model(model, base)
     facts = {
@@ -95,37 +96,42 @@ def evaluate(
         "date": date.today().isoformat(),
         "identity": _identity(source, benchmarks, settings),
     }
-    tasks = [
-        Task(benchmark, problem, sample)
-        for benchmark, problems in benchmarks.items()
-        for problem in problems
-        for sample in range(settings.samples_for(benchmark))
-    ]
+    tasks = _tasks(benchmarks, settings)
     out.mkdir(parents=True, exist_ok=True)
     with SampleLog(out) as log:
         begin_or_resume(out, facts)
         missing = [task for task in tasks if task.key not in log.done]
         if missing:
             self_test()
-            answers = _draw(missing, log, servable(source, out / EXPORTED), settings, options)
-            try:
-                asyncio.run(answers)
-            except KeyboardInterrupt:
-                raise InterruptedError(
-                    f"interrupted after {len(log.done)} of {len(tasks)} samples: run the same command again."
-                ) from None
+            _run(_draw(missing, log, servable(source, out / EXPORTED), settings, options), log, len(tasks))
     return write_summary(out)
+
+
+def _tasks(benchmarks: Benchmarks, settings: Settings) -> list[Task]:
+    """Return every sample of the evaluation, in the order of the benchmarks."""
+    return [
+        Task(benchmark, problem, sample)
+        for benchmark, problems in benchmarks.items()
+        for problem in problems
+        for sample in range(settings.samples_for(benchmark))
+    ]
+
+
+def _run(drawing: Coroutine[Any, Any, None], log: SampleLog, samples: int) -> None:
+    """Draw to the end; say how far the log got when the user interrupts."""
+    try:
+        asyncio.run(drawing)
+    except KeyboardInterrupt:
+        raise InterruptedError(
+            f"interrupted after {len(log.done)} of {samples} samples: run the same command again."
+        ) from None
 
 
 async def _draw(
     tasks: Sequence[Task], log: SampleLog, model: Servable, settings: Settings, options: EngineOptions | None
 ) -> None:
     """Draw samples and write each when it is judged; vLLM batches all running requests."""
-    render = PromptRenderer(model.model, thinking=settings.thinking)
-    prompts: dict[str, Prompt] = {}
-    for task in tasks:
-        if task.problem.id not in prompts:
-            prompts[task.problem.id] = render(task.problem.messages)
+    prompts = _prompts(tasks, PromptRenderer(model.model, thinking=settings.thinking))
     longest = max(len(prompt.ids) for prompt in prompts.values())
     done = len(log.done)
     with (
@@ -146,21 +152,7 @@ async def _draw(
             )
             loop = asyncio.get_running_loop()
             verdict = await loop.run_in_executor(threads, judge, answer.text, task.problem.ground_truth)
-            log.append(
-                Sample(
-                    benchmark=task.benchmark,
-                    problem=task.problem.id,
-                    index=task.problem.index,
-                    sample=task.sample,
-                    seed=seed,
-                    tokens=answer.tokens,
-                    finish_reason=answer.finish_reason,
-                    extracted=verdict.extracted,
-                    correct=verdict.correct,
-                    reason=verdict.reason,
-                    text=answer.text,
-                )
-            )
+            log.append(_sample(task, seed, answer, verdict))
             bar.update()
 
         try:
@@ -170,6 +162,28 @@ async def _draw(
         except BaseExceptionGroup as errors:
             # When vLLM dies, all running requests fail with the same error: raise one of them.
             raise errors.exceptions[0] from None
+
+
+def _prompts(tasks: Sequence[Task], render: PromptRenderer) -> dict[str, Prompt]:
+    """Return the prompt of each problem by its id; each problem is rendered once."""
+    problems = {task.problem.id: task.problem for task in tasks}
+    return {name: render(problem.messages) for name, problem in problems.items()}
+
+
+def _sample(task: Task, seed: int, answer: Answer, verdict: Verdict) -> Sample:
+    return Sample(
+        benchmark=task.benchmark,
+        problem=task.problem.id,
+        index=task.problem.index,
+        sample=task.sample,
+        seed=seed,
+        tokens=answer.tokens,
+        finish_reason=answer.finish_reason,
+        extracted=verdict.extracted,
+        correct=verdict.correct,
+        reason=verdict.reason,
+        text=answer.text,
+    )
 
 
 def _identity(source: Source, benchmarks: Benchmarks, settings: Settings) -> dict[str, Any]:
