@@ -1,4 +1,4 @@
-"""Which answer a row has, and whether its solution really arrives there."""
+"""The final answer of a row, and whether its solution arrives at it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def choose_answers(exercises: Sequence[Exercise], answers: Answers) -> list[Exer
 
     Args:
         exercises: rows of one batch.
-        answers: "ground_truth" takes the data's separate answer where there is one, else the solution's;
-            "solution" always takes the solution's, and forgets the separate one.
+        answers: "ground_truth" takes the data's separate answer if there is one, else the solution's answer;
+            "solution" always takes the solution's answer and drops the separate one.
     """
     return [_with_answer(row, answers) for row in exercises]
 
@@ -42,9 +42,10 @@ class Verification:
     Args:
         pool: judges the pairs.
         stage: where kept rows are noted.
-        mismatch: what happens to a row whose solution has another answer, or none that can be read.
+        mismatch: what happens to a row whose solution has another answer, or an answer that cannot be read.
         no_ground_truth: what happens to a row without a separate ground truth.
-        no_answer: what happens to a row whose solution has no `\\boxed{}` or `#### x`; None as a mismatch.
+        no_answer: what happens to a row whose solution has no `\\boxed{}` or `#### x`; None treats it as a
+            mismatch.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Verification:
         self.no_answer = no_answer or mismatch
 
     def __call__(self, exercises: Sequence[Exercise]) -> list[Exercise | Dropped]:
-        """Return the rows of one batch, those whose answer was confirmed as verified.
+        """Return the rows of one batch; mark those with a confirmed answer as verified.
 
         Equal strings are correct whatever math-verify says of them, so they need no process.
         """

@@ -3,9 +3,10 @@
     python -m data_prep.benchmarks --out data/benchmarks
     python -m data_prep.benchmarks --out data/benchmarks --only gsm8k math500 --source math500=math500.jsonl
 
-Every file is checked before it gets its name: the number of rows, a problem and an answer in each, no problem
-twice, and an answer that the verifier accepts as equal to itself. The table at the end counts the answers
-that math-verify cannot read: a response is correct there only when it writes the answer the same way.
+Every file is checked before it gets its name: it has the expected number of rows, each row has a problem and
+an answer, no problem occurs twice, and the verifier accepts each answer as equal to itself. The table at the
+end counts the answers that math-verify cannot read. A response to such a problem is correct only when it
+writes the answer the same way.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Benchmark:
         title: name in tables.
         rows: number of its problems; another number is an error.
         hub_id, config, split: the data set on the hub.
-        problem, solution, answer: names that its column may have, the first one found counts. Without a
-            column for the answer it is the last `\\boxed{}` or `#### x` of the solution.
+        problem, solution, answer: possible names of the column; the first one found counts. Without an answer
+            column, the answer is the last `\\boxed{}` or `#### x` of the solution.
         largest_integer: every answer is a whole number from 0 to this one; None for answers of any form.
     """
 
@@ -79,10 +80,10 @@ BENCHMARKS = {
         Benchmark("gsm8k", "GSM8K", 1319, "openai/gsm8k", "main", solution=("answer",), answer=()),
     )
 }
-"""The benchmarks by name, in the paper's order; no other place defines their names.
+"""The benchmarks by name, in the paper's order. Their names are defined here only.
 
-Hub ids, splits and columns are those of public cards and code; loading them from the hub is untested. Column
-names after the first are those of other public copies.
+Hub ids, splits and columns come from public cards and code. Loading them from the hub is untested. Column
+names after the first come from other public copies.
 """
 
 
@@ -94,8 +95,8 @@ def benchmark_rows(benchmark: Benchmark, source: str | None = None) -> Iterator[
         source: a file or a folder of shards; None for the benchmark's hub id.
 
     Raises:
-        ValueError: naming the benchmark and, where there is one, the row; see :func:`to_benchmark_row`. Also
-            for another number of rows than expected, or a problem that occurs twice.
+        ValueError: naming the benchmark and, if possible, the row; see :func:`to_benchmark_row`. Also when
+            the number of rows is not the expected one, or when a problem occurs twice.
     """
     origin = source or benchmark.hub_id
     seen: dict[str, int] = {}
@@ -123,8 +124,8 @@ def to_benchmark_row(benchmark: Benchmark, raw: Mapping[str, Any], index: int, s
         source: what `extra_info.source` names.
 
     Raises:
-        ValueError: for missing columns, listing those found; for an empty problem or answer; for an answer
-            out of the benchmark's range.
+        ValueError: for missing columns, listing the columns found; for an empty problem or answer; for an
+            answer outside the benchmark's range.
     """
     where = f"{benchmark.name}, row {index}"
     problem = _text(raw, benchmark.problem, where)
@@ -210,11 +211,11 @@ def write_benchmark(benchmark: Benchmark, path: Path, source: str | None, pool: 
     """Write a benchmark's parquet file, after all its rows were checked.
 
     Returns:
-        The number of answers that math-verify cannot read, so that they are compared as strings only.
+        The number of answers that math-verify cannot read; they are compared as strings only.
 
     Raises:
         ValueError: as :func:`benchmark_rows`, and for an answer that the verifier does not accept as equal to
-            itself; the file is not written then.
+            itself. The file is then not written.
     """
     rows = list(benchmark_rows(benchmark, source))
     answers = [row["reward_model"]["ground_truth"] for row in rows]
@@ -234,7 +235,7 @@ def write_benchmark(benchmark: Benchmark, path: Path, source: str | None, pool: 
 
 
 def _text(raw: Mapping[str, Any], names: Sequence[str], where: str) -> str | None:
-    """Return the first of these columns that the row has, "" for a null; None when it has none of them."""
+    """Return the first of these columns that the row has, "" for a null; None if it has no such column."""
     name = next((name for name in names if name in raw), None)
     try:
         return None if name is None else as_answer(raw[name])
@@ -245,7 +246,7 @@ def _text(raw: Mapping[str, Any], names: Sequence[str], where: str) -> str | Non
 def _integer(answer: str, largest: int, where: str) -> str:
     """Return a whole number without leading zeros."""
     if not re.fullmatch(r"\d{1,9}", answer, re.ASCII) or int(answer) > largest:
-        raise ValueError(f"{where}: the answer {answer!r} is no whole number from 0 to {largest}.")
+        raise ValueError(f"{where}: the answer {answer!r} is not a whole number from 0 to {largest}.")
     return str(int(answer))
 
 

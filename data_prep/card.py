@@ -26,7 +26,7 @@ _PACKAGES = (
 )
 """What the files depend on."""
 WITHOUT_EFFECT = ("out", "workers", "benchmarks")
-"""Options on which the files do not depend, or that the card describes better."""
+"""Options that do not change the files, or that the card describes in another place."""
 JSON_CARD, MARKDOWN_CARD, PICTURE = "data_card.json", "data_card.md", "lengths.png"
 SIDES: tuple[Literal["student", "teacher"], ...] = ("student", "teacher")
 EXAMPLES = 20
@@ -45,13 +45,13 @@ class Card:
         schema: name of the source's schema.
         reading: which files of the source were read, see :func:`data_prep.sources.describe`.
         stages: their accounts, in order.
-        notes: what a reader must not miss.
-        control_tokens: rows by control token, by the place in the row.
-        duplicates: rows that went for another row.
-        contaminated: rows that went for a benchmark's problem.
+        notes: warnings for the reader.
+        control_tokens: rows by control token, for each place in the row.
+        duplicates: rows dropped as duplicates, beside the rows that they match.
+        contaminated: rows dropped for matching a benchmark's problem, beside that problem.
         benchmarks: problems per benchmark.
-        lengths: lengths of the two prompts of each row that was measured.
-        limits: the longest that were allowed.
+        lengths: lengths of the two prompts of each measured row.
+        limits: the longest allowed prompts.
     """
 
     schema: str
@@ -77,7 +77,7 @@ def write_card(card: Card, options: Options, parquet: Sequence[Path]) -> None:
 
 
 def stage_table(stages: Sequence[Stage]) -> str:
-    """Return the stages as a Markdown table: rows in and out, what was dropped and noted."""
+    """Return the stages as a Markdown table: rows in, rows out, reasons of drops and notes."""
     rows = [
         (
             *(stage.name, str(stage.setting), f"{stage.rows_in:,}", f"{stage.rows_out:,}"),
@@ -89,7 +89,7 @@ def stage_table(stages: Sequence[Stage]) -> str:
 
 
 def reading_line(reading: Mapping[str, Any]) -> str:
-    """Return which files and columns were read and which were not, the first :data:`NAMES` of each."""
+    """Return the files and columns that were read and that were not, at most :data:`NAMES` of each."""
     found = f"the hub's {reading['hub']}" if "hub" in reading else _named(reading["files"])
     left_out = f"; left out: {_named(reading['left_out'])}" if reading.get("left_out") else ""
     unread = f"; not read: {_named(reading['columns_left_out'])}" if reading["columns_left_out"] else ""
@@ -130,7 +130,7 @@ def _facts(card: Card, options: Options, files: Sequence[Path]) -> dict[str, Any
 
 
 def _account(stage: Stage) -> dict[str, Any]:
-    # The time is left out: it differs from run to run, and the card does not.
+    # The times are left out: they differ from run to run, and the card must not.
     return {
         "stage": stage.name,
         "choice": stage.setting,
@@ -200,7 +200,7 @@ def _markdown(card: Card, facts: Mapping[str, Any]) -> str:
 
 
 def _pairs(title: str, matches: Sequence[Match]) -> list[str]:
-    """Return the first pairs of each kind side by side; the texts stand in code, whatever they hold."""
+    """Return the first pairs of each kind side by side, with the texts as code blocks."""
     lines = [f"\n## {title}: {len(matches):,}", f"\nAll are listed in {JSON_CARD}."]
     for kind in sorted({match.kind for match in matches}):
         of_kind = [match for match in matches if match.kind == kind]

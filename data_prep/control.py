@@ -1,7 +1,7 @@
-"""Control tokens in the data, such as `<|im_end|>` in a problem: counted, with what becomes of them.
+"""Counts control tokens in the data, such as `<|im_end|>` in a problem, and says how training treats them.
 
-Nothing is changed here. In training a reference is shown with its control tokens as text, and a problem with
-them stops the run, or is dropped or kept by choice (`data.checks.control_tokens`).
+No row is changed here. In training, the teacher sees the control tokens of a reference as text. A problem
+with control tokens stops the run, unless `data.checks.control_tokens` says to drop or keep such rows.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ REASONING_MARKS = "reasoning marks in the problem"
 PROBLEM, SOLUTION_TOKENS = "control tokens in the problem", "control tokens in the solution"
 FATES: Mapping[str, str] = {
     PROBLEM: "training stops at such a prompt; data.checks.control_tokens=drop leaves these rows out, and "
-    "keep keeps them where the tokens are meant",
-    REASONING_MARKS: "they open nothing in a prompt, and stay",
+    "keep keeps them if the tokens are intended",
+    REASONING_MARKS: "they have no effect in a prompt, and stay",
     SOLUTION_TOKENS: "the teacher is shown them as text, `< think>` for `<think>`",
 }
-"""What becomes of the tokens, by the place where they stand."""
+"""How training treats the tokens, by the place where they occur."""
 
 
 class _Place(NamedTuple):
-    """A place in the row, which of its texts that is, and which of the found tokens count there."""
+    """A place in the row: its name, how to get its text, and which of the found tokens count there."""
 
     place: str
     column: str
@@ -44,11 +44,11 @@ class ControlTokenCounts:
     """Counts rows with control tokens.
 
     Args:
-        tokens: what counts as one.
+        tokens: the control tokens to look for.
 
     Attributes:
-        rows: rows by token, by place.
-        first: the first row of each place, by its index in the source.
+        rows: number of rows by token, for each place.
+        first: index in the source of the first such row, by place.
     """
 
     def __init__(self, tokens: ControlTokens) -> None:
@@ -57,7 +57,7 @@ class ControlTokenCounts:
         self.first: dict[str, int] = {}
 
     def facts(self) -> dict[str, dict[str, int]]:
-        """Return the rows by token, for each place with tokens."""
+        """Return the number of rows by token, for each place with tokens."""
         return {place: dict(self.rows[place].most_common()) for place in self.first}
 
     def count(self, rows: Sequence[VerlRow]) -> None:
@@ -69,7 +69,7 @@ class ControlTokenCounts:
                 self._note(info["index"], found)
 
     def notes(self) -> list[str]:
-        """Return a sentence for each place with tokens: how many rows, the first, what becomes of them."""
+        """Return a sentence for each place with tokens: the number of rows, the first row, the treatment."""
         return [
             f"{place.capitalize()}, by rows: {_listed(self.rows[place])} (the first is row {first}): "
             f"{FATES[place]}."

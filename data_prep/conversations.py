@@ -1,8 +1,8 @@
 """Conversations: the problem in the user's turn, the solution and the reasoning in the assistant's.
 
 Two forms are read, `[{"from": "human", "value": ...}]` and `[{"role": "user", "content": ...}]`, also as JSON
-text. Instructions to the model (a system turn, :data:`REQUESTS`) do not belong to a problem: the prompt gets
-its own.
+text. Instructions to the model (a system turn, :data:`REQUESTS`) are removed from the problem, because the
+prompt adds its own instruction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REQUESTS = (
     r"Please reason step by step, and put your final answer within \\boxed\{\}\.",
     r"Present the answer in LaTe?[xX] format: \\boxed\{Your answer\}",
 )
-"""Requests for a form of the answer, in the public data sets that are known."""
+"""Requests for a form of the answer, as public data sets word them."""
 _REQUESTS = re.compile("|".join(rf"\s*{request}\s*" for request in REQUESTS))
 _HINTS = ("Return your", "Solve the", "Remember to", "Let's think", "Please reason", "Present the")
 _THOUGHT = re.compile(r"<\|begin_of_thought\|>(.*)<\|end_of_thought\|>", re.DOTALL)
@@ -33,9 +33,9 @@ class Answered(NamedTuple):
     """What an assistant's turn holds.
 
     Attributes:
-        reasoning: the long trace, "" for none.
-        solution: the concise solution behind it, "" where the trace never ends.
-        is_marked: whether marks divided the two; without any, all of the text is the solution.
+        reasoning: the long trace, "" without one.
+        solution: the concise solution after the trace, "" if the trace never ends.
+        is_marked: whether marks separate the two; without marks the whole text is the solution.
     """
 
     reasoning: str
@@ -47,7 +47,7 @@ def user_turn(conversation: Any) -> str:
     """Return the problem of a conversation, or of a prompt that is plain text.
 
     Raises:
-        UnreadableError: for several turns of the user, or a turn that is no text.
+        UnreadableError: for several turns of the user, or a turn that is not text.
     """
     found = from_json(conversation)
     if isinstance(found, str):
@@ -56,18 +56,18 @@ def user_turn(conversation: Any) -> str:
 
 
 def assistant_turn(conversation: Any) -> Answered:
-    """Return what the assistant's turn of a conversation holds; errors as :func:`user_turn`."""
+    """Return reasoning and solution of the assistant's turn; errors as :func:`user_turn`."""
     return divided(_turn(from_json(conversation), "assistant"), is_response=True)
 
 
 def divided(text: str, *, is_response: bool = False) -> Answered:
     """Return the reasoning and the solution of a text that begins with `<think>` or OpenThoughts' mark.
 
-    A trace that never ends has no solution. A mark in the middle of a text is text.
+    A trace that never ends has no solution. A mark in the middle of a text counts as text.
 
     Args:
         text: a solution.
-        is_response: the text is a model's response; its `<think>` may stand in the prompt, and be missing.
+        is_response: the text is a model's response; its `<think>` may be in the prompt and missing here.
     """
     if text.startswith(("<|begin_of_thought|>", "<|begin_of_solution|>")):
         return Answered(_between(_THOUGHT, text), _between(_SOLUTION, text), True)
@@ -91,7 +91,7 @@ def _turn(conversation: Any, speaker: str) -> str:
     if conversation is None:
         return ""
     if not isinstance(conversation, list | tuple):
-        raise UnreadableError("a conversation that is no list", conversation)
+        raise UnreadableError("a conversation that is not a list", conversation)
     said = [_said(turn) for turn in conversation]
     texts = [text for name, text in said if SPEAKERS.get(name, name) == speaker]
     if len(texts) > 1:

@@ -1,13 +1,13 @@
-"""Decontamination: no problem of a benchmark may be learnt.
+"""Decontamination: drops rows that match a problem of a benchmark.
 
-Three tests, the first that applies names the match:
+There are three tests. The first one that applies names the match:
 
 - exact: the same problem after normalisation;
 - ngram: a large share of the benchmark problem's n-grams occurs in the row, also amid other text. One common
-  n-gram is no sign: competition problems end in the same phrases, "where m and n are relatively prime";
-- near: the Jaccard similarity of the two problems, for reworded ones.
+  n-gram proves nothing: competition problems end in the same phrases, "where m and n are relatively prime";
+- near: the Jaccard similarity of the two problems is high, as for reworded problems.
 
-The answers are not compared: most benchmark problems with another number in them go too.
+Answers are not compared, so most rows that differ from a benchmark problem in one number are dropped too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COLUMNS = ("data_source", "reward_model", "extra_info")
 
 
 class BenchmarkProblem(NamedTuple):
-    """A problem that must not be trained on."""
+    """A benchmark problem that must not be trained on."""
 
     benchmark: str
     row: int
@@ -42,7 +42,7 @@ class BenchmarkProblem(NamedTuple):
 
 
 def read_benchmark_problems(folder: Path) -> list[BenchmarkProblem]:
-    """Return the problems of all parquet files of a folder, in verl's schema, as data_prep.benchmarks writes.
+    """Return the problems of all parquet files of a folder; data_prep.benchmarks writes such files.
 
     Raises:
         ValueError: for a folder without parquet files, or a file in another schema.
@@ -70,17 +70,17 @@ def _read(file: Path) -> Iterator[BenchmarkProblem]:
 
 
 class Decontamination:
-    """Compares rows with the problems of the benchmarks and lists those that match.
+    """Drops the rows that match a problem of a benchmark, and lists them.
 
     Args:
-        problems: the benchmarks' problems; none: nothing matches.
-        tests: which of `TESTS` are made.
+        problems: the benchmarks' problems; with an empty list nothing matches.
+        tests: the tests of `TESTS` to run.
         ngram_tokens: tokens of an n-gram.
         ngram_overlap: share of a benchmark problem's n-grams from which a row matches, in (0, 1].
         similarity: Jaccard similarity from which a row matches, in (0, 1].
 
     Attributes:
-        matches: the rows that went, in the order of the source.
+        matches: the dropped rows, in the order of the source.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Decontamination:
         self._by_shingle = _index(_telling(self._shingles, similarity))
 
     def drop(self, exercises: Sequence[Exercise]) -> list[Exercise | Dropped]:
-        """Return the rows of one batch, those that match as `Dropped`."""
+        """Return the rows of one batch; a row that matches becomes `Dropped`."""
         return [self._judge(row) for row in exercises]
 
     def _judge(self, row: Exercise) -> Exercise | Dropped:
@@ -143,13 +143,13 @@ class Decontamination:
         return _best("near", {n: jaccard(mine, self._shingles[n]) for n in candidates}, self.similarity)
 
     def _ngrams_of(self, normalised: str) -> frozenset[str]:
-        """Return the n-grams of a problem; none of one that is shorter than an n-gram."""
+        """Return the n-grams of a problem; an empty set if it is shorter than an n-gram."""
         enough = normalised.count(" ") + 1 >= self.ngram_tokens
         return shingles(normalised, self.ngram_tokens) if enough else frozenset()
 
 
 def _best(kind: Test, measured: Mapping[int, float], threshold: float) -> Hit | None:
-    """Return the largest measure that reaches the threshold; of equal ones, that of the first problem."""
+    """Return the largest measure that reaches the threshold; among equal ones, the first problem wins."""
     number = max(sorted(measured), key=measured.__getitem__, default=None)
     return (kind, number, measured[number]) if number is not None and measured[number] >= threshold else None
 
@@ -164,10 +164,10 @@ def _index(sets: Sequence[Iterable[str]]) -> dict[str, list[int]]:
 
 
 def _telling(sets: Sequence[frozenset[str]], similarity: float) -> list[list[str]]:
-    """Return the rarest shingles of each set, so many that every set as similar as this shares one of them.
+    """Return the rarest shingles of each set, enough that every similar set shares at least one of them.
 
-    A set that is similar to s has at least similarity * |s| of the shingles of s, so it cannot do without all
-    of any (1 - similarity) * |s| + 1 of them.
+    A set that is similar to s holds at least similarity * |s| shingles of s. So it holds at least one of any
+    (1 - similarity) * |s| + 1 shingles of s.
     """
     frequency = Counter(shingle for each in sets for shingle in each)
     ranked = [sorted(each, key=lambda shingle: (frequency[shingle], shingle)) for each in sets]

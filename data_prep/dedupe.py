@@ -1,14 +1,14 @@
-"""Duplicates: of the rows that hold one problem, the shortest verified solution stays.
+"""Duplicates: of several rows with the same problem, the one with the shortest verified solution is kept.
 
-Rows are taken in order of preference: verified before unverified, a short solution before a long one, early
-before late. A row goes when a row that stays already holds its problem:
+Rows are taken in order of preference: verified before unverified, short solutions before long ones, early
+rows before late ones. A row is dropped when a kept row already has its problem:
 
-- exactly, after normalisation, whatever the two answers are;
-- nearly, by the Jaccard similarity of the problems, when the answers are equal too. Exercises often differ in
-  one number; then they are two exercises, and their answers say so.
+- exact: the problems are equal after normalisation, whatever the answers are;
+- near: the Jaccard similarity of the problems is high, and the answers are equal. Exercises often differ in
+  one number only. Different answers tell them apart.
 
-So every row that goes has a partner that stays, but for an exact duplicate whose partner goes for a near one;
-and no two rows that stay are found alike.
+Exact duplicates are dropped first. The row that an exact duplicate matches may then be dropped itself, as the
+near duplicate of another row. No two kept rows are found alike.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Integers = NDArray[np.int64]
 class Duplicates:
     """Collects the rows of a stream, finds the duplicates among them, and leaves them out of a second pass.
 
-    A row takes the text of its problem, twice, and about 1 kB of memory.
+    Memory for a row: twice the text of its problem, and about 1 kB.
 
     Args:
-        level: "near" finds exact and near duplicates, "exact" those alone, "off" none.
+        level: "near" finds exact and near duplicates, "exact" finds exact ones only, "off" finds none.
         similarity: Jaccard similarity from which two problems are near duplicates, in (0, 1].
         seed: seed of the MinHash permutations.
 
     Attributes:
-        matches: the rows that go, by their index in the source; filled by :meth:`find`.
+        matches: the dropped rows, by index in the source; filled by :meth:`find`.
     """
 
     def __init__(self, level: Similarity, similarity: float, seed: int) -> None:
@@ -72,7 +72,7 @@ class Duplicates:
                 self._match("near duplicate", row, first, similarity)
 
     def drop(self, exercises: Sequence[Exercise]) -> list[Exercise | Dropped]:
-        """Return the rows of one batch, those that go as `Dropped`."""
+        """Return the rows of one batch; a duplicate becomes `Dropped`."""
         found = (self.matches.get(exercise.index) for exercise in exercises)
         return [Dropped(match.kind) if match else row for match, row in zip(found, exercises, strict=True)]
 
@@ -90,10 +90,10 @@ class Duplicates:
         )
 
     def _near(self, order: list[int]) -> Iterator[tuple[int, int, float]]:
-        """Yield each near duplicate, the row that stays for it, and their similarity.
+        """Yield each near duplicate, the kept row that it matches, and their similarity.
 
         Args:
-            order: rows without exact duplicates, in order of preference; a place in it is called a rank.
+            order: rows without exact duplicates, in order of preference; a rank is a position in it.
         """
         keys = band_keys(np.concatenate(self._signatures)[order], self.similarity)
         numbers: dict[str, int] = {}
@@ -125,8 +125,8 @@ def _buckets(keys: NDArray[np.uint64], answers: Integers) -> tuple[Integers, Int
     """Group ranks by key and answer, without a dictionary of Python objects.
 
     Returns:
-        The ranks sorted by bucket; where each rank's bucket starts in them; and each rank's own place. The
-        ranks between the two are those of its bucket that come before it.
+        The ranks sorted by bucket; for each rank, the position where its bucket starts; and for each rank its
+        own position. The ranks between these two positions share its bucket and come before it.
     """
     members = np.lexsort((keys, answers))
     places = np.arange(len(keys))

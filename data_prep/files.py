@@ -1,7 +1,7 @@
 """The rows of one file: parquet, JSON lines, a JSON array, CSV, Arrow; compressed or not.
 
-Each row keeps the types that it is written with: pandas would turn whole numbers beside a null into 5.0, and
-`datasets` the types of one row into those of the first. So `json` reads JSON, and pandas CSV, as text.
+Each row keeps its own types. pandas would turn whole numbers beside a null into 5.0, and `datasets` would
+convert every row to the types of the first. So the `json` module reads JSON, and pandas reads CSV as text.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def file_rows(file: Path, columns: Collection[str] | None = None) -> Iterator[Ra
 
 
 def selected_columns(row: RawRow, columns: Collection[str] | None) -> RawRow:
-    """Return a row without the columns that are not asked for."""
+    """Return the row with the requested columns only."""
     return row if columns is None else {name: row[name] for name in row if name in columns}
 
 
 @contextmanager
 def named(file: Path) -> Iterator[None]:
-    """Turn what a library says of a broken file into an error that names the file."""
+    """Turn a library's error about a broken file into an error that names the file."""
     try:
         yield
     except BROKEN as error:
@@ -101,12 +101,12 @@ def _json_rows(file: Path, columns: Collection[str] | None) -> Iterator[RawRow]:
     """Yield the rows of JSON lines, of one array, or of one object that holds an array."""
     for where, row in _array(file) if _is_one_value(file) else _lines(file):
         if not isinstance(row, dict):
-            raise ValueError(f"{where} is no JSON object: write one row per line, or an array of objects.")
+            raise ValueError(f"{where} is not a JSON object: write one row per line, or an array of objects.")
         yield selected_columns(row, columns)
 
 
 def _is_one_value(file: Path) -> bool:
-    """Whether a file holds one JSON array or object that stands for all rows."""
+    """Whether a file holds all rows in one JSON array or object."""
     with _opened(file) as lines:
         filled = (line.removeprefix(b"\xef\xbb\xbf").strip() for line in lines)
         head = next((line for line in filled if line), b"")
@@ -150,7 +150,7 @@ def _value(written: bytes, where: str, file: Path) -> Any:
     try:
         return json.loads(_decoded(written, where))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is no JSON: {error}{_remedy(file) or '.'}") from error
+        raise ValueError(f"{where} is not JSON: {error}{_remedy(file) or '.'}") from error
 
 
 def _decoded(written: bytes, where: str) -> str:
@@ -161,7 +161,7 @@ def _decoded(written: bytes, where: str) -> str:
 
 
 def _csv_rows(file: Path, columns: Collection[str] | None) -> Iterator[RawRow]:
-    # Everything is text, so that 007 keeps its zeros and an empty cell is empty.
+    # Every cell is read as text, so that 007 keeps its zeros and an empty cell stays empty.
     separator = "\t" if file_suffix(file) == ".tsv" else ","
     reading: dict[str, Any] = {"sep": separator, "dtype": str, "keep_default_na": False}
     try:

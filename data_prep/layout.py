@@ -1,8 +1,8 @@
 """Which files of a folder are read: the configurations and splits of a data set, as the hub lays them out.
 
-Where README.md declares configurations, they count. Otherwise the names do: `main/test-00000-of-00001.json`,
-`metadata/train/0000.parquet` and `gsm8k_train.jsonl` name a split, and a folder around a split names a
-configuration. A folder whose files name no split is read whole.
+If README.md declares configurations, they decide. Otherwise the names of the files decide:
+`main/test-00000-of-00001.json`, `metadata/train/0000.parquet` and `gsm8k_train.jsonl` name a split, and the
+folder around a split names a configuration. If no file names a split, the whole folder is read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from huggingface_hub.repocard import metadata_load
 ENDINGS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".arrow")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 NOT_ROWS = re.compile(r"dataset_infos?\.json|dataset_dict\.json|state\.json|cache-.*\.arrow|data_card\.json")
-"""What data sets keep beside their rows."""
+"""Files and folders that data sets keep beside their rows."""
 DEFAULT = "default"
 SPLIT_WORDS = {"train": "train", "training": "train"}
 SPLIT_WORDS |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
@@ -28,7 +28,7 @@ _SHARD = re.compile(r"([A-Za-z_]\w*)-\d{5}-of-\d{5}")
 
 
 class _Place(NamedTuple):
-    """A file with the configuration and the split that it belongs to; the split is "" where none is named."""
+    """A file, its configuration and its split; the split is "" if the names do not tell."""
 
     file: Path
     config: str
@@ -40,7 +40,7 @@ class SplitFiles:
     """The files of one split of one configuration.
 
     Attributes:
-        files: those that are read, in order.
+        files: the files to read, in order.
         left_out: files with rows that are not read.
         config: the configuration, "default" where the folder has only one.
         split: the split, "" where the folder names none.
@@ -53,7 +53,7 @@ class SplitFiles:
 
 
 def file_suffix(path: Path) -> str:
-    """Return the ending that says how the rows are written, without that of a compression."""
+    """Return the ending that names the format of the rows, without the ending of a compression."""
     name = path.name.lower()
     suffix = Path(name).suffix
     return Path(name.removesuffix(suffix)).suffix if suffix in COMPRESSIONS else suffix
@@ -64,12 +64,13 @@ def choose_files(folder: Path, config: str | None, split: str) -> SplitFiles:
 
     Args:
         folder: a folder of files, a copy of a data set of the hub, or its folder in the hub's cache.
-        config: a configuration; None takes the only one, else the one called or declared default.
-        split: a split; a folder that names no splits is read whole.
+        config: a configuration; None takes the only one, or the one that is called or declared the default.
+        split: a split; ignored if the folder names no splits.
 
     Raises:
-        ValueError: for a folder without rows, a configuration or split that it lacks, several configurations
-            of which none was chosen, or files of several kinds; each names what was found and the flag.
+        ValueError: for a folder without rows, for a configuration or split that the folder lacks, for several
+            configurations without a choice, or for files of several kinds. The message lists what was found
+            and names the flag.
     """
     folder = _snapshot(folder)
     files = [file for file in sorted(folder.rglob("*")) if _holds_rows(file, folder)]
@@ -92,7 +93,7 @@ def choose_files(folder: Path, config: str | None, split: str) -> SplitFiles:
 
 
 def _snapshot(folder: Path) -> Path:
-    """Return the current snapshot of a folder of the hub's cache, any other folder as it is."""
+    """Return the current snapshot of a folder in the hub's cache; any other folder unchanged."""
     ref = folder / "refs" / "main"
     return folder / "snapshots" / ref.read_text().strip() if ref.is_file() else folder
 
@@ -113,7 +114,7 @@ def _declarations(folder: Path) -> list[dict[str, Any]]:
 
 
 def _declared(entries: Sequence[dict[str, Any]], folder: Path, files: Sequence[Path]) -> Iterator[_Place]:
-    """Yield the places that README.md declares, of the files that are there."""
+    """Yield a place for each file that exists and that README.md declares."""
     for entry in entries:
         base = folder / entry.get("data_dir", "")
         for split, pattern in _patterns(entry.get("data_files", {"": "**/*"})):
@@ -139,7 +140,7 @@ def _patterns(declared: Any) -> Iterator[tuple[str, str]]:
 
 
 def _guessed(files: Sequence[Path], folder: Path) -> list[_Place]:
-    """Return the places of files by their names; a single word such as "part" names no split."""
+    """Return the places of files by their names; a single word such as "part" does not name a split."""
     places = [_place(file, folder) for file in files]
     splits = {place.split for place in places} - {""}
     if len(splits) == 1 and not splits & set(SPLIT_WORDS.values()):
@@ -148,9 +149,9 @@ def _guessed(files: Sequence[Path], folder: Path) -> list[_Place]:
 
 
 def _place(file: Path, folder: Path) -> _Place:
-    """Return a file's place by its name and those of the folders around it.
+    """Return a file's place by its name and the names of the folders around it.
 
-    A folder is a configuration only where it stands around a split: files in folders without one, such as
+    A folder is a configuration only if it holds a split. Files in other folders, such as
     `algebra/rows.jsonl`, are shards of one data set.
     """
     *around, name = file.relative_to(folder).parts
@@ -162,7 +163,7 @@ def _place(file: Path, folder: Path) -> _Place:
 
 
 def _split_word(name: str) -> str:
-    """Return the split that a name speaks of, "" for none: "gsm8k_test" of `test`, "testament" of none."""
+    """Return the split that a name contains, "" for none: "gsm8k_test" is `test`, "testament" has none."""
     words = re.split(r"[^a-z]+", name.lower())
     found = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
     shard = _SHARD.match(name)
@@ -174,7 +175,7 @@ def _config(folder: Path, places: Sequence[_Place], config: str | None, default:
     wanted = config or default
     if wanted in names:
         return wanted
-    # A folder of one configuration may well be the one that is asked for, and its name lost.
+    # A folder with a single configuration may be a copy of the requested one that lost its name.
     if len(names) == 1 and (config is None or names == [DEFAULT]):
         return names[0]
     asked = "several configurations" if config is None else f"no configuration {config!r}"

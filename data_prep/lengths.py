@@ -32,15 +32,15 @@ class PromptLengths:
 
     Args:
         tokenizer: the model's tokenizer with its chat template; None counts characters of the two user turns.
-        template: what the teacher is shown, a name in `verl_egrsd.teacher.templates.TEMPLATES`.
+        template: the teacher's template, a name in `verl_egrsd.teacher.templates.TEMPLATES`.
         student_thinks: thinking flag of the student's chat template.
         teacher_thinks: thinking flag of the teacher's chat template.
         student_limit: longest prompt of the student, in tokens.
         teacher_limit: longest prompt of the teacher, in tokens.
-        characters_per_token: what turns the limits into characters where there is no tokenizer.
+        characters_per_token: converts the limits into characters when there is no tokenizer.
 
     Attributes:
-        measured: the lengths of all rows that were measured, also of those that were dropped.
+        measured: the lengths of all measured rows, dropped rows included.
         limits: the two limits, in the unit of the lengths.
     """
 
@@ -68,13 +68,13 @@ class PromptLengths:
 
     @property
     def control_tokens(self) -> ControlTokens:
-        """What the trainer takes for more than text; the well-known ones without a tokenizer."""
+        """The control tokens of the tokenizer; well-known ones without a tokenizer."""
         return self._context.control_tokens
 
     def __call__(self, rows: Sequence[VerlRow]) -> list[VerlRow | Dropped]:
         """Return the rows of one batch with their lengths.
 
-        Rows whose prompts are too long, or that the chat template does not render, come as `Dropped`.
+        A row becomes `Dropped` if a prompt is too long or the chat template does not render it.
         """
         prompts = [self._prompts(row) for row in rows]
         measured = self._measured([both for both in prompts if not isinstance(both, Dropped)])
@@ -91,7 +91,7 @@ class PromptLengths:
         return row | {"extra_info": row["extra_info"] | {"lengths": lengths}}
 
     def _prompts(self, row: VerlRow) -> tuple[str, str] | Dropped:
-        """Return the student's and the teacher's prompt; without a tokenizer, their last turns."""
+        """Return the student's and the teacher's prompt; without a tokenizer, the last turn of each."""
         context, messages = self._context, row["prompt"]
         if not self._tokenizer:
             return messages[-1]["content"], context.messages(messages, row)[-1]["content"]

@@ -13,11 +13,11 @@ ROLES = {
     "domain": (),
     "source": (),
 }
-"""What `--columns` can name, and words in the names of columns that often hold it."""
+"""The parts of a row that `--columns` can name, and words that often occur in the names of their columns."""
 
 
 def suggested_flag(columns: Collection[str]) -> str:
-    """Return `--columns` for a source with these columns, by their names; NAME stands for one not found."""
+    """Return a `--columns` flag for these columns; NAME stands for a part that no column seems to hold."""
     free, named = list(columns), {}
     for role in ("answer", "solution", "problem"):
         if (found := _alike(ROLES[role], free)) is not None:
@@ -30,7 +30,7 @@ def suggested_flag(columns: Collection[str]) -> str:
 
 
 def _alike(words: Collection[str], names: Collection[str]) -> str | None:
-    """Return the name that is one of the words, else one that ends in it, else one that has it."""
+    """Return the first name that equals one of the words, else ends in one, else contains one."""
     tests: tuple[Callable[[str, str], bool], ...] = (str.__eq__, str.endswith, str.__contains__)
     found = (name for test in tests for word in words for name in names if test(name.lower(), word))
     return next(found, None)
@@ -40,7 +40,7 @@ def named_columns(written: str) -> dict[str, str]:
     """Return the columns by role of `--columns problem=question,solution=response`.
 
     Raises:
-        argparse.ArgumentTypeError: for another form, or a role that is none of :data:`ROLES`.
+        argparse.ArgumentTypeError: for another form, or a role that is not in :data:`ROLES`.
     """
     named = dict(part.split("=", 1) for part in written.split(",") if "=" in part)
     if len(named) != written.count(",") + 1 or not named.keys() <= ROLES.keys() or "" in named.values():
@@ -51,5 +51,5 @@ def named_columns(written: str) -> dict[str, str]:
 
 
 def top_column(name: str) -> str:
-    """Return the column of a name that may lead into an object."""
+    """Return the column of a dotted name such as `info.answer`."""
     return name.partition(".")[0]

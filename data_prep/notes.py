@@ -1,4 +1,4 @@
-"""What a reader must not miss about the rows that were left out: how many, one of them, the remedy."""
+"""Notes on dropped rows that the user may have wanted: their number, an example, the remedy."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from data_prep.lengths import UNRENDERED
 from data_prep.stages import Stage
 
 _REASONS = 5
-"""Reasons that a note lists; the card's table of stages lists all."""
+"""Most reasons that a note lists; the card's table of stages lists all."""
 
 
 class Remark(NamedTuple):
-    """What is said of rows that a stage dropped for a kind of reason.
+    """A note about rows that a stage dropped for one kind of reason.
 
     Attributes:
         stage: the stage.
-        concerns: whether a reason is of the kind.
-        text: what the rows are, after their number.
-        remedy: what to do where they should stay.
+        concerns: whether a reason is of this kind.
+        text: describes the rows; follows their number.
+        remedy: how to keep them.
     """
 
     stage: str
@@ -32,7 +32,7 @@ _REMARKS = (
     Remark(
         "select",
         lambda reason: reason.startswith("domain "),
-        "rows are of other domains than mathematics",
+        "rows belong to other domains than mathematics",
         "--domain any keeps them",
     ),
     Remark(
@@ -44,13 +44,13 @@ _REMARKS = (
     Remark(
         "select",
         lambda reason: reason.startswith("holds "),
-        "rows hold a value that is no text",
+        "rows hold a value that is not text",
         "write it as text, or name another column with --columns",
     ),
     Remark(
         "solution",
         lambda reason: reason.startswith("holds "),
-        "rows hold an answer that is no text",
+        "rows hold an answer that is not text",
         "write it as text, or name another column with --columns",
     ),
     Remark(
@@ -75,7 +75,7 @@ _REMARKS = (
 
 
 def remarks(stages: Mapping[str, Stage]) -> list[str]:
-    """Return a sentence for each kind of rows that went and may have been wanted."""
+    """Return a note for each kind of dropped rows that the user may have wanted."""
     return [text for remark in _REMARKS for text in _sentences(remark, stages[remark.stage])]
 
 

@@ -3,9 +3,9 @@
     python -m data_prep.openthoughts --source siyanzhao/Openthoughts_math_30k_opsd --out data/openthoughts \\
         --benchmarks data/benchmarks --tokenizer Qwen/Qwen3-4B
 
-Nine stages, each with a count in and out: mathematics is selected, the concise solution chosen, the final
-answer found and verified; duplicates go, and problems of the benchmarks; both prompts are measured; train and
-validation are split by a hash of the problem and written. Beside train.parquet and validation.parquet a data
+Nine stages count their rows in and out. They select mathematics, choose the concise solution, find and verify
+the final answer, drop duplicates and problems of the benchmarks, measure both prompts, split train from
+validation by a hash of the problem, and write the files. Beside train.parquet and validation.parquet, a data
 card (data_card.json, data_card.md, lengths.png) says what was left out and why.
 """
 
@@ -48,18 +48,19 @@ from verl_egrsd.teacher.templates import get_template
 DATA_SOURCE = "openthoughts_math"
 SPLITS = ("train", "validation")
 SAMPLE = 100
-"""Rows by which the schema is recognised."""
+"""Number of rows from which the schema is recognised."""
 
 
 class Preparation:
     """One run from a source to the files.
 
-    The stream is read once. What is left of it after verification waits in an unnamed temporary file, without
-    the long reasoning, since the best row of several duplicates is only known at the end of the stream; then
-    that file is read once.
+    The source is read once. Verified rows wait in an unnamed temporary file, without the long reasoning,
+    because the best row of several duplicates is known at the end of the source only. Then that file is read
+    once.
 
     Raises:
-        ValueError: for a source, a schema, a benchmark or a choice that cannot be used; nothing is read then.
+        ValueError: for a source, a schema, a benchmark or an option that cannot be used, before any row is
+            read.
     """
 
     def __init__(self, options: Options) -> None:
@@ -105,8 +106,8 @@ class Preparation:
         """Write the files and return the data card.
 
         Raises:
-            ValueError: for a source that breaks off, or when no row is left for one of the files; the files
-                of an earlier run are then as they were.
+            ValueError: when the source breaks off, or when no row is left for one of the files. The files of
+                an earlier run are then unchanged.
         """
         self.options.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.options.out) as spool:
@@ -190,7 +191,7 @@ class Preparation:
                         f"--validation-share, or looser stages.\n{stage_table(list(stages.values()))}\n"
                         + "\n".join(remarks(stages))
                     )
-            # Without its card a folder is not finished; from here on the old card would describe new files.
+            # A folder without a card counts as unfinished, and the old card would not describe the new files.
             (options.out / JSON_CARD).unlink(missing_ok=True)
         for name in set(SPLITS) - set(names):
             (options.out / f"{name}.parquet").unlink(missing_ok=True)
@@ -220,7 +221,7 @@ class Preparation:
 
 
 def split_of(problem_hash: str, validation_share: float, seed: int) -> str:
-    """Return "train" or "validation"; it depends on the problem, the share and the seed alone."""
+    """Return "train" or "validation", which depends on the problem, the share and the seed only."""
     digest = hashlib.sha256(f"{seed} {problem_hash}".encode()).digest()
     return "validation" if int.from_bytes(digest[:8], "big") < validation_share * 2**64 else "train"
 
@@ -233,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(reading_line(preparation.reading))
         card = preparation.run()
     except (ValueError, OSError) as error:
-        # The user's to mend: the message says what, and a traceback would bury it.
+        # The user can mend this: the message says how, and a traceback would bury it.
         print(f"data_prep.openthoughts: {error}", file=sys.stderr)
         return 1
     print(stage_table(card.stages))
@@ -244,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _columns(sample: Sequence[Raw], wanted: Collection[str]) -> dict[str, list[str]]:
-    """Return the columns of the first rows that are read, and those that are not."""
+    """Return the columns of the first rows that are read, and the columns that are not."""
     found = list(dict.fromkeys(name for row in sample for name in row))
     return {
         "columns": [name for name in found if name in wanted],

@@ -1,4 +1,4 @@
-"""The choices of `python -m data_prep.openthoughts`: one dataclass, and the flags made from it."""
+"""The options of `python -m data_prep.openthoughts`: one dataclass, and the flags made from its fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OF_THE_ROW = [
     for name, template in TEMPLATES.items()
     if not template.reads_rollouts and "wrong_solution" not in template.marks
 ]
-"""Templates whose prompt depends on the row alone, so that its length is known here."""
+"""Templates whose prompt depends on the row only, so that its length can be measured here."""
 DATA, TEACHER = training_settings()["data"], training_settings()["actor_rollout_ref"]["teacher"]
 
 
@@ -37,7 +37,7 @@ def _flag(stage: str, text: str, **argparse_settings: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Options:
-    """What is read, where it goes, and a choice or more for every stage; each field is a flag.
+    """The source, the output folder, and the options of every stage; each field is a flag.
 
     Raises:
         ValueError: for a value out of range, naming the flag.
@@ -66,11 +66,15 @@ class Options:
     )
     benchmarks: Path | None = field(
         default=None,
-        metadata=_flag("", "folder that data_prep.benchmarks wrote; without it: no stage 6", type=Path),
+        metadata=_flag(
+            "", "folder that data_prep.benchmarks wrote; without it stage 6 is skipped", type=Path
+        ),
     )
     tokenizer: str | None = field(
         default=None,
-        metadata=_flag("", "folder or hub id of the model's tokenizer; without it: characters", type=str),
+        metadata=_flag(
+            "", "folder or hub id of the model's tokenizer; without it lengths are in characters", type=str
+        ),
     )
     limit: int | None = field(default=None, metadata=_flag("", "read at most this many rows", type=int))
     seed: int = field(default=0, metadata=_flag("", "of the split and of MinHash"))
@@ -83,7 +87,8 @@ class Options:
         default="math", metadata=_flag("1 select", "any: rows of every domain", choices=get_args(Domain))
     )
     assume_math: bool = field(
-        default=False, metadata=_flag("1 select", "take rows for mathematics whose schema names no domain")
+        default=False,
+        metadata=_flag("1 select", "treat all rows as mathematics if the schema names no domain"),
     )
     reference: SolutionPart = field(
         default="concise",
@@ -106,7 +111,7 @@ class Options:
     )
     mismatch: Policy = field(
         default="drop",
-        metadata=_flag("4 verify", "rows whose solution arrives elsewhere", choices=get_args(Policy)),
+        metadata=_flag("4 verify", "rows whose solution arrives at another answer", choices=get_args(Policy)),
     )
     no_ground_truth: Policy = field(
         default="keep",
@@ -126,7 +131,9 @@ class Options:
     duplicates: Similarity = field(
         default="near",
         metadata=_flag(
-            "5 deduplicate", "near and exact ones go, exact ones, or none", choices=get_args(Similarity)
+            "5 deduplicate",
+            "drop near and exact duplicates, exact ones only, or none",
+            choices=get_args(Similarity),
         ),
     )
     duplicate_similarity: float = field(
@@ -136,7 +143,11 @@ class Options:
     decontaminate: Sequence[Test] = field(
         default=TESTS,
         metadata=_flag(
-            "6 decontaminate", "tests that are made; none given: off", nargs="*", choices=TESTS, type=str
+            "6 decontaminate",
+            "tests to run; no value switches decontamination off",
+            nargs="*",
+            choices=TESTS,
+            type=str,
         ),
     )
     ngram_tokens: int = field(default=8, metadata=_flag("6 decontaminate", "tokens of an n-gram"))
@@ -148,7 +159,7 @@ class Options:
         default=0.7, metadata=_flag("6 decontaminate", "Jaccard similarity that makes a match")
     )
     check_lengths: bool = field(
-        default=True, metadata=_flag("7 lengths", "measure both prompts and drop the overlong")
+        default=True, metadata=_flag("7 lengths", "measure both prompts and drop rows that are too long")
     )
     max_student_tokens: int = field(
         default=DATA["max_prompt_length"], metadata=_flag("7 lengths", "longest prompt of the student")
@@ -157,7 +168,8 @@ class Options:
         default=TEACHER["max_prompt_length"], metadata=_flag("7 lengths", "longest prompt of the teacher")
     )
     characters_per_token: int = field(
-        default=2, metadata=_flag("7 lengths", "allowed in place of one token where there is no tokenizer")
+        default=2,
+        metadata=_flag("7 lengths", "characters per token of the limits when there is no tokenizer"),
     )
     template: str = field(
         default=TeacherConfig().template,
@@ -172,7 +184,8 @@ class Options:
         metadata=_flag("7 lengths", "thinking flag of the teacher's chat template"),
     )
     validation_share: float = field(
-        default=0.02, metadata=_flag("8 split", "share of the problems that validate; 0: no such file")
+        default=0.02,
+        metadata=_flag("8 split", "share of the problems in validation.parquet; 0 writes no such file"),
     )
     rows_per_group: int = field(
         default=ROWS_PER_GROUP, metadata=_flag("9 write", "rows of a parquet row group")
@@ -191,10 +204,10 @@ class Options:
         self._require("time_limit", self.time_limit > 0, "positive")
 
     def notes(self, timeouts: int) -> list[str]:
-        """Return what a reader of the data must not miss.
+        """Return warnings for the reader of the data card.
 
         Args:
-            timeouts: verdicts that ran out of time.
+            timeouts: number of verdicts that ran out of time.
         """
         notes = []
         if timeouts:
@@ -213,13 +226,13 @@ class Options:
             )
         if self.check_lengths and self.tokenizer is None:
             notes.append(
-                f"Lengths are in characters, {self.characters_per_token} of which were allowed per token, "
+                f"Lengths are in characters, {self.characters_per_token} per token of the limits, "
                 "and without chat templates: pass the model's tokenizer as --tokenizer."
             )
         return notes
 
     def choices(self, schema: str) -> dict[str, str]:
-        """Return the names of the stages, in order, with what was chosen for each."""
+        """Return the names of the stages, in order, with the options of each."""
         tests = ", ".join(self.decontaminate) if self.benchmarks else ""
         unit = "tokens" if self.tokenizer else f"tokens of {self.characters_per_token} characters"
         return {
@@ -247,7 +260,7 @@ class Options:
 
 
 def parse_options(arguments: Sequence[str] | None, description: str | None) -> Options:
-    """Return the options of a command line; None takes that of the process."""
+    """Return the options of a command line; None takes the command line of this process."""
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.openthoughts",
         description=description,

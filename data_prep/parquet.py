@@ -1,4 +1,4 @@
-"""Parquet files that are whole or absent, and equal byte for byte when their rows are."""
+"""Writes parquet files that are complete or absent; equal rows give equal bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RowWriter:
         """Add a row.
 
         Raises:
-            ValueError: for a row with other columns than the schema; pyarrow would drop or invent some.
+            ValueError: for a row with other columns than the schema; pyarrow would drop columns or add nulls.
         """
         if row.keys() != set(self._schema.names):
             raise ValueError(
@@ -45,7 +45,7 @@ class RowWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows that are waiting as one row group."""
+        """Write the waiting rows as one row group."""
         if self._group:
             self._writer.write_table(pa.Table.from_pylist(self._group, schema=self._schema))
             self._group = []
@@ -55,13 +55,13 @@ class RowWriter:
 def parquet_writer(
     path: Path, schema: pa.Schema = ROW_SCHEMA, rows_per_group: int = ROWS_PER_GROUP
 ) -> Iterator[RowWriter]:
-    """Write a parquet file row by row, in memory for one row group.
+    """Write a parquet file row by row; one row group at a time is in memory.
 
-    The file appears under its name when the block ends without an error. Same rows, same versions of pyarrow:
-    same bytes.
+    The file appears under its name when the block ends without an error. The same rows and the same version
+    of pyarrow give the same bytes.
 
     Args:
-        path: the file; its folder is made.
+        path: the file; its folder is created.
         schema: columns of the file.
         rows_per_group: rows of every row group but the last.
     """

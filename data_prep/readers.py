@@ -1,4 +1,4 @@
-"""Readers of raw rows: each takes one part, such as the problem, out of the columns that hold it."""
+"""Readers of raw rows: each returns one part of a row, such as the problem, from the columns that hold it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from verl_egrsd.reward.answer import BOX, own_answer
 
 Raw = Mapping[str, Any]
 Reader = Callable[[Raw], str]
-"""Returns a part of a row as text, "" where it is missing; raises UnreadableError for what is no text."""
+"""Returns a part of a row as text, "" if it is missing; raises UnreadableError for other types."""
 
 
 def text(raw: Raw, *names: str) -> str:
-    """Return the first of these columns that is filled, as text; "" where none is.
+    """Return the first filled one of these columns as text; "" if all are empty.
 
     Args:
         raw: a row.
-        names: columns; `extra_info.solution` leads into an object or its JSON text.
+        names: columns; `extra_info.solution` is a field of an object or of its JSON text.
 
     Raises:
-        UnreadableError: for a value that is no text.
+        UnreadableError: for a value that is not text.
     """
     return next(filter(None, (as_text(_value(raw, name)) for name in names)), "")
 
 
 def nothing(raw: Raw) -> str:
-    """Return the text of a part that a form does not have."""
+    """Return "", the text of a part that a schema does not have."""
     return ""
 
 
@@ -40,7 +40,8 @@ def column(*names: str) -> Reader:
 def answer_column(*names: str) -> Reader:
     """Return a reader of the final answer in the first of these columns that is filled.
 
-    Where the column holds more, such as `\\boxed{5}` or a solution that ends in `#### 5`, its answer counts.
+    If the column holds more, such as `\\boxed{5}` or a solution that ends in `#### 5`, the answer in it
+    counts.
     """
     return lambda raw: next(filter(None, (_answer(_value(raw, name)) for name in names)), "")
 
@@ -80,7 +81,7 @@ def assistant_solution(name: str, *, needs_marks: bool = False) -> Reader:
 
     Args:
         name: the column.
-        needs_marks: an answer without marks around its reasoning is no concise solution.
+        needs_marks: whether an answer counts as a solution only if marks end its reasoning.
     """
 
     def read(raw: Raw) -> str:
@@ -96,14 +97,15 @@ def assistant_reasoning(name: str) -> Reader:
 
 
 def verl_problem(raw: Raw) -> str:
-    """Return the problem of a row in verl's schema: `extra_info` may hold it, else the prompt does."""
+    """Return the problem of a row in verl's schema, from `extra_info` if possible, else from the prompt."""
     return text(raw, "extra_info.problem", "extra_info.question") or user_turn(raw.get("prompt"))
 
 
 def verl_solution(raw: Raw) -> str:
-    """Return the solution of a row in verl's schema, which only `extra_info` may hold.
+    """Return the solution of a row in verl's schema; only `extra_info` can hold it.
 
-    `extra_info.answer` is one where it arrives at a marked answer, as in the rows of verl's GSM8K script.
+    `extra_info.answer` counts as a solution if it ends in a marked answer, as in the rows of verl's GSM8K
+    script.
     """
     if stated := text(raw, "extra_info.solution"):
         return stated
@@ -122,7 +124,7 @@ def _answered(raw: Raw, name: str) -> Answered:
 
 
 def _is_conversation(value: Any) -> bool:
-    """Whether a value is a list of turns, also one of numpy or as JSON text."""
+    """Whether a value is a list of turns; a numpy array or JSON text of such a list counts too."""
     value = from_json(value)
     return (
         hasattr(value, "__getitem__")

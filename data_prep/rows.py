@@ -1,4 +1,4 @@
-"""One row of verl's parquet, and what makes two problems the same."""
+"""One row of verl's parquet, and the normalised form in which two problems are compared."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def to_row(
     Args:
         data_source: name that groups the metrics, such as "math500".
         problem: text of the problem, without an instruction.
-        solution: the reference solution, which the teacher is shown; "" for none.
+        solution: the reference solution for the teacher's prompt; "" without one.
         answer: the ground truth of the reward, LaTeX or plain.
         index: number that names the row in messages.
         split: "train", "validation" or "test".
-        source: where the row comes from: hub id, file name, or the origin that the data itself names.
-        lengths: lengths of the two prompts, None where they were not measured.
+        source: where the row comes from: hub id, file name, or the origin that the data names.
+        lengths: lengths of the two prompts; None if they were not measured.
     """
     return {
         "data_source": data_source,
@@ -94,7 +94,7 @@ def to_row(
 def without_marks(solution: str) -> str:
     """Return a GSM8K solution without its calculator marks, `<<6*8=48>>`, and its last line, `#### 48`.
 
-    A solution that has no such last line is returned as it is.
+    A solution without such a last line is returned unchanged.
     """
     text, found, after = solution.rstrip().rpartition("####")
     return re.sub(r"<<[^>]*>>", "", text).strip() if found and "\n" not in after else solution
@@ -145,11 +145,12 @@ _SILENT |= {"\\,", "\\;", "\\:", "\\!", "\\(", "\\)", "\\[", "\\]", "\\$", "$", 
 
 
 def normalise_problem(text: str) -> str:
-    """Return a problem as tokens between single spaces, the same for every spelling of the same problem.
+    """Return a problem as tokens separated by single spaces, equal for all spellings of the problem.
 
     Unicode forms (NFKC), case, white space, LaTeX's spacing, sizes and dollar signs, and the punctuation of
-    sentences do not count. What changes the mathematics does: `x^2` is not `x_2` (nor is `x²`), -1 is not 1,
-    1.5 is not 15, `1 2` is not 12, `5!` is not 5. `text.split()` of the result gives tokens for n-grams.
+    sentences do not count. Whatever changes the mathematics counts: `x^2` is not `x_2` (nor is `x²`), -1 is
+    not 1, 1.5 is not 15, `1 2` is not 12, `5!` is not 5. `text.split()` of the result gives tokens for
+    n-grams.
     """
     text = re.sub(f"[{_SUPERSCRIPTS}]+", r"^{\g<0>}", text)
     text = re.sub(f"[{_SUBSCRIPTS}]+", r"_{\g<0>}", text)
@@ -162,7 +163,7 @@ def normalise_problem(text: str) -> str:
 
 @lru_cache(maxsize=2**16)
 def _spelled(token: str) -> str:
-    """Return the one spelling of a token, "" for a token that says nothing."""
+    """Return the normalised spelling of a token, "" for a token that does not count."""
     token = _SAME.get(token, token)
     if token in _SILENT or _is_invisible(token):
         return ""

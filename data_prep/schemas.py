@@ -1,4 +1,4 @@
-"""The forms of raw rows that are understood, recognised by their columns."""
+"""The known schemas of raw rows, recognised by their columns."""
 
 from __future__ import annotations
 
@@ -37,15 +37,14 @@ class Exercise:
 
     Attributes:
         index: position of the row in the source, from 0.
-        source: where the row comes from, as the data itself says, else the source that was read.
+        source: where the row comes from: the origin that the data names, else the source that was read.
         problem: text of the problem.
-        solution: what the teacher is shown, "" where the data holds no solution.
-        own_answer: the final answer that the solution arrives at, "" for none.
-        ground_truth: the answer that the data states apart from the solution, "" where it states none.
-        normalised: the problem as :func:`data_prep.rows.normalise_problem` spells it; what two rows are
-            compared by.
-        answer: the final answer that the reward compares with, "" until it is chosen.
-        verified: whether the solution's own answer was found equal to a separate ground truth.
+        solution: the solution for the teacher's prompt, "" if the data holds none.
+        own_answer: the final answer of the solution, "" if it has none.
+        ground_truth: the answer that the data states apart from the solution, "" if it states none.
+        normalised: the problem as :func:`data_prep.rows.normalise_problem` spells it, used to compare rows.
+        answer: the final answer for the reward, "" until it is chosen.
+        verified: whether the solution's own answer equals a separate ground truth.
     """
 
     index: int
@@ -61,23 +60,23 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Schema:
-    """One form of raw rows.
+    """A schema: which columns hold which part of a row.
 
     Attributes:
         name: as reported.
-        columns: columns that a row of this form always has; it is recognised by them.
-        also: further columns that are read where they exist.
-        reasoning_columns: columns that are read only when the long reasoning is asked for.
+        columns: columns that every row of this schema has; they identify it.
+        also: further columns that are read if they exist.
+        reasoning_columns: columns that are read only if the long reasoning is requested.
         problem: text of the problem.
-        solution: the concise solution, with its final answer; :func:`nothing` where the form has none.
-        ground_truth: the answer that is stated apart from the solution, "" for none.
-        reasoning: the long reasoning trace; None where the form has none.
-        shown: what is shown to the teacher of a concise solution.
-        domain: columns that may name the domain; the first one that is filled counts.
-        source: columns that may say where a row comes from, likewise.
-        mixes_domains: whether the form holds rows of all domains without saying which is which.
-        fits: whether a row with these columns is of this form.
-        may_lack_solutions: whether no row may have a solution, which the columns do not tell.
+        solution: the concise solution, with its final answer; :func:`nothing` if the schema has no solutions.
+        ground_truth: the answer that is stated apart from the solution, "" without one.
+        reasoning: the long reasoning trace; None if the schema has none.
+        shown: returns the part of a concise solution that the teacher is shown.
+        domain: columns that may name the domain; the first filled one counts.
+        source: columns that may say where a row comes from; the first filled one counts.
+        mixes_domains: whether rows of several domains occur without a column that tells them apart.
+        fits: whether a row with these columns has this schema.
+        may_lack_solutions: whether a source with these columns may hold no solution at all.
     """
 
     name: str
@@ -96,7 +95,7 @@ class Schema:
     may_lack_solutions: bool = False
 
     def columns_read(self, reference: SolutionPart) -> tuple[str, ...]:
-        """Return the columns worth reading; leaving the reasoning out saves nine tenths of the bytes."""
+        """Return the columns to read; leaving the reasoning out saves nine tenths of the bytes."""
         shared = (*self.columns, *self.also, *self.domain, *self.source)
         return (*shared, *self.reasoning_columns) if reference == "reasoning" else shared
 
@@ -132,7 +131,7 @@ def recognise(columns: Collection[str], sample: Sequence[Raw] = ()) -> Schema:
         sample: a few rows, which decide between forms with equal columns.
 
     Raises:
-        ValueError: for an unknown one, listing the columns found, the schemas known, and the flag to use.
+        ValueError: for unknown columns, listing the columns found, the known schemas, and the flag to use.
     """
     for schema in SCHEMAS:
         if set(schema.columns) <= set(columns) and (not sample or any(map(schema.fits, sample))):
@@ -149,8 +148,8 @@ def with_columns(schema: Schema | None, named: Mapping[str, str]) -> Schema:
     """Return the schema that `--columns` describes.
 
     Args:
-        schema: the recognised schema, whose other parts stay; None when the problem is named, so that nothing
-            is taken from a column that nobody named.
+        schema: the recognised schema, which gives the parts that are not named; None if the problem is named:
+            then only named columns are read.
         named: columns by role, a key of :data:`data_prep.named.ROLES`.
     """
     base = schema or Schema("named columns", (), nothing, nothing, nothing, may_lack_solutions=True)
@@ -173,7 +172,7 @@ def with_columns(schema: Schema | None, named: Mapping[str, str]) -> Schema:
 
 
 def _is_worked(raw: Raw) -> bool:
-    """Whether the answer of GSM8K's columns is a worked solution, not a bare value."""
+    """Whether GSM8K's column `answer` holds a worked solution and not a bare value."""
     answer = raw.get("answer")
     return isinstance(answer, str) and ("####" in answer or BOX in answer)
 
@@ -299,4 +298,4 @@ SCHEMAS: tuple[Schema, ...] = (
         may_lack_solutions=True,
     ),
 )
-"""The schemas that are known; the first whose columns are all there is taken."""
+"""The known schemas; the first one that fits is taken."""

@@ -1,4 +1,4 @@
-"""From a raw row to an exercise: mathematics only, and the solution that the teacher will be shown."""
+"""From a raw row to an exercise: keeps mathematics, and chooses the solution for the teacher's prompt."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ _Taken = TypeVar("_Taken")
 MATHEMATICS = re.compile(r"(?:^|[^a-z])math", re.IGNORECASE)
 """Names of the domain: `math`, `Mathematics`, `Applied Mathematics -> Algebra`, `competition_math`."""
 UNSTATED = {"notfound", "not found"}
-"""What data sets write where no answer was found."""
+"""How data sets mark a missing answer."""
 PROOFS = {"proof"}
-"""What they write where the problem asks for a proof."""
+"""How data sets mark a problem that asks for a proof."""
 
 
 class Selection:
     """Keeps the mathematics of one source and turns its rows into exercises.
 
-    A value that is no text drops its row, counted by column and kind, so that one bad row stops no others.
+    A row with a value that is not text is dropped and counted by column and kind. One bad row does not stop
+    the rest.
 
     Args:
-        schema: form of the rows.
-        source: name of the source, for rows that do not say where they come from.
+        schema: schema of the rows.
+        source: name of the source, for rows that do not name their origin.
         domain: "math", or "any" for rows of every domain.
-        assume_math: take the rows of a schema that names no domain for mathematics.
-        reference: "concise", or "reasoning" for the long trace with the concise solution behind it.
+        assume_math: treat the rows of a schema that names no domain as mathematics.
+        reference: "concise", or "reasoning" for the long trace followed by the concise solution.
         needs_solution: whether a row without a solution is dropped.
 
     Raises:
@@ -73,7 +74,7 @@ class Selection:
         return [_readable(self._judge, row) for row in rows]
 
     def exercises(self, rows: Sequence[Numbered]) -> list[Exercise | Dropped]:
-        """Return the rows of one batch with the solution that the teacher will be shown."""
+        """Return the rows of one batch with the solution for the teacher's prompt."""
         return [_readable(self._exercise, row) for row in rows]
 
     def _judge(self, row: Numbered) -> Numbered | Dropped:
@@ -118,7 +119,7 @@ def _readable(work: Callable[[Numbered], _Taken | Dropped], row: Numbered) -> _T
 
 
 def _stated(raw: Raw, names: Sequence[str]) -> str:
-    """Return what the first filled column says, several values with commas between them."""
+    """Return the text of the first filled column; several values are joined with commas."""
     values = (raw[name] if name in raw else field(raw, name) for name in names)
     value: Any = next((found for found in values if found is not None), None)
     if hasattr(value, "tolist"):  # numpy
@@ -127,5 +128,5 @@ def _stated(raw: Raw, names: Sequence[str]) -> str:
 
 
 def _first_part(domain: str) -> str:
-    """Return the domain of `Physics -> Optics -> Lenses, Chemistry` that rows are counted by."""
+    """Return the first part of a domain, such as `Physics` of `Physics -> Optics -> Lenses, Chemistry`."""
     return re.split(r"\s*(?:->|,)\s*", domain.lower())[0][:40]

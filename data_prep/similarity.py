@@ -1,7 +1,7 @@
-"""How alike two problems are: shingles, their Jaccard similarity, and MinHash to find candidates.
+"""The similarity of two problems: shingles, their Jaccard similarity, and MinHash to find candidates.
 
-MinHash only proposes: every pair is decided by the exact Jaccard similarity of its shingles, so the seed and
-the hash functions can hide a pair (with the probability stated in :func:`band_width`) but never make one up.
+MinHash proposes pairs, and the exact Jaccard similarity of their shingles decides. So the seed and the hash
+functions can miss a pair (with the probability stated in :func:`band_width`) but never invent one.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _HALF = np.uint64(32)
 
 
 class Match(NamedTuple):
-    """A row that goes, beside what it was found to match, so that a person can judge.
+    """A dropped row beside the problem that it matches, so that a person can judge.
 
     Attributes:
-        kind: which test found it.
+        kind: the test that found the match.
         row: index of the row in the source.
         problem: its problem.
         answer: its answer.
-        match: name of what it matches: "row 17", or a benchmark with the index of its problem.
-        match_problem: the problem there.
-        match_answer: the answer there.
-        similarity: what the test measured, in [0, 1]; 1 for an exact match.
+        match: where the matching problem is: "row 17", or a benchmark with the index of its problem.
+        match_problem: the matching problem.
+        match_answer: its answer.
+        similarity: the measure of the test, in [0, 1]; 1 for an exact match.
     """
 
     kind: str
@@ -47,13 +47,13 @@ class Match(NamedTuple):
 
 
 def shingles(normalised: str, size: int = SHINGLE_TOKENS) -> frozenset[str]:
-    """Return all runs of `size` tokens of a normalised problem; of a shorter one, the whole."""
+    """Return all runs of `size` tokens of a normalised problem; a shorter problem is one shingle."""
     tokens = normalised.split()
     return frozenset(" ".join(tokens[i : i + size]) for i in range(max(1, len(tokens) - size + 1)))
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Return the share of the shingles of either that both have, in [0, 1]."""
+    """Return the Jaccard similarity: shingles of both over shingles of either, in [0, 1]."""
     both = len(one & other)
     return both / (len(one) + len(other) - both)
 
@@ -67,7 +67,8 @@ def signatures(problems: Sequence[str], seed: int) -> NDArray[np.uint32]:
 
 
 def band_width(threshold: float) -> int:
-    """Return how many values a band has, the most that still find RECALL of the pairs at the threshold.
+    """Return the number of values per band: the largest that still finds RECALL of the pairs at the
+    threshold.
 
     Two problems of similarity s agree in a band of w values with probability s^w, so in one of b bands with
     probability 1 - (1 - s^w)^b.
@@ -77,7 +78,7 @@ def band_width(threshold: float) -> int:
 
 
 def band_keys(signature: NDArray[np.uint32], threshold: float) -> NDArray[np.uint64]:
-    """Return one key per band, (problems, bands); problems worth comparing share at least one.
+    """Return one key per band, (problems, bands); two problems are compared if they share a key.
 
     Two bands may share a key by chance, which costs one comparison.
     """

@@ -23,10 +23,10 @@ def read_rows(
             such files, or a copy of a data set of the hub; or a hub id.
         config: configuration of a data set, see :func:`data_prep.layout.choose_files`.
         split: split of a data set; a single file is read whatever its name.
-        columns: leave out all other columns; one that the source lacks is passed over.
+        columns: the columns to read; a column that the source lacks is ignored.
 
     Raises:
-        ValueError: for a path that does not exist, a folder of which no files can be chosen, or a hub id that
+        ValueError: for a path that does not exist, a folder in which no files can be chosen, or a hub id that
             cannot be loaded; for a row that cannot be read, naming file and row.
     """
     choice = locate(source, config, split)
@@ -38,7 +38,7 @@ def read_rows(
 
 
 def count_rows(source: str, config: str | None = None, split: str = "train") -> int | None:
-    """Return the number of rows where the source tells it without being read (local parquet), else None.
+    """Return the number of rows if the metadata of the source has it (local parquet), else None.
 
     Raises:
         ValueError: as :func:`read_rows`.
@@ -57,7 +57,7 @@ def locate(source: str, config: str | None = None, split: str = "train") -> Spli
     """Return the files of a local source, None for a hub id.
 
     Raises:
-        ValueError: as :func:`read_rows`; no row is read.
+        ValueError: as :func:`read_rows`, before any row is read.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -73,7 +73,7 @@ def locate(source: str, config: str | None = None, split: str = "train") -> Spli
 
 
 def describe_source(source: str, config: str | None, split: str) -> dict[str, Any]:
-    """Return what is read of a source and what is left out, for the data card; paths within a folder.
+    """Return which files of a source are read and which are not, for the data card; paths within a folder.
 
     Raises:
         ValueError: as :func:`read_rows`.
@@ -101,7 +101,7 @@ def hub_rows(
         rows = datasets.load_dataset(source, name=config, split=split, streaming=True)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{source} is no local file or folder, and cannot be loaded from the hub "
+            f"{source} is not a local file or folder, and cannot be loaded from the hub "
             f"(configuration {config or 'default'}, split {split}): {error} "
             "Choose others with --config and --split."
         ) from error

@@ -1,4 +1,4 @@
-"""A stage takes rows in batches, passes some on, and counts: how many, why not, how long."""
+"""A stage takes rows in batches, passes some on, and counts rows, reasons of drops, and seconds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Passed = TypeVar("Passed")
 
 @dataclass(frozen=True)
 class Dropped:
-    """What a stage returns in place of a row that ends here.
+    """What a stage returns in place of a dropped row.
 
     Attributes:
-        reason: what rows are counted by.
-        example: the row, and its value where that says more.
+        reason: why the row is dropped; rows are counted by it.
+        example: the row, with its value if that helps.
     """
 
     reason: str
@@ -34,13 +34,13 @@ class Stage:
 
     Attributes:
         name: as reported.
-        setting: what was chosen for it, in words.
+        setting: its options, in words.
         rows_in: rows that entered.
         rows_out: rows that were passed on.
-        dropped: rows that ended here, by reason.
-        examples: the first row of each reason.
-        noted: rows that were passed on but are worth counting, by note.
-        seconds: time spent in its work alone.
+        dropped: number of dropped rows, by reason.
+        examples: the first dropped row, by reason.
+        noted: number of kept rows with a note, by note.
+        seconds: time spent in the work of this stage.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Stage:
     def run(
         self, work: Callable[[list[_Taken]], Sequence[Passed | Dropped]], batch: list[_Taken]
     ) -> list[Passed]:
-        """Return what the work passes on of a batch; it answers each row with a row or with `Dropped`.
+        """Return the rows of a batch that `work` keeps; it returns a row or `Dropped` for each row.
 
-        The work is not asked about a batch that an earlier stage emptied.
+        `work` is not called for a batch that an earlier stage emptied.
         """
         results = self.timed(work, batch) if batch else []
         passed = [result for result in results if not isinstance(result, Dropped)]
@@ -70,7 +70,7 @@ class Stage:
         return passed
 
     def timed(self, work: Callable[[_Taken], Passed], argument: _Taken) -> Passed:
-        """Return what the work returns, and add the time that it took."""
+        """Return the result of `work`, and add the seconds that it took."""
         started = perf_counter()
         result = work(argument)
         self.seconds += perf_counter() - started
@@ -78,7 +78,7 @@ class Stage:
 
 
 def batches(rows: Iterable[_Taken], size: int = ROWS_PER_BATCH) -> Iterator[list[_Taken]]:
-    """Yield the rows in lists of `size`, the last one shorter."""
+    """Yield the rows in lists of `size`; the last one may be shorter."""
     rest = iter(rows)
     while batch := list(islice(rest, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""Values of raw rows as text: what is no text is converted by a stated rule or named, never shown as Python.
+"""Values of raw rows as text. Other types are converted by the rules below or raise; none is shown as Python.
 
 | value | text |
 |---|---|
@@ -26,10 +26,10 @@ SHOWN_CHARACTERS = 60
 
 
 class UnreadableError(ValueError):
-    """A value that is no text.
+    """A value that is not text and that no rule converts.
 
     Attributes:
-        what: the kind of value, such as "a list of several values"; rows are counted by it.
+        what: the kind of the value, such as "a list of several values"; rows are counted by it.
         value: the value itself, shortened.
     """
 
@@ -39,7 +39,7 @@ class UnreadableError(ValueError):
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text, stripped; "" for a missing one. The module's table says how.
+    """Return a value as stripped text, by the rules of the module's table; "" for a missing value.
 
     Raises:
         UnreadableError: for a value that no rule turns into text.
@@ -75,7 +75,7 @@ def as_answer(value: Any) -> str:
 
 
 def from_json(value: Any) -> Any:
-    """Return a list or an object that a column may hold as JSON text; any other value as it is.
+    """Return the list or object of a JSON text; any other value unchanged.
 
     Raises:
         UnreadableError: for text that begins as a list of objects or an object and is not JSON.
@@ -85,20 +85,20 @@ def from_json(value: Any) -> Any:
     try:
         return json.loads(value)
     except json.JSONDecodeError:
-        raise UnreadableError("text that looks like JSON and is not", value) from None
+        raise UnreadableError("text that looks like JSON but is not", value) from None
 
 
 def shown(value: Any) -> str:
-    """Return the beginning of a value as JSON, for a message."""
+    """Return a value as JSON, shortened for a message."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def field(value: Any, path: str) -> Any:
-    """Return what stands under a name in an object, or under dotted names; None where it is missing.
+    """Return the field of an object with this name or dotted path; None if it is missing.
 
-    Each step may be a name or, in a list, a position: `generations.0`. Objects may be JSON text. A name that
-    itself has dots is found first.
+    Each step of a path is a name or a position in a list, as in `generations.0`. Objects may be JSON text. A
+    field whose own name has dots is found first.
     """
     if not path or value is None:
         return value

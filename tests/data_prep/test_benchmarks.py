@@ -88,7 +88,11 @@ def test_every_known_form_of_a_row_gives_problem_solution_and_answer(name, raw, 
 @pytest.mark.parametrize(
     ("name", "raw", "message"),
     [
-        ("aime24", {"problem": "P", "answer": "1000"}, "aime24, row 3: the answer '1000' is no whole number"),
+        (
+            "aime24",
+            {"problem": "P", "answer": "1000"},
+            "aime24, row 3: the answer '1000' is not a whole number",
+        ),
         ("aime25", {"problem": "P", "answer": "-1"}, "whole number from 0 to 999"),
         ("aime25", {"problem": "P", "answer": "1.5"}, "whole number from 0 to 999"),
         (

@@ -51,7 +51,7 @@ def test_rows_are_counted_by_token_and_place_and_stay_as_they_are():
         "Control tokens in the problem, by rows: <|im_end|> 2, <|im_start|> 1 (the first is row 11): "
     )
     assert "data.checks.control_tokens=drop" in problem
-    assert "open nothing" in marks
+    assert "have no effect" in marks
     assert "`< think>`" in solution
 
 

@@ -90,11 +90,11 @@ def test_headers_of_a_table_lose_the_spaces_around_them(tmp_path):
         ("a.csv", b"a,b\n1,2,3\n", r"a\.csv has a row with more cells than its header"),
         ("a.csv", b"a;b\n1;2\n", r"a\.csv separates its cells by ';': write it with commas"),
         ("a.csv", b"", r"a\.csv cannot be read: .*No columns"),
-        ("a.json", b'[{"a": 1}, 2]', r"a\.json, row 1 is no JSON object"),
-        ("a.json", b'[{"a": 1},', r"a\.json is no JSON: "),
+        ("a.json", b'[{"a": 1}, 2]', r"a\.json, row 1 is not a JSON object"),
+        ("a.json", b'[{"a": 1},', r"a\.json is not JSON: "),
         ("a.json", b'{"train": [{"a": 1}], "test": [{"a": 2}]}', r"one object with the keys train, test"),
         ("a.json", b'{"a": {"0": 1}}', r"one object with the keys a, not one array"),
-        ("a.jsonl", b"[1, 2]\n[3, 4]\n", r"a\.jsonl is no JSON: Extra data"),
+        ("a.jsonl", b"[1, 2]\n[3, 4]\n", r"a\.jsonl is not JSON: Extra data"),
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-9], r"a\.jsonl\.gz cannot be read"),
         ("a.jsonl.gz", LINES, r"a\.jsonl\.gz cannot be read: .*gzip"),
         ("a.parquet", b"nonsense", r"a\.parquet cannot be read: "),
@@ -102,7 +102,7 @@ def test_headers_of_a_table_lose_the_spaces_around_them(tmp_path):
         (
             "a.jsonl",
             b"version https://git-lfs.github.com/spec/v1\noid 1\n",
-            r"line 1 is no JSON.*git lfs pull",
+            r"line 1 is not JSON.*git lfs pull",
         ),
     ],
 )

@@ -211,7 +211,7 @@ def test_a_run_that_breaks_off_leaves_the_earlier_files_and_nothing_else(tmp_pat
     source = tmp_path / "source.jsonl"
     source.write_text(source.read_text() + "{broken\n")
     assert main(["--source", str(source), "--out", str(folder), "--workers", "1", *HALF]) == 1
-    assert "line 41 is no JSON" in capsys.readouterr().err
+    assert "line 41 is not JSON" in capsys.readouterr().err
     assert contents(folder) == before
 
 
@@ -351,10 +351,11 @@ def test_one_bad_row_stops_no_others_and_is_named(tmp_path, capsys):
     assert stage(card, "verify")["first_dropped"] == {"no_answer": "row 19:  against 7"}
     said = capsys.readouterr().err
     for note in (
-        "1 rows are of other domains than mathematics (domain physics 1; the first is row 20): --domain any",
+        "1 rows belong to other domains than mathematics (domain physics 1; the first is row 20): "
+        "--domain any",
         "1 rows hold no solution (no solution 1; the first is row 13): --template answer_only",
-        "2 rows hold a value that is no text (holds ",
-        "1 rows hold an answer that is no text (holds a list of several values 1; the first is row 15",
+        "2 rows hold a value that is not text (holds ",
+        "1 rows hold an answer that is not text (holds a list of several values 1; the first is row 15",
         "1 rows have no final answer",
         "1 rows have a separate answer, but no \\boxed{} or #### in the solution",
     ):

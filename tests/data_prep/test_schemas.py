@@ -267,10 +267,10 @@ def test_a_prompt_of_verl_may_have_every_common_form(prompt):
     [
         ({"prompt": None}, "no problem"),
         ({"prompt": []}, "no problem"),
-        ({"prompt": 5}, "holds a conversation that is no list"),
+        ({"prompt": 5}, "holds a conversation that is not a list"),
         ({"prompt": ["x"]}, "holds a turn that is no object"),
         ({"prompt": VERL["prompt"] * 2}, "holds a conversation with several turns of the user"),
-        ({"prompt": "[{'role': 'user'}]"}, "holds text that looks like JSON and is not"),
+        ({"prompt": "[{'role': 'user'}]"}, "holds text that looks like JSON but is not"),
         ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, "holds an object"),
         ({"reward_model": {"ground_truth": ["1", "2"]}}, "holds a list of several values"),
         ({"reward_model": "rule"}, "holds a text without a field 'ground_truth'"),

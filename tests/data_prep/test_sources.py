@@ -53,7 +53,7 @@ def test_a_line_separator_inside_a_string_does_not_end_the_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"a": 1}\n{"a": \n', r"line 2 is no JSON: "), ('{"a": 1}\n[1]\n', r"line 2 is no JSON object")],
+    [('{"a": 1}\n{"a": \n', r"line 2 is not JSON: "), ('{"a": 1}\n[1]\n', r"line 2 is not a JSON object")],
 )
 def test_a_broken_line_is_an_error_with_its_number(tmp_path, text, message):
     path = tmp_path / "rows.jsonl"
@@ -83,7 +83,9 @@ def test_a_source_that_cannot_be_a_data_set_is_refused_before_the_hub_is_asked(t
 def test_a_hub_id_out_of_reach_is_an_error_that_names_it(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match=r"nobody/nothing is no local file .*configuration main, split test"):
+    with pytest.raises(
+        ValueError, match=r"nobody/nothing is not a local file .*configuration main, split test"
+    ):
         next(read_rows("nobody/nothing", config="main", split="test"))
 
 
