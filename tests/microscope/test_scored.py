@@ -148,14 +148,14 @@ def test_the_samples_of_an_evaluation_are_found_by_the_conversation(model_path, 
 def test_samples_of_other_problems_are_refused(model_path, data_path, tmp_path):
     (tmp_path / "samples.jsonl").write_text('{"problem": "?", "text": "", "finish_reason": "stop"}\n')
     question = Question(data_path, responses=str(tmp_path / "samples.jsonl"))
-    with pytest.raises(ValueError, match=r"no row to look at: .*extra_info.hash"):
+    with pytest.raises(ValueError, match=r"no usable row: .*extra_info.hash"):
         run_model(str(model_path), question, METHOD)
 
 
 @pytest.mark.parametrize("column", ["answers", "extra_info.trace", "data_source.x"])
 def test_a_column_that_is_missing_is_refused_with_those_that_exist(model_path, data_path, column):
     question = Question(data_path, responses=column)
-    with pytest.raises(ValueError, match=f"--responses {column} is no column .*data_source, prompt"):
+    with pytest.raises(ValueError, match=f"--responses {column} is not a column .*data_source, prompt"):
         run_model(str(model_path), question, METHOD)
 
 

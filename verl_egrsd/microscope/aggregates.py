@@ -1,6 +1,6 @@
-"""What holds over all tokens of a run: where the weight goes, and which tokens lose it.
+"""Aggregates over all tokens of a run: which tokens get the weight, and which lose it.
 
-The weight of a token is the product of the method's factors: what it makes of an advantage of 1.
+The weight of a token is the product of the method's factors: its credit under an advantage of 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ POSITIONS = 20
 """Bins of the relative position in the response."""
 REGIMES = (Regime.LOCK, Regime.MID, Regime.PIVOT, Regime.FORK)
 MEANS = ("teacher_entropy", "student_entropy", "log_ratio")
-"""Arrays whose means a table shows, beside the weights; of the log-ratio the absolute value."""
+"""Arrays whose means a table shows, beside the weights. For the log-ratio it is the mean absolute value."""
 
 
 class RegimeRow(NamedTuple):
@@ -37,7 +37,7 @@ class Group(NamedTuple):
 
     Attributes:
         name: for the reader.
-        tokens: how many.
+        tokens: number of tokens.
         means: by array: entropies and the absolute log-ratio in nats, `weight`, and each factor.
     """
 
@@ -53,14 +53,14 @@ class Aggregates:
     Attributes:
         rollouts: number of responses.
         tokens: number of tokens.
-        means: arrays that the tables show.
+        means: names of the arrays whose means the tables show.
         regimes: the regimes that occur, of each entropy gate; empty without an entropy gate.
-        deciles: tokens by teacher entropy, or by weight where there is none, lowest first; at most ten groups
-            of equal size.
-        words: the word classes that occur, the most damped first.
-        positions: tokens by their place in the response; bins without a token are left out.
-        weight_mass: mean weight: size of the update against the advantage alone.
-        effective_share: share of tokens that carry the weight, (sum w)^2 / (n sum w^2); 1: all weigh alike.
+        deciles: tokens by teacher entropy, or by weight without one, lowest first; at most ten groups of
+            equal size.
+        words: the word classes that occur, lowest mean weight first.
+        positions: tokens by relative position in the response; empty bins are left out.
+        weight_mass: mean weight: size of the update relative to that of the advantage alone.
+        effective_share: share of tokens that carry the weight, (sum w)^2 / (n sum w^2); 1 if all are equal.
     """
 
     rollouts: int
@@ -81,7 +81,7 @@ def aggregate(run: Run) -> Aggregates:
         ValueError: for a run without a token.
     """
     if not any(rollout.tokens for rollout in run.rollouts):
-        raise ValueError(f"{run.name} has no token to look at: every response is empty.")
+        raise ValueError(f"{run.name} has no token: every response is empty.")
     tokens = _Tokens(run)
     weight = tokens.arrays["weight"]
     mass = (weight**2).sum()
@@ -99,7 +99,7 @@ def aggregate(run: Run) -> Aggregates:
 
 
 class _Tokens:
-    """The arrays of all rollouts, one behind the other, in float64."""
+    """The arrays of all rollouts, concatenated, in float64."""
 
     def __init__(self, run: Run) -> None:
         self.arrays = {

@@ -1,4 +1,4 @@
-"""Arguments of `verl-egrsd inspect`; nothing heavy is imported, since every command builds all parsers."""
+"""Arguments of `verl-egrsd inspect`. Imports are light, because every command builds all parsers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it must not exist")
     parser.add_argument("--beside", metavar="SOURCE", help="a second source, shown side by side")
     parser.add_argument(
-        "--rows", type=int, default=8, help="rows to ask a model; pages of dumped rollouts (%(default)s)"
+        "--rows",
+        type=int,
+        default=8,
+        help="rows that a model answers, or pages of dumped rollouts (%(default)s)",
     )
     model = parser.add_argument_group("with a model")
     model.add_argument("--data", type=Path, help="parquet file with the rows (docs/data.md)")
@@ -26,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="column with responses, or the samples.jsonl of an evaluation (the model answers itself)",
     )
     model.add_argument(
-        "--base", help="folder or hub id of the initial weights, the teacher's (the noted ones)"
+        "--base",
+        help="folder or hub id of the initial weights, which are the teacher's (default: as recorded)",
     )
     model.add_argument("--estimator", default="egrsd", help="a method of this package (%(default)s)")
     model.add_argument(

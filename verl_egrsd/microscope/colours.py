@@ -1,4 +1,4 @@
-"""What tokens are coloured by, and where the colours end. The colours themselves are in `style.css`."""
+"""The quantities that colour tokens, and the ends of their scales. The colours are in `style.css`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.rollout import Run, entropy_gates
 
 OUTLIERS = 0.99
-"""Quantile of the absolute log-ratio at which its colours end; a few tokens are far beyond."""
+"""Quantile of the absolute log-ratio at which its scale ends; a few tokens lie far beyond."""
 ENTROPIES = {"teacher_entropy": "teacher entropy", "student_entropy": "student entropy"}
 SCORES = {
     "student_log_prob": "log p, student",
@@ -31,14 +31,14 @@ VIEWS = {
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that tokens are coloured by.
+    """A quantity that colours tokens.
 
     Attributes:
         key: name of the array.
         label: name for the reader.
         kind: `rising` (more is darker), `falling` (less is darker), `diverging` (two colours around `centre`)
             or `regime`.
-        centre: value without colour, of a diverging quantity.
+        centre: value of a diverging quantity that has no colour.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Quantity:
 
 
 def quantities(runs: Sequence[Run]) -> list[Quantity]:
-    """Return what the tokens of all runs can be coloured by."""
+    """Return the quantities that can colour the tokens of all runs."""
     factors = {factor.name: factor for run in runs for factor in run.method.active}
     weights = [
         Quantity(name, name.replace("_", " "), "falling")
@@ -99,7 +99,7 @@ def curves(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def scales(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """Kind and ends of each quantity's colours, the same on all pages, so that they compare.
+    """Return kind and ends of each quantity's scale; all pages share them, so that colours compare.
 
     An entropy and its lookahead share one scale. So do the two gates of a curve, under the name `gates`
     with the gate's prefix.
@@ -124,7 +124,7 @@ def _views(runs: Sequence[Run], *names: str) -> dict[str, str]:
 
 
 def _all(runs: Sequence[Run], key: str) -> np.ndarray:
-    """Return an array of all rollouts, one behind the other."""
+    """Return an array of all rollouts, concatenated."""
     return np.concatenate([rollout[key] for run in runs for rollout in run.rollouts]).astype(np.float64)
 
 

@@ -23,15 +23,15 @@ def inspect(arguments: argparse.Namespace) -> Path:
     """Write the pages and return the index.
 
     Args:
-        arguments: those of :func:`verl_egrsd.microscope.arguments.add_arguments`.
+        arguments: parsed arguments of :func:`verl_egrsd.microscope.arguments.add_arguments`.
 
     Raises:
         FileExistsError: when the folder to write exists.
         FileNotFoundError: naming what is missing.
-        ValueError: for settings, data or sources that do not fit, with the remedy.
+        ValueError: for settings, data or sources that do not fit together, with the remedy.
     """
     if arguments.out.exists():
-        # Known here already, before a model is asked for minutes.
+        # Checked first, because a model computes for minutes.
         raise FileExistsError(f"{arguments.out} exists already: remove it or choose another folder.")
     require(arguments.rows >= 1, "--rows", arguments.rows, "1 or more")
     sources = [source for source in (arguments.source, arguments.beside) if source is not None]
@@ -80,6 +80,6 @@ def _method(arguments: argparse.Namespace) -> Method:
         target = given.setdefault(section, {}) if section else given
         target[name] = yaml.safe_load(value)
     known = [name for name, row in methods().items() if not row.needs_group]
-    allowed = f"one of {', '.join(known)}, which need one rollout of a prompt"
+    allowed = f"one of {', '.join(known)}, the methods that need one rollout per prompt"
     require(arguments.estimator in known, "--estimator", arguments.estimator, allowed)
     return resolve(arguments.estimator, given, max_response_length=arguments.max_response_length)

@@ -1,7 +1,7 @@
-"""Rollouts that a training run wrote down: one parquet file per step, one row per rollout.
+"""Rollouts that a training run dumped: one parquet file per step, one row per rollout.
 
 The trainer writes them beside verl's own files (`trainer.rollout_data_dir`, `verl_egrsd.trainer.dump`).
-Credit and weights are those that the update used.
+Credit and weights are the values that the update used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from verl_egrsd.microscope.rollout import Rollout, Run, columns_of, padded, with
 from verl_egrsd.rollouts.dump_format import FIXED, arrays_of, read_facts
 
 OLD_NAMES = {"advantages": "advantage", "gate": "entropy_gate"}
-"""What format 1 called an array."""
+"""Names of arrays in format 1, and their names today."""
 
 
 def read_run(path: Path) -> Run:
@@ -58,7 +58,7 @@ def _method(facts: Mapping[str, Any]) -> Method:
     cap = settings.pop("max_response_length")
     if facts["format"] > 1:
         return resolve(facts["method"], settings, max_response_length=cap)
-    # Format 1 does not say which estimator it was; the keys say all.
+    # Format 1 does not name the estimator; its keys determine the method.
     keys = set(EntropyGate.__dataclass_fields__)
     gate = EntropyGate(**{key: value for key, value in settings.items() if key in keys})
     return Method("of version 0.1", "likelihood ratio x entropy gate", (Ratio(settings["clip"]), gate))
@@ -86,7 +86,7 @@ def _rollout(row: Mapping[str, Any], arrays: Sequence[str], name: str) -> Rollou
 
 
 def _metrics(batch: Sequence[Rollout], method: Method) -> dict[str, float]:
-    """Return what the factors say of a step's weights as they were written."""
+    """Return the metrics of the factors over the weights that a step wrote."""
     names = [factor.name for factor in method.active]
     weights = {name: padded([row[name] for row in batch]) for name in names}
     credit, advantages = (padded([row[name] for row in batch]) for name in ("credit", "advantage"))

@@ -1,6 +1,6 @@
 """The pages: one for each response, or for a pair of them, and an index with the aggregates.
 
-Every page holds its style, its script and its numbers, and asks nothing of a network.
+Every page contains its style, its script and its numbers, and loads nothing from a network.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from verl_egrsd.output.files import completed_folder
 DIGITS = 6
 """Significant digits of the numbers on a page."""
 BLOCK = 400
-"""Tokens after which a block ends with the line, and twice that at the latest. The browser lays out a block
-when it comes into sight: small blocks cost a layout in every frame, large ones a long one."""
+"""A block of tokens ends at the first line break after this many tokens, or after twice as many.
+
+The browser lays out a block when it comes into sight: small blocks cost a layout in every frame, large ones a
+long layout."""
 LINE = 100
-"""Characters of a line, to guess the height of a block that is not laid out yet."""
+"""Characters per line, to estimate the height of a block before its layout."""
 REGIME_NAMES = [regime.name.lower() for regime in Regime if regime != Regime.NONE]
 
 
@@ -41,7 +43,7 @@ class Page:
 
     Attributes:
         file: name of the file.
-        panels: what stands side by side: name of the run and rollout.
+        panels: the panels side by side, each with the name of its run and its rollout.
     """
 
     file: str
@@ -50,14 +52,14 @@ class Page:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the index says about a run."""
+    """The facts of a run that the index shows."""
 
     run: Run
     aggregates: Aggregates
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """What the rollouts are, and the settings of the method."""
+        """The source of the rollouts, and the settings of the method."""
         settings = [
             (f"algorithm.egrsd.{key}", str(value)) for key, value in flat(self.run.method.keys()).items()
         ]
@@ -65,12 +67,12 @@ class RunSummary:
 
 
 def write_pages(runs: Sequence[Run], out: Path, limit: int) -> Path:
-    """Write index and pages to a folder, which gets its name when it is complete.
+    """Write index and pages to a folder; the folder gets its name when it is complete.
 
     Args:
         runs: one run, or two that are shown side by side.
         out: folder to write; it must not exist.
-        limit: most pages; the last rollouts get one. The aggregates are those of all rollouts.
+        limit: largest number of pages; the last rollouts get them. The aggregates cover all rollouts.
 
     Returns:
         the index.
@@ -116,23 +118,23 @@ def _environment() -> Environment:
 
 
 def _top(summaries: Sequence[RunSummary], table: str, field: str) -> float:
-    """Largest mean of an array in a table of all runs: their charts end there, so that they compare."""
+    """Return the largest mean of an array in a table of all runs; bars end there, so that they compare."""
     rows = (row for summary in summaries for row in getattr(summary.aggregates, table))
     return max(row.restored if table == "regimes" else row.means.get(field, 0.0) for row in rows)
 
 
 def verbatim(text: str) -> Markup:
-    """Text that a browser shows with every character; it would turn a carriage return into a line break."""
+    """Return text so that a browser shows every character, also a carriage return."""
     return escape(text).replace("\r", Markup("&#13;"))
 
 
 def embedded(value: Any) -> Markup:
-    """JSON that may stand inside a script element, whatever texts it holds."""
+    """Return JSON that is safe inside a script element, whatever texts it holds."""
     return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _panels(runs: Sequence[Run], limit: int) -> Sequence[Sequence[tuple[Run, Rollout]]]:
-    """Return what stands on each page: one rollout, or one of each run for the same problem."""
+    """Return the panels of each page: one rollout, or one rollout of each run for the same problem."""
     if len(runs) == 1:
         return [((runs[0], rollout),) for rollout in runs[0].rollouts[-limit:]]
     first, second = runs
@@ -160,7 +162,7 @@ def _panel(run: Run, rollout: Rollout, arrays: Sequence[str]) -> dict[str, Any]:
 
 
 def _blocks(tokens: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Yield the tokens in blocks, each after a guess of its lines."""
+    """Yield the tokens in blocks, each with an estimate of its lines."""
     start = 0
     for end, token in enumerate(tokens, start=1):
         length = end - start

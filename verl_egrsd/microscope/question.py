@@ -1,4 +1,4 @@
-"""What a model is asked: rows of a parquet file, and responses to them, given or sampled."""
+"""The questions for a model: rows of a parquet file, and responses to them, given or sampled."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from verl_egrsd.teacher.templates import get_template
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a model, and how.
+    """The rows and responses to score with a model, and how.
 
     Attributes:
         data: parquet file in the schema of training rows.
-        rows: how many of its rows.
-        responses: column with responses (a dotted path), or a `samples.jsonl`; None has the student answer.
+        rows: number of its rows to use.
+        responses: column with responses (a dotted path), or a `samples.jsonl`; None lets the student answer.
         base: folder or hub id of the initial weights, which are the teacher's.
         teacher: template, thinking flag and header of the privileged prompt.
         student_thinks: thinking flag of the student's chat template.
         temperature: of sampling, and of both sides' scores.
-        top_p: smallest set of tokens with this probability is sampled from.
-        top_k: most tokens that are sampled from.
+        top_p: sample from the smallest set of tokens with at least this probability.
+        top_k: sample from at most this many tokens.
         seed: of sampling.
         device: torch device.
     """
@@ -52,10 +52,10 @@ class Question:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, naming them.
+        """Refuse values out of range.
 
         Raises:
-            ValueError: for the first of them.
+            ValueError: naming the first such value.
         """
         require(self.temperature > 0, "temperature", self.temperature, "positive")
         require(0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
@@ -70,7 +70,7 @@ class Response(NamedTuple):
 
 
 def rows_and_responses(question: Question) -> tuple[list[Row], list[tuple[str, bool]] | None]:
-    """Return the rows that are looked at and, where responses are given, text and truncation of each."""
+    """Return the rows to use and, if responses are given, text and truncation of each."""
     if question.responses is None:
         rows = list(islice(_stream(question), question.rows))
         given = None
@@ -85,14 +85,14 @@ def rows_and_responses(question: Question) -> tuple[list[Row], list[tuple[str, b
         given = [(_cell(row, question.responses), False) for row in rows]
     if not rows:
         raise ValueError(
-            f"{question.data} has no row to look at: with a samples.jsonl the rows need the prompts that it "
+            f"{question.data} has no usable row: with a samples.jsonl the rows need the prompts that it "
             "answers, or the extra_info.hash that its lines name as problem."
         )
     return rows, given
 
 
 def _stream(question: Question) -> Iterator[Row]:
-    """Yield the rows of the data, each with another row's solution where the template shows that."""
+    """Yield the rows of the data, each with another row's solution if the template shows one."""
     template = get_template(question.teacher.template, question.teacher.template_text)
     if "wrong_solution" not in template.marks:
         yield from _checked(question.data)
@@ -134,15 +134,15 @@ def _cell(row: Row, path: str) -> str:
     for key in path.split("."):
         if not isinstance(value, Mapping) or key not in value:
             raise ValueError(
-                f"--responses {path} is no column of the data: name one of {', '.join(row)} (a dotted path "
-                "looks inside), or a samples.jsonl."
+                f"--responses {path} is not a column of the data: name one of {', '.join(row)} (a dotted "
+                "path looks inside), or a samples.jsonl."
             )
         value = value[key]
     return str(value)
 
 
 def encoded(tokenizer: Any, text: str, truncated: bool) -> Response:
-    """Encode a given response; an answer that was not cut ends its turn, as the sampled one did."""
+    """Encode a given response. One that was not truncated gets an end token, as sampled responses have."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     return Response(ids if truncated else [*ids, tokenizer.eos_token_id], truncated)
 
@@ -151,7 +151,7 @@ def encoded(tokenizer: Any, text: str, truncated: bool) -> Response:
 def generated(
     model: Any, prompts: Sequence[list[int]], question: Question, cap: int, ends: Sequence[int]
 ) -> list[Response]:
-    """Sample one answer to each prompt, at most `cap` tokens; each of the tokens `ends` ends it."""
+    """Sample one answer to each prompt: at most `cap` tokens, up to one of the tokens `ends`."""
     responses = []
     with torch.random.fork_rng():
         torch.manual_seed(question.seed)

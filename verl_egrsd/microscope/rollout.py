@@ -1,8 +1,8 @@
-"""A response under the microscope: what was measured on its tokens, and what the method makes of it.
+"""A response under the microscope: the scores of its tokens, and the credit that the method gives them.
 
-Everything that is shown comes from arrays with one number per token, whether a trainer wrote them down or a
-model was asked. Their names are those of the columns (`teacher_entropy`), of the method's factors
-(`entropy_gate`), and `advantage`, `weight` (the product of the factors), `credit`, `log_ratio`.
+Everything that is shown comes from arrays with one number per token. Either a trainer dumped them or a model
+was scored. Their names are the columns (`teacher_entropy`), the method's factors (`entropy_gate`), and
+`advantage`, `weight` (the product of the factors), `credit` and `log_ratio`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Rollout:
     """A response and the numbers of its tokens.
 
     Attributes:
-        name: what the reader finds it by, such as "step 3, rollout 5".
-        problem: the student's last user turn; pairs the rollouts of two runs.
+        name: identifies it for the reader, such as "step 3, rollout 5".
+        problem: the student's last user turn; rollouts of two runs are paired by it.
         student_prompt: text of the student's prompt, generation header included.
         teacher_prompt: text of the privileged prompt.
         ground_truth: the reference answer.
-        verdict: reason of the verifier, "" where another reward was used.
+        verdict: reason of the verifier, "" if another reward was used.
         reward: the length-shaped reward.
         truncated: whether the response was cut: it does not end in an end token.
         tokens: text of each token, T of them; empty for a token that completes a character begun before.
@@ -76,11 +76,11 @@ class Run:
     """Rollouts under one method.
 
     Attributes:
-        name: what the reader calls the run: the path that it was read from.
-        method: with all its numbers.
-        facts: what else a reader needs to know, label to text.
+        name: name of the run for the reader: the path that it was read from.
+        method: the method with all its settings.
+        facts: further facts for the reader, label to text.
         rollouts: the responses; all have the same arrays.
-        metrics: what the factors say of these tokens, by name, such as `entropy_gate/share_at_floor`.
+        metrics: metrics of the factors over these tokens, by name, such as `entropy_gate/share_at_floor`.
     """
 
     name: str
@@ -119,11 +119,11 @@ def columns_of(batch: Sequence[Rollout], step: int = 1) -> Columns:
 
 
 def credited(batch: Sequence[Rollout], method: Method) -> tuple[list[Rollout], dict[str, float]]:
-    """Give the tokens of a batch their credit, as the trainer would in its first step.
+    """Give the tokens of a batch their credit, as the trainer does in its first step.
 
     Args:
-        batch: all rows of the batch, each with the columns that the method reads and `advantage`.
-        method: with all its numbers.
+        batch: all rows of the batch, each with `advantage` and the columns that the method reads.
+        method: the method with all its settings.
 
     Returns:
         the rollouts with the arrays of :func:`arrays_of`, and the metrics of the factors.
@@ -139,7 +139,7 @@ def credited(batch: Sequence[Rollout], method: Method) -> tuple[list[Rollout], d
 
 
 def with_arrays(batch: Sequence[Rollout], arrays: Mapping[str, Tensor]) -> list[Rollout]:
-    """Add arrays to the rollouts of a batch, and the log-ratio where both log-probs are there.
+    """Add arrays to the rollouts of a batch, and the log-ratio if both log-probs exist.
 
     Args:
         batch: the rows.
@@ -157,7 +157,7 @@ def with_arrays(batch: Sequence[Rollout], arrays: Mapping[str, Tensor]) -> list[
 
 
 def padded(rows: Sequence[_Floats]) -> Tensor:
-    """Rows of different lengths as one tensor, (B, T), with zeros behind the shorter ones."""
+    """Return rows of different lengths as one tensor, (B, T), padded with zeros at the end."""
     return pad_sequence([torch.as_tensor(np.array(row)) for row in rows], batch_first=True)
 
 

@@ -1,4 +1,4 @@
-"""Rollouts of a model: rows of a parquet file, answered, judged and scored as the trainer would."""
+"""Rollouts of a model: rows of a parquet file, answered, judged and scored as in training."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from verl_egrsd.teacher.context import PrivilegedContext
 
 
 def run_model(source: str, question: Question, method: Method) -> Run:
-    """Answer rows with a model, or take given answers, and measure both sides on every token.
+    """Answer rows with a model, or take given answers, and score every token as student and as teacher.
 
     Args:
         source: checkpoint, adapter, model folder or hub id.
         question: rows, responses and prompts.
-        method: with all its numbers; `max_response_length` of its reward is the cap of the answers.
+        method: the method with all its settings; `max_response_length` of its reward caps the answers.
 
     Raises:
         ValueError: for rows or responses that are missing, or a response beyond the cap.
@@ -41,8 +41,8 @@ def run_model(source: str, question: Question, method: Method) -> Run:
     context = PrivilegedContext.from_config(tokenizer, question.teacher, flags)
     if context.without_sibling is not None:
         raise ValueError(
-            f"--template {question.teacher.template} shows another rollout of the prompt, and here a row has "
-            "one response: inspect rollouts that a training wrote down (trainer.rollout_data_dir)."
+            f"--template {question.teacher.template} shows another rollout of the prompt, but here a row has "
+            "one response: inspect rollouts that a training run dumped (trainer.rollout_data_dir)."
         )
     rows, given = rows_and_responses(question)
     answers = None if given is None else [encoded(tokenizer, *response) for response in given]
@@ -82,7 +82,7 @@ def run_model(source: str, question: Question, method: Method) -> Run:
 
 
 def _with_advantages(batch: Sequence[Rollout], method: Method, weights: ModelWeights) -> list[Rollout]:
-    """Add the advantages: those of the checkpoint's running baseline, where the weights come from one."""
+    """Add the advantages, from the running baseline of the checkpoint if the weights come from one."""
     source = method.advantage.start()
     if weights.state:
         source.load_state_dict(weights.state["advantage"])
@@ -91,7 +91,7 @@ def _with_advantages(batch: Sequence[Rollout], method: Method, weights: ModelWei
 
 
 class Scored(NamedTuple):
-    """A response, what was made of it, and the token columns of both sides, each (T,), nats."""
+    """A response, its verdict, its privileged prompt, and the columns of both sides, each (T,), nats."""
 
     response: Response
     verdict: Verdict
@@ -108,8 +108,8 @@ def _both_sides(
     question: Question,
     method: Method,
 ) -> list[Scored]:
-    """Have the student answer, unless answers are given, and score them from both prompts."""
-    for row in rows:  # one without a reference is refused before a model is asked for minutes
+    """Let the student answer, unless answers are given, and score the answers after both prompts."""
+    for row in rows:  # a row without a reference is refused before a model computes for minutes
         context.teacher_prompt(row["prompt"], row, EMPTY_ATTEMPTS)
     prompts = [context.student_prompt_ids(row["prompt"]) for row in rows]
     model = weights.student().to(question.device)
@@ -129,7 +129,7 @@ def _both_sides(
     ]
     student = _scores(model, prompts, responses, question.temperature, "Scoring as student")
     if weights.teacher is not None:
-        del model  # before the next one is loaded
+        del model  # before the next model is loaded
         model = weights.teacher().to(question.device)
     teacher_prompts = [context.ids(text) for text in privileged]
     teacher = _scores(model, teacher_prompts, responses, question.temperature, "Scoring as teacher")

@@ -1,4 +1,4 @@
-"""What a model thinks of a given response: log-probability and entropy of each token, in float32."""
+"""Scores of a given response under a model: log-probability and entropy of each token, in float32."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from verl_egrsd.scoring.scorer import score_tokens
 
 PROBE = 8
-"""Tokens that are tried for a plain head; several, since that of the padding may be a zero vector."""
+"""Tokens with which the head is tested. Several, because the padding token may embed to a zero vector."""
 
 
 @torch.no_grad()
@@ -21,16 +21,16 @@ def score(
 ) -> tuple[Float[Tensor, " tokens"], Float[Tensor, " tokens"]]:
     """Score a response after a prompt in one forward pass; both results are in nats, float32, on the CPU.
 
-    Only the rows of the response meet the vocabulary, a block at a time.
+    Logits are computed for the rows of the response only, a block at a time.
 
     Args:
         model: causal language model of transformers in float32 that :func:`require_plain_head` accepts.
         prompt: ids of the prompt, at least one.
         response: ids of the response.
-        temperature: what the logits are divided by, as in the rollout.
+        temperature: divides the logits, as in the rollout.
 
     Returns:
-        log-probability of each response token, and entropy of the distribution that it was drawn from.
+        log-probability of each response token, and entropy of the distribution at its position.
     """
     ids = torch.tensor([[*prompt, *response]], device=model.device)
     hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0, len(prompt) - 1 : -1]
@@ -42,7 +42,8 @@ def score(
 
 @torch.no_grad()
 def require_plain_head(model: Any) -> None:
-    """Refuse a model that scales or caps its logits behind the output embedding: :func:`score` would not.
+    """Refuse a model that scales or caps its logits after the output embedding, because :func:`score` does
+    not.
 
     Raises:
         ValueError: naming the architecture.
@@ -52,6 +53,6 @@ def require_plain_head(model: Any) -> None:
     hidden = model.get_decoder()(input_ids=probe, use_cache=False).last_hidden_state
     if not torch.allclose(model.get_output_embeddings()(hidden), expected, rtol=1e-4, atol=1e-4):
         raise ValueError(
-            f"{type(model).__name__} changes its logits behind the output embedding, which the microscope "
-            "does not: inspect a model of another architecture, such as Qwen3."
+            f"{type(model).__name__} changes its logits after the output embedding, and the microscope does "
+            "not: inspect a model of another architecture, such as Qwen3."
         )

@@ -1,4 +1,4 @@
-"""Whose tokens are looked at: student and teacher from a checkpoint, an adapter or a model."""
+"""The weights of student and teacher, from a checkpoint, an adapter or a model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from verl_egrsd.checkpoints.reading import holds_teacher, read_checkpoint
 
 @dataclass(frozen=True)
 class ModelWeights:
-    """Student and teacher, loaded when they are asked for: on a small machine one fits at a time.
+    """Student and teacher, each loaded when it is needed: a small machine may hold only one at a time.
 
     Attributes:
         tokenizer: folder or hub id of the tokenizer.
         student: loads the student, float32, adapter merged.
-        teacher: loads the teacher; None where it has the student's weights.
+        teacher: loads the teacher; None if it has the student's weights.
         teacher_name: where the teacher comes from, for the reader.
-        state: what the trainer noted in the checkpoint, {} elsewhere.
+        state: the state that the trainer saved in the checkpoint; {} without a checkpoint.
     """
 
     tokenizer: str
@@ -35,12 +35,12 @@ class ModelWeights:
 
 
 def find_weights(source: str, base: str | None) -> ModelWeights:
-    """Say how student and teacher are loaded.
+    """Return how student and teacher are loaded.
 
     Args:
         source: checkpoint folder `global_step_N`, peft adapter folder, model folder or hub id.
         base: folder or hub id of the initial weights, which are the teacher's unless the checkpoint holds
-            others; None takes what checkpoint or adapter note, and the model itself where nothing is noted.
+            teacher weights; None takes the base that checkpoint or adapter record, else the model itself.
 
     Raises:
         FileNotFoundError: naming the file that a checkpoint lacks.
@@ -71,7 +71,7 @@ def _checkpoint(saved: SavedStep, base: str | None) -> ModelWeights:
 
 
 def _teacher(saved: SavedStep, initial: str) -> tuple[Callable[[], Any] | None, str]:
-    """Return what loads the teacher that a checkpoint was trained with, and its name for the reader."""
+    """Return a loader of the teacher that a checkpoint was trained with, and its name for the reader."""
     settings = (saved.state or {}).get("fingerprint", {})
     if settings.get("actor_rollout_ref.teacher.refresh") == "current":
         return None, "the student itself"

@@ -1,4 +1,4 @@
-"""What kind of word a token is."""
+"""The word class of a token."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SPECIAL = re.compile(r"<\|.*\|>")
 
 
 def word_class(token: str) -> str:
-    """Kind of a token, one of `WORD_CLASSES`, from its text alone.
+    """Return the class of a token, one of `WORD_CLASSES`, from its text alone.
 
     Special tokens, such as the end of the turn, belong to the answer format.
     """

@@ -1,4 +1,4 @@
-"""What a run's metrics look like over its steps, as one figure of small panels."""
+"""Draws the metrics of a run over its steps, as one figure of small panels."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("gradient norm", ("actor/grad_norm",)),
     ("time (seconds)", ("timing_s/step", "timing_s/gen", "timing_s/teacher")),
 )
-"""Titles and metrics of every run; a name that ends in a slash stands for every metric below it."""
+"""Panels of every run: title and metrics. A name that ends in a slash stands for every metric below it."""
 PANELS_PER_ROW, PANEL_SIZE = 3, (3.6, 2.5)
 MARGINS = {"left": 0.55, "right": 0.1, "bottom": 0.5, "top": 0.3}
 GAP = {"wspace": 0.2, "hspace": 0.5}
-"""Inches around the panels, and shares of a panel between them: a fixed place costs no layout."""
+"""Inches around the panels, and space between them as shares of a panel. Fixed values need no layout."""
 _LEGEND_LINE, LEGEND_AT_MOST = 0.105, 0.6
-"""Height of a line of the legend, and of all of them, as shares of a panel."""
+"""Height of one line of the legend, and of the whole legend, as shares of a panel."""
 LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
 FEW = 30
-"""Points up to which a curve carries markers; validations always do."""
+"""A curve with at most this many points has markers; validations always have them."""
 
 Curve = list[tuple[int, float]]
 
 
 def panels() -> list[tuple[str, tuple[str, ...]]]:
-    """Return titles and metrics of every run, of the weights, and of each factor."""
+    """Return the panels of every run, of the weights, and of each factor: title and metrics."""
     known = factors()
     weights = ("egrsd/weight/mean", *(f"egrsd/{name}/mean" for name in known))
     own = [
@@ -64,7 +64,7 @@ def metric_curves(steps: Steps) -> dict[str, Curve]:
 
 
 def draw_curves(steps: Steps, breaks: Sequence[Mapping[str, Any]] = ()) -> Figure:
-    """Draw the panels for which the run has metrics, with a line after each step where settings changed."""
+    """Draw the panels for which the run has metrics, and a line after each step at which settings changed."""
     found = metric_curves(steps)
     filled = [(title, _members(names, list(found))) for title, names in panels()]
     filled = [(title, names) for title, names in filled if names]
@@ -94,7 +94,7 @@ def _sheet(width: float, height: float) -> Figure:
 
 
 def _members(names: Sequence[str], present: Sequence[str]) -> list[str]:
-    """Return the metrics that are present, in the order of the panel's names."""
+    """Return the metrics that the run has, in the order of the panel's names."""
     return [
         metric
         for name in names
@@ -119,7 +119,7 @@ def _draw_panel(axes: Axes, title: str, found: dict[str, Curve]) -> None:
     axes.set_title(title, loc="left")
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    # Room for the legend above the curves, and no negative ticks where nothing is negative.
+    # Room for the legend above the curves, and no negative ticks if no value is negative.
     bottom, top = axes.get_ylim()
     if min(value for curve in found.values() for _, value in curve) >= 0:
         bottom = max(bottom, 0)

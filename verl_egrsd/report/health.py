@@ -1,7 +1,7 @@
 """Health checks of a training run: small pure functions over the metrics of its steps.
 
-Each check has a value, a level, a line that reads the value, and an advice. A check whose metrics the run
-does not have (no teacher is scored, say) returns None.
+Each finding has a value, a level, a sentence that reads the value, and advice. A check returns None if the
+run lacks its metrics, for example because no teacher is scored.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ VALIDATED = re.compile(r"val-core/.+/acc/mean@\d+")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """The finding of a check.
 
     Attributes:
-        value: what was compared with the thresholds.
+        value: the value that is compared with the thresholds.
         unit: of the value.
         level: "ok", "warn" (read the advice soon) or "fail" (the run is probably wasted).
         reading: the value in a sentence.
@@ -50,9 +50,9 @@ def examine(
     """Return the finding of every check by name; None where the run lacks the metrics.
 
     Args:
-        steps: metrics of every step, in order, those of a validation before the training too.
+        steps: metrics of every step, in order, with those of a validation before the training.
         thresholds: None takes the defaults.
-        own: names of the factors whose checks are made; None makes those of all factors.
+        own: names of the factors whose checks run; None runs the checks of all factors.
     """
     return {name: check(steps, thresholds or Thresholds()) for name, check in all_checks(own).items()}
 
@@ -68,7 +68,7 @@ def accuracy(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None
     fallen = {
         name: (now - start) / max(start, thresholds.accuracy_least) for name, (start, now, _) in ends.items()
     }
-    # A value that is not finite counts as the worst.
+    # A value that is not finite counts as the worst value.
     worst = min(fallen, key=lambda name: (math.isfinite(fallen[name]), fallen[name]))
     start, now, _ = ends[worst]
     reading = f"Accuracy in {worst} is {_percent(now)}, against {_percent(start)} at the start of the run."
@@ -92,7 +92,7 @@ def length_drift(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | 
         f"({start:,.0f})."
     )
     shorter = (
-        "Compare the accuracy of a checkpoint under a long budget: shorter and less accurate is a collapse. "
+        "Compare the accuracy of a checkpoint under a long budget: shorter and less accurate means collapse. "
         "Lower the learning rate or algorithm.egrsd.length_beta."
     )
     longer = (
@@ -106,7 +106,7 @@ def length_drift(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | 
 
 
 def truncation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """Are responses cut before they end?"""
+    """Are responses truncated?"""
     shares = _series(steps, "egrsd/truncated")[-thresholds.window :]
     if not shares:
         return None
@@ -153,7 +153,7 @@ def hesitation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | No
 
 
 def factor_check(check: HealthCheck, steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """Judge a metric that a factor of the method names."""
+    """Check a metric that a factor of the method names."""
     values = _series(steps, f"egrsd/{check.metric}")[-thresholds.window :]
     if not values:
         return None
@@ -166,7 +166,7 @@ def factor_check(check: HealthCheck, steps: Sequence[Metrics], thresholds: Thres
 
 
 def weight_mass(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """How much of the update do the factors leave?"""
+    """How large is the update, relative to that of the advantage alone?"""
     weights = _series(steps, "egrsd/weight/mean")[-thresholds.window :]
     if not weights:
         return None
@@ -175,10 +175,10 @@ def weight_mass(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | N
         f"The factors leave {_percent(weight)} of the update of the advantage alone, in {_last(weights)}."
     )
     advice = (
-        "The step is smaller, whatever its shape. Compare with algorithm.egrsd.gate_control=mean_preserving "
-        "before you credit the gate."
+        "The update is smaller, whichever tokens the factors choose. Compare with "
+        "algorithm.egrsd.gate_control=mean_preserving before you credit the gate."
     )
-    # Less is worse, so both sides of the comparison change sign.
+    # A smaller value is worse, so both sides of the comparison change sign.
     return _finding(weight, -weight, (-warn, -fail), "weight", reading, advice)
 
 
@@ -223,7 +223,7 @@ def all_wrong_steps(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding
 
 
 def verifier_failures(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """Does the verifier itself fail, by its time limit or an error? Such answers count as wrong."""
+    """Does the verifier fail, by its time limit or by an error? Such answers count as wrong."""
     timeouts, errors = (
         _series(steps, f"egrsd/verdict/{reason}")[-thresholds.window :] for reason in ("timeout", "error")
     )
@@ -253,13 +253,13 @@ CHECKS: dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]] = {
     "gradient norm": gradient_norm,
     "all-wrong steps": all_wrong_steps,
 }
-"""The checks of every run in the order of the report; those of the factors follow."""
+"""The checks of every run, in the order of the report; the checks of the factors follow."""
 
 
 def all_checks(
     own: Collection[str] | None = None,
 ) -> dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]]:
-    """Return the checks of every run and those that factors name, by name; see :func:`examine`."""
+    """Return the checks of every run and of its factors, by name; see :func:`examine`."""
     named = (
         check
         for name, factor in factors().items()
@@ -284,7 +284,7 @@ def _rising(value: float, limits: Limits, unit: str, reading: str, advice: str) 
 
 
 def _finding(value: float, compared: float, limits: Limits, unit: str, reading: str, advice: str) -> Finding:
-    """Judge `compared`, where more is worse; a value that is not finite fails."""
+    """Return the level of `compared`: a larger value is worse, and a value that is not finite fails."""
     warn, fail = limits
     level: Level = "ok"
     if compared >= fail or not math.isfinite(compared):

@@ -1,4 +1,4 @@
-"""The metrics of a run, step by step: in the form of verl's own `metrics.jsonl`, but kept across a resume."""
+"""The metrics of a run by step, in the form of verl's `metrics.jsonl`; a resume keeps the earlier steps."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from verl_egrsd.output.files import write_completed
 
 Steps = dict[int, dict[str, float]]
-"""Metrics by step; step 0 holds the validation before the training."""
+"""Metrics by step; step 0 is the validation before the training."""
 
 
 def read_steps(path: Path) -> Steps:
     """Return the metrics of each step from JSON lines {"step", "data"}; lines of one step are merged.
 
-    Null, in which JSON carries what is not finite, comes back as NaN. A last line without an end, which a
-    crash leaves, is passed over.
+    Null, which stands for a value that is not finite, becomes NaN. An unfinished last line, as a crash leaves
+    it, is ignored.
     """
     steps: Steps = {}
     text = path.read_text(encoding="utf-8")
@@ -40,8 +40,8 @@ class History:
 
     Args:
         path: the file.
-        resumed_at: step of the checkpoint that the run goes on from. What an earlier part of the run left up
-            to that step is kept, and its later steps, which are trained again, are dropped; 0 starts anew.
+        resumed_at: step of the checkpoint that the run resumes from. Earlier metrics are kept up to that
+            step. Later steps are trained again, so their old metrics are dropped. 0 starts anew.
     """
 
     def __init__(self, path: Path, resumed_at: int) -> None:
@@ -51,7 +51,7 @@ class History:
         write_completed(path, "".join(_line(step, data) for step, data in self.steps.items()))
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Add metrics of a step; what is no number (verl knows tables too) is left out."""
+        """Add metrics of a step; values that are not numbers, such as verl's tables, are left out."""
         data = {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}
         self.steps.setdefault(step, {}).update(data)
         with self.path.open("a", encoding="utf-8") as file:
@@ -59,7 +59,7 @@ class History:
 
 
 def json_number(value: float) -> float | None:
-    """Return a number for JSON, which has no NaN and no infinity: null stands for them."""
+    """Return a number for JSON; NaN and infinity become null."""
     return value if math.isfinite(value) else None
 
 

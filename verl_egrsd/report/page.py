@@ -15,16 +15,16 @@ from verl_egrsd.report.settings import Thresholds
 
 REPORT_SCHEMA = "verl_egrsd.report/2"
 MARKS = {"ok": "●", "warn": "▲", "fail": "■"}
-"""A shape per level, for readers who do not see the colours."""
+"""A symbol per level, for readers who do not see the colours."""
 
 
 def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[str, Any]:
     """Return the content of report.json except for `ending`.
 
     Args:
-        run: what is known at the start: name, date, settings, versions, data, breaks.
+        run: the facts known at the start: name, date, settings, versions, data, breaks.
         steps: metrics by step.
-        thresholds: of the health checks.
+        thresholds: thresholds of the health checks.
     """
     found = examine([*steps.values()], thresholds, own=_factors(run["settings"]))
     return {
@@ -46,17 +46,17 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
 
 
 def _factors(settings: Mapping[str, Any]) -> Collection[str]:
-    """Return the names of the factors of a run's method; none where the settings do not say."""
+    """Return the names of the factors of a run's method; empty if the settings do not name them."""
     return (settings.get("algorithm") or {}).get("egrsd", {}).get("factors", ())
 
 
 def report_page(report: Mapping[str, Any], curves: str, drawn_to: int) -> str:
-    """Return the page of a report.
+    """Return the HTML page of a report.
 
     Args:
-        report: :func:`facts`, and the `ending`.
-        curves: picture of the curves, as an SVG element.
-        drawn_to: last step in the picture.
+        report: the :func:`facts` and the `ending`.
+        curves: the curves, as an SVG element.
+        drawn_to: last step of the curves.
     """
     validation = {name: curve for name, curve in report["curves"].items() if name.startswith(VALIDATION)}
     validated = sorted({step for curve in validation.values() for step, _ in curve})

@@ -1,4 +1,4 @@
-"""The trainer's hook: collects the metrics of each step and keeps the report of the run up to date."""
+"""The trainer's hook: collects the metrics of each step, and updates the report of the run."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from verl_egrsd.report.settings import ReportConfig
 
 STEPS_FILE, JSON_FILE, HTML_FILE, PNG_FILE = "report.jsonl", "report.json", "report.html", "curves.png"
 _PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueue", "tensordict", "numpy")
-"""What a run depends on; the rollout engine is added under its own name."""
+"""Packages whose versions the report names; the rollout engine is added under its own name."""
 DRAWING_SHARE = 0.05
-"""Share of a run's time that may go into drawing: steps of a few seconds do not get new curves each."""
+"""Largest share of a run's time spent on drawing: short steps do not get new curves every time."""
 
 
 class RunReport:
-    """The report of a run in a folder, from its start to its end, whatever that is.
+    """The report of a run in a folder, from its start to its end.
 
-    Every step is written. The curves are drawn anew at the start, after a validation, at the end, and after
-    every step that leaves the time for it.
+    Every step is written. The curves are drawn at the start, after a validation, at the end, and after other
+    steps as long as drawing takes a small share of the run's time.
 
     Args:
         config: folder and thresholds.
-        run: what is known at the start, see :func:`describe`.
+        run: the facts known at the start, see :func:`describe_run`.
         resumed_at: step that the run resumes from; 0 starts a new report.
-        breaks: settings that changed on the way, see :class:`verl_egrsd.checkpoints.resume.Start`.
-        goes_on: whether the steps that the folder holds belong to this run.
+        breaks: settings that changed during the run, see :class:`verl_egrsd.checkpoints.resume.Start`.
+        goes_on: whether the steps in the folder belong to this run.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RunReport:
         self.write(ending("running"))
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Take in the metrics of a step, and write the report."""
+        """Add the metrics of a step, and write the report."""
         self.history.record(step, metrics)
         validated = any(name.startswith("val-") for name in metrics)
         if validated or self.drawing_takes < DRAWING_SHARE * (time.monotonic() - self.drawn_at):
@@ -80,18 +80,18 @@ class RunReport:
         self.drawing_takes = self.drawn_at - started
 
     def write(self, ended: Ending) -> None:
-        """Write report.json and report.html; each replaces the one before in one go."""
+        """Write report.json and report.html; each replaces its predecessor atomically."""
         report = facts(self.run, self.history.steps, self.config.thresholds) | {"ending": ended}
         _write(self.folder, report, self.curves, self.drawn_to)
 
 
 def note_ending(folder: Path, ended: Ending, *, since: str) -> None:
-    """Write into the report of a run how its trainer's process ended, which could not say so itself.
+    """Write into the report of a run how its trainer's process ended, when that process could not.
 
     Args:
-        folder: of the report.
-        ended: how.
-        since: when the run was started, in UTC; a report that was written before belongs to another run.
+        folder: folder of the report.
+        ended: the ending.
+        since: start of the run, in UTC; an older report belongs to another run.
     """
     path = folder / JSON_FILE
     if not path.exists():
@@ -107,11 +107,11 @@ def note_ending(folder: Path, ended: Ending, *, since: str) -> None:
 def describe_run(
     settings: Mapping[str, Any], total_steps: int, data: Mapping[str, Sequence[str | Path]]
 ) -> dict[str, Any]:
-    """Return what is known of a run at its start.
+    """Return the facts of a run that are known at its start.
 
     Args:
         settings: the whole resolved configuration.
-        total_steps: training steps that the run is to have.
+        total_steps: planned number of training steps.
         data: local parquet files by split.
     """
     engine = settings["actor_rollout_ref"]["rollout"]["name"]

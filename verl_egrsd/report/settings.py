@@ -11,11 +11,11 @@ from verl_egrsd.methods import HealthCheck, factors
 from verl_egrsd.rollouts.wording import HESITATION_WORDS, NGRAM
 
 Limits = tuple[float, float]
-"""(warn, fail): values from which a check warns and fails; fail is the smaller one where less is worse."""
+"""(warn, fail): values from which a check warns and fails; if less is worse, fail is the smaller value."""
 
 
 FactorLimits = tuple[float, float | None]
-"""The same of a factor's check; without the second value it only warns."""
+"""The limits of a factor's check; without the second value it only warns."""
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,25 @@ class Thresholds:
     """When a health check warns or fails. Every pair is (warn, fail).
 
     Attributes:
-        window: steps at the end of the run that are judged, and at its start that a drift is measured from;
-            half the run where it is shorter than two windows.
+        window: number of steps at the end of the run that are checked, and at its start that a drift is
+            measured from; half the run if it is shorter than two windows.
         accuracy_fall: relative loss of accuracy since the start, in training or in a validation.
-        accuracy_least: accuracy that a lower start counts as, so that noise near zero is not a fall.
+        accuracy_least: a start below this accuracy counts as this accuracy, so that noise near zero is not a
+            fall.
         verifier_failures: share of answers on which the verifier timed out or failed.
         length_drift: relative change of the mean response length, in either direction.
-        truncation: share of rollouts that were cut before they ended.
+        truncation: share of truncated rollouts.
         repetition: share of repeated n-grams.
         hesitation_drift: relative change of the hesitation rate, in either direction.
-        hesitation_least: words per 100 that a lower start counts as, so that noise near zero is not a drift.
+        hesitation_least: a start below this rate (words per 100) counts as this rate, so that noise near zero
+            is not a drift.
         weight: mean of the product of all weights; less is worse.
         update_share: share of the LoRA update that reaches the rollout engine; less is worse. The log warns.
         probs_diff: mean difference of the probabilities of rollout and student. The log warns.
         gradient_spike: largest gradient norm in the window, as a multiple of the run's median.
         all_wrong: share of the window's steps without a right answer.
-        of_factors: by key, of the checks that the factors name; in the configuration these keys stand beside
-            the others.
+        of_factors: limits of the checks that the factors name, by key; in the configuration these keys stand
+            beside the others.
     """
 
     window: int = 10
@@ -59,7 +61,7 @@ class Thresholds:
     of_factors: Mapping[str, FactorLimits] = field(default_factory=lambda: _factor_limits({}))
 
     def __post_init__(self) -> None:
-        """Take lists as pairs, as a configuration has them, and refuse every other value."""
+        """Turn the lists of a configuration into pairs, and refuse other values."""
         for key, default in ((item.name, item.default) for item in fields(self)):
             value = getattr(self, key)
             if key == "of_factors":
@@ -67,7 +69,7 @@ class Thresholds:
             if isinstance(default, tuple):
                 object.__setattr__(self, key, _limits(key, value, falling=default[0] > default[1]))
                 continue
-            # An int is a whole number, a float any number.
+            # An int field takes a whole number, a float field any number.
             kind, wording = (
                 (int, "whole number from 1") if isinstance(default, int) else (float, "positive number")
             )
@@ -80,7 +82,7 @@ class Thresholds:
 
 
 def factor_thresholds() -> dict[str, HealthCheck]:
-    """Return the checks that the factors name, by their key in `report.thresholds`."""
+    """Return the checks of all factors, by their key in `report.thresholds`."""
     return {check.threshold: check for factor in factors().values() for check in factor.health_checks}
 
 
@@ -89,10 +91,10 @@ class ReportConfig:
     """The run report.
 
     Attributes:
-        folder: where it is written.
+        folder: the folder that it is written to.
         hesitation_words: words and phrases that `egrsd/hesitation_rate` counts.
         ngram: tokens of an n-gram of `egrsd/repetition/...`.
-        thresholds: of the health checks.
+        thresholds: thresholds of the health checks.
     """
 
     folder: str
@@ -115,7 +117,7 @@ def resolve_report(given: Mapping[str, Any], *, folder: str) -> ReportConfig:
 
     Args:
         given: the keys that the user set; a null value counts as not set.
-        folder: where the report goes unless the user says otherwise.
+        folder: the default folder of the report.
 
     Raises:
         ValueError: for an unknown key or a value that is not allowed.
@@ -139,7 +141,7 @@ def _thresholds(given: Mapping[str, Any]) -> Thresholds:
 
 
 def _factor_limits(given: Mapping[str, Any]) -> dict[str, FactorLimits]:
-    """Return the limits of all factors' checks by key; those that are not given are the checks' own."""
+    """Return the limits of all factors' checks by key; a limit that is not given keeps its default."""
     checks = factor_thresholds()
     return {key: _limits_of(check, given.get(key, check.limits)) for key, check in checks.items()}
 
