@@ -179,7 +179,9 @@ def test_a_teacher_of_full_fine_tuning_is_exported_as_it_is(tmp_path, base):
 
 
 def test_a_checkpoint_whose_teacher_did_not_move_has_none_to_export(tmp_path, checkpoint):
-    with pytest.raises(ValueError, match=r"no weights of a teacher: with teacher\.refresh=frozen it is the"):
+    with pytest.raises(
+        ValueError, match=r"no weights of a teacher: with teacher\.refresh=frozen the teacher is the"
+    ):
         export(checkpoint, tmp_path / "out", weights="teacher")
 
 
@@ -283,7 +285,7 @@ def test_shards_of_different_checkpoints_are_refused(tmp_path, base, trained, ch
 def test_an_adapter_that_is_no_plain_lora_is_refused(tmp_path, base, trained):
     name = "base_model.model.model.layers.0.mlp.up_proj.lora_magnitude_vector.default.weight"
     saved = write_checkpoint(tmp_path / "run", {**adapter_of(trained), name: torch.ones(3)}, base)
-    with pytest.raises(ValueError, match=r"lora_magnitude_vector.* is no plain LoRA weight"):
+    with pytest.raises(ValueError, match=r"lora_magnitude_vector.* is not a plain LoRA weight"):
         export(saved, tmp_path / "out")
 
 

@@ -1,1 +1,1 @@
-"""Checkpoints: what makes a run the same, where it starts, and what a checkpoint becomes."""
+"""Checkpoints: identifying a run, resuming it, reading its checkpoints and exporting them."""

@@ -1,7 +1,7 @@
 """Turn a training checkpoint into weights that vLLM, transformers and peft load.
 
-With `save_lora_only` a checkpoint holds the adapter alone, next to a note of the base model. peft merges the
-two in float32; verl's own merger would set the adapter aside and save the base weights as the model.
+With `save_lora_only` a checkpoint holds the adapter only, and records its base model. peft merges the two in
+float32. verl's own merger would ignore the adapter and save the base weights as the model.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ def export(
     Args:
         checkpoint: `.../global_step_N`, or the `actor` folder in it.
         out: folder to write; it must not exist.
-        base_model: folder or hub id of the base weights; None takes what the trainer noted. Not needed for
-            merging when the checkpoint holds all weights: those are the ones that were trained on.
-        weights: "student"; or "teacher", where it has weights of its own: it moves (`teacher.refresh` copy or
-            ema), or training started from an adapter.
+        base_model: folder or hub id of the base weights; None takes the one that the trainer recorded.
+            Merging a checkpoint that holds all weights does not need it.
+        weights: "student", or "teacher" if the teacher has weights of its own: it moves (`teacher.refresh`
+            copy or ema), or training started from an adapter.
         form: "merged" (ready for vLLM) or "adapter" (LoRA checkpoints only).
-        dtype: of merged weights. Merging is done in float32; bfloat16 then rounds once, as vLLM would at
-            load, float32 does not. An adapter keeps the dtype that it was saved in.
+        dtype: dtype of merged weights. They are merged in float32; bfloat16 rounds the result once, as vLLM
+            does when it loads. An adapter keeps the dtype that it was saved in.
 
     Returns:
-        the folder written.
+        `out`.
 
     Raises:
         FileExistsError: when `out` exists.
@@ -86,7 +86,7 @@ def _write_adapter(source: Checkpoint, base: str, folder: Path) -> None:
 
 
 def merged_model(source: Checkpoint, base: str) -> Any:
-    """Return the model with whole weights in float32."""
+    """Return the model with all its weights in float32."""
     if source.own:
         config = AutoConfig.from_pretrained(source.huggingface)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -121,7 +121,7 @@ def _lora_config(source: Checkpoint, base: str | None = None) -> LoraConfig:
 
 
 def _require_base(base: str) -> None:
-    """Refuse a base model that cannot be meant: none, or a folder that is not here."""
+    """Refuse a missing base model, and a path that does not exist on this machine."""
     if not base:
         raise ValueError("the checkpoint does not name its base model: name it (--base).")
     if not Path(base).is_dir() and not HUB_ID.fullmatch(base):

@@ -1,4 +1,4 @@
-"""What makes a run the same: every setting that is not known to be harmless, and the content of its files."""
+"""The fingerprint of a run: every setting that is not known to be harmless, and the content of its files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from verl_egrsd.output.files import file_digest
 Fingerprint = dict[str, Any]
 """Values by dotted key, ready for JSON."""
 Changes = dict[str, tuple[Any, Any]]
-"""Value before and now, by key."""
+"""The value before and the value now, by key."""
 
 MAY_CHANGE = (
     # How long a run is, how often it is looked at, and where it writes.
@@ -35,21 +35,21 @@ MAY_CHANGE = (
     *("*.enforce_eager", "*.cudagraph_capture_sizes", "*.free_cache_engine", "*.enable_sleep_mode"),
     *("*.multi_stage_wake_up", "*.disable_log_stats", "*.load_format", "*.layered_summon"),
     *("*.enable_chunked_prefill", "*.enable_prefix_caching", "*.checkpoint_engine.*", "*.disaggregation.*"),
-    # Refused where it would matter.
+    # Preflight refuses the values that would matter.
     "critic.*",
 )
-"""Patterns of the keys that leave a run the same; a key that nobody has thought of counts."""
+"""Patterns of the keys that may differ between two parts of a run. Every other key counts."""
 
 BY_CONTENT = (
     *("data.train_files", "data.val_files", "data.custom_cls.path", "actor_rollout_ref.model.path"),
     *("actor_rollout_ref.model.tokenizer_path", "reward.custom_reward_function.path"),
     "actor_rollout_ref.model.lora_adapter_path",
 )
-"""Keys that name files or folders: what is in them counts, not where they lie."""
+"""Keys that name files or folders: their content counts, not their path."""
 
 MODEL_FILES = (".json", ".jinja", ".txt", ".model", ".py", ".safetensors", ".bin")
 _SAMPLES, SAMPLE_BYTES = 64, 65_536
-"""Pieces of a model's file that are read: all of a small file, and every weight matrix of a large one."""
+"""Pieces of a model's file that are read: all of a small file, some of each matrix of a large one."""
 
 
 def fingerprint(settings: Mapping[str, Any]) -> Fingerprint:
@@ -66,18 +66,18 @@ def fingerprint(settings: Mapping[str, Any]) -> Fingerprint:
 
 
 def may_change(key: str) -> bool:
-    """Whether a run stays the same when this key changes."""
+    """Whether this key may differ between two parts of a run."""
     return any(fnmatchcase(key, pattern) for pattern in MAY_CHANGE)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    """Return what differs, by key; a value that is missing is None."""
+    """Return the values that differ, by key; a missing value is None."""
     keys = sorted(before.keys() | now.keys())
     return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
 
 
 def _content(value: Any) -> Any:
-    """Return the content of what is named; a name of something that is not on this disk stands for itself."""
+    """Return a digest of the named file or folder; a name that is not on this disk is returned unchanged."""
     if isinstance(value, list):
         return [_content(item) for item in value]
     path = Path(value).expanduser()

@@ -1,6 +1,6 @@
-"""What is at this path: a model, an adapter, a checkpoint of a run, or a name on the hub?
+"""What a path names: a model, an adapter, a checkpoint of a run, or a model on the hub.
 
-Decided by the files that lie there. Only small files are read, and only :meth:`HubId.download` downloads.
+The files in the folder decide. Only small files are read, and only :meth:`HubId.download` downloads.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
 STATE_FILE = "egrsd.json"
-"""In every checkpoint: what the trainer knows beside weights, optimiser and data."""
+"""The trainer's state in every checkpoint, beside weights, optimiser and position in the data."""
 _MARKS = ("config.json", "adapter_config.json", "actor/")
-"""What makes a folder a model, an adapter or a checkpoint."""
+"""The files that identify a model, an adapter and a checkpoint."""
 HUB_ID = re.compile(r"(?![.~/])[\w.-]+(/[\w.-]+)?")
 _STEP_FOLDER = re.compile(r"global_step_(\d+)")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A folder with whole weights.
+    """A folder with all weights of a model.
 
     Attributes:
         path: the folder.
@@ -35,13 +35,13 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The folder, as what loads models takes it."""
+        """The folder as text, for loaders of models."""
         return str(self.path)
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A folder of peft with a LoRA adapter.
+    """A peft folder with a LoRA adapter.
 
     Attributes:
         path: the folder.
@@ -56,7 +56,7 @@ class Adapter:
 
     @property
     def base_model(self) -> str | None:
-        """Folder or hub id of the base model, where the adapter records it."""
+        """Folder or hub id of the base model; None if the adapter does not record it."""
         return self._config().get("base_model_name_or_path")
 
     def _config(self) -> dict[str, Any]:
@@ -85,13 +85,13 @@ class SavedStep:
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """What the trainer wrote beside the weights; None where another trainer wrote the checkpoint."""
+        """The state that our trainer wrote beside the weights; None in a checkpoint of another trainer."""
         file = self.path / STATE_FILE
         return json.loads(file.read_text()) if file.exists() else None
 
     @property
     def base_model(self) -> str | None:
-        """Folder or hub id of the weights that training started from, where the trainer recorded it."""
+        """Folder or hub id of the weights that training started from; None if it is not recorded."""
         return (self.state or {}).get("base_model")
 
 
@@ -106,10 +106,10 @@ class HubId:
     name: str
 
     def download(self, patterns: Sequence[str]) -> Path:
-        """Return the folder with the files of these patterns, from the hub's cache or the hub.
+        """Return a folder with the files of these patterns, from the hub's cache or the hub.
 
         Raises:
-            FileNotFoundError: when neither has them.
+            FileNotFoundError: when neither the cache nor the hub has them.
         """
         try:
             return Path(snapshot_download(self.name, allow_patterns=list(patterns)))
@@ -123,14 +123,14 @@ Place = Model | Adapter | SavedStep | HubId
 
 
 def find_place(name: str | Path, also: Sequence[str] = ()) -> Place:
-    """Say what a path or hub id stands for; a checkpoint may be named by its folder `actor` too.
+    """Return what a path or hub id names. A checkpoint may also be named by its folder `actor`.
 
     Args:
         name: path or hub id.
-        also: files that the caller accepts besides, for the message.
+        also: further files that the caller accepts, for the message.
 
     Raises:
-        FileNotFoundError: for a folder that holds none of these, and for a name that is no hub id either.
+        FileNotFoundError: for a folder without such files, and for a name that cannot be a hub id.
     """
     path = Path(name).expanduser()
     if (path / "adapter_config.json").exists():
@@ -150,7 +150,7 @@ def find_place(name: str | Path, also: Sequence[str] = ()) -> Place:
 
 
 def config_file(model: str) -> Path | None:
-    """Return the path of a model's `config.json`: of a folder, or of a hub id in the cache; None for none."""
+    """Return the path of a model's `config.json`, in a folder or in the hub's cache; None without one."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder / "config.json" if (folder / "config.json").is_file() else None
@@ -168,6 +168,6 @@ def saved_step(path: str | Path) -> SavedStep:
 
 
 def step_number(path: str | Path) -> int | None:
-    """Return N of a folder `global_step_N` that exists, None for anything else."""
+    """Return N of an existing folder `global_step_N`, else None."""
     found = _STEP_FOLDER.fullmatch(Path(path).name)
     return int(found[1]) if found and Path(path).is_dir() else None

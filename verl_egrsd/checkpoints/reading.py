@@ -1,4 +1,4 @@
-"""Read a training checkpoint of verl's FSDP engines: each rank's shards, joined without a process group."""
+"""Reads a checkpoint of verl's FSDP engines: joins the shards of all ranks without a process group."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ LORA_KEY = re.compile(r"base_model\.model\.(?:.+\.)?(?P<module>\w+)\.lora_[AB]\.
 
 STUDENT_FILE = "model_world_size_{ranks}_rank_{rank}.pt"
 TEACHER_FILE = "teacher_world_size_{ranks}_rank_{rank}.pt"
-"""A rank's shards: verl writes the student's; those of a teacher of its own are dealt out alike."""
+"""Files with a rank's shards: verl writes the student's; the teacher's are sharded in the same way."""
 
 Weights = Literal["student", "teacher"]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds of the student or of its teacher, in the dtype it was saved in.
+    """The weights of student or teacher in a checkpoint, in the dtype of the checkpoint.
 
     Attributes:
         adapter: LoRA weights under peft's names; empty after full fine-tuning.
         own: all other weights under the model's names; empty when only the adapter was saved.
         lora: rank, alpha and task type (`r`, `lora_alpha`, `task_type`); empty without an adapter.
-        base_model: folder or hub id of the base weights as the trainer noted it, None if it did not.
+        base_model: folder or hub id of the base weights; None if the trainer did not record it.
         huggingface: folder with the model's configuration, tokenizer and generation config.
     """
 
@@ -48,8 +48,8 @@ def read_checkpoint(folder: str | Path, weights: Weights = "student") -> Checkpo
     """Read `.../global_step_N`, or the `actor` folder in it.
 
     Args:
-        folder: of the checkpoint.
-        weights: "student"; or "teacher", whose weights stand in the place of those that are trained.
+        folder: folder of the checkpoint.
+        weights: "student" or "teacher"; the teacher's weights take the place of the trained ones.
 
     Raises:
         FileNotFoundError: naming the file that is missing, and the remedy.
@@ -75,8 +75,8 @@ def join_shards(actor: Path, weights: Weights = "student") -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: when `fsdp_config.json` or a rank's file is missing.
-        ValueError: when the shards of a tensor do not add up to its shape, or are placed in another way than
-            FSDP and HSDP place them; and where no teacher has weights of its own.
+        ValueError: when the shards of a tensor do not add up to its shape, when their placement is not that
+            of FSDP or HSDP, or when the checkpoint holds no weights of a teacher.
     """
     ranks = _read(actor / "fsdp_config.json", "it says how many ranks wrote the shards")["world_size"]
     student = _of_ranks(actor, STUDENT_FILE, ranks)
@@ -84,8 +84,9 @@ def join_shards(actor: Path, weights: Weights = "student") -> dict[str, Tensor]:
     if weights == "teacher":
         if not holds_teacher(actor):
             raise ValueError(
-                f"{actor} holds no weights of a teacher: with teacher.refresh=frozen it is the model that "
-                "training started from, with current it is the student. Export that (--weights student)."
+                f"{actor} holds no weights of a teacher: with teacher.refresh=frozen the teacher is the "
+                "model that training started from, with current it is the student. Export that model, or the "
+                "student (--weights student)."
             )
         teacher = _of_ranks(actor, TEACHER_FILE, ranks)
         parts |= {name: [shards[name] for shards in teacher] for name in teacher[0]}
@@ -93,7 +94,7 @@ def join_shards(actor: Path, weights: Weights = "student") -> dict[str, Tensor]:
 
 
 def holds_teacher(actor: Path) -> bool:
-    """Whether a teacher has weights of its own in this folder of a checkpoint."""
+    """Whether this folder of a checkpoint holds weights of a teacher."""
     return any(actor.glob(TEACHER_FILE.format(ranks="*", rank="*")))
 
 
@@ -105,7 +106,7 @@ def _of_ranks(actor: Path, pattern: str, ranks: int) -> list[dict[str, Any]]:
 
 
 def require_path(path: Path, remedy: str) -> Path:
-    """Return a path that exists.
+    """Return the path if it exists.
 
     Raises:
         FileNotFoundError: with the path and the remedy.
@@ -116,7 +117,7 @@ def require_path(path: Path, remedy: str) -> Path:
 
 
 def _join(name: str, parts: Sequence[Tensor], like: Any) -> Tensor:
-    """Return one whole tensor, dealt out as `like` is; what FSDP does not shard is the same on every rank."""
+    """Return one whole tensor, sharded as `like` is. What FSDP does not shard is equal on all ranks."""
     if not isinstance(like, DTensor):
         return parts[0]
     for placement in like.placements:
@@ -150,7 +151,9 @@ def _split(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     adapter = {name: value for name, value in weights.items() if ".lora_" in name}
     for name in adapter:
         if not LORA_KEY.fullmatch(name):
-            raise ValueError(f"{name} is no plain LoRA weight: DoRA and embedding adapters cannot be read.")
+            raise ValueError(
+                f"{name} is not a plain LoRA weight: DoRA and embedding adapters cannot be read."
+            )
     own = {
         name.removeprefix("base_model.model.").replace(".base_layer.", "."): value
         for name, value in weights.items()

@@ -1,4 +1,4 @@
-"""Where a run starts: anew, or from a checkpoint of the same run. A resume of something else is refused."""
+"""Where a run starts: anew, or from a checkpoint of the same run. A checkpoint of another run is refused."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from verl_egrsd.config import build
 from verl_egrsd.preflight.reading import plain
 
 RUN_FILE = "fingerprint.json"
-"""In the folder of the checkpoints: the fingerprint of the run that wrote there last."""
+"""File in the folder of the checkpoints: the fingerprint of the run that wrote there last."""
 TRACKER = "latest_checkpointed_iteration.txt"
 _SHOWN = 8
-"""Changes that a refusal lists before it counts the rest."""
+"""A refusal lists this many changes, and counts the rest."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class ResumeConfig:
     """The block `resume` of a configuration.
 
     Attributes:
-        accept_changes: whether a run goes on from a checkpoint that was trained with other settings or data.
+        accept_changes: whether a run resumes from a checkpoint that was trained with other settings or data.
     """
 
     accept_changes: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is neither true nor false."""
+        """Refuse values other than true and false."""
         if not isinstance(self.accept_changes, bool):
             raise ValueError(f"resume.accept_changes={self.accept_changes!r}: it must be true or false.")
 
@@ -42,13 +42,13 @@ class Start:
     """Where a run starts.
 
     Attributes:
-        fingerprint: of the run that starts now.
-        checkpoint: folder `global_step_N` that it goes on from; None starts anew.
+        fingerprint: fingerprint of the run that starts now.
+        checkpoint: folder `global_step_N` that it resumes from; None starts anew.
         step: N, 0 without a checkpoint.
         changed: settings that differ from those of the checkpoint, accepted by the user.
-        breaks: every accepted change so far, `{"step": N, "changed": {key: [before, now]}}`; nothing is named
-            where the checkpoint does not say what it was trained with.
-        report_is_ours: whether the run that wrote last in this folder is the one that goes on.
+        breaks: every accepted change so far, `{"step": N, "changed": {key: [before, now]}}`; `changed` is
+            empty if the checkpoint does not record its settings.
+        report_is_ours: whether the run that wrote last in this folder is the one that resumes.
     """
 
     fingerprint: Fingerprint
@@ -60,19 +60,20 @@ class Start:
 
     @property
     def data_starts_anew(self) -> bool:
-        """Whether the position in the data means nothing, since the rows are others."""
+        """Whether the rows changed, so that the position in the data is meaningless."""
         return any(key.startswith(("data.", "actor_rollout_ref.teacher.")) for key in self.changed)
 
 
 def settle_start(config: DictConfig) -> Start:
-    """Find the checkpoint that verl would resume from, and compare the run that wrote it with this one.
+    """Find the checkpoint that verl would resume from, and compare its run with this one.
 
     Args:
         config: the whole configuration after :func:`verl_egrsd.preflight.preflight`.
 
     Raises:
-        ValueError: when the checkpoint cannot be found, was not written by this package or by as many ranks,
-            or belongs to a run with other settings or data; names the keys, both values and the remedy.
+        ValueError: when the checkpoint cannot be found, was not written by this package, was written by
+            another number of ranks, or belongs to a run with other settings or data. The message names the
+            keys, both values and the remedy.
     """
     accept = build(ResumeConfig, plain(config.get("resume")), "resume").accept_changes
     now = json.loads(json.dumps(fingerprint(plain(config))))
@@ -91,10 +92,10 @@ def settle_start(config: DictConfig) -> Start:
 
 
 def checkpoint_to_resume(config: DictConfig) -> Path | None:
-    """Return the folder `global_step_N` that `trainer.resume_mode` stands for, None to start anew.
+    """Return the folder `global_step_N` that `trainer.resume_mode` selects; None starts anew.
 
     Raises:
-        ValueError: when the folder that is named does not exist.
+        ValueError: when the named folder does not exist.
     """
     trainer = config.trainer
     if trainer.resume_mode == "resume_path":
@@ -119,7 +120,7 @@ def checkpoint_to_resume(config: DictConfig) -> Path | None:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """Return what the trainer wrote beside a checkpoint.
+    """Return the state that the trainer wrote beside a checkpoint.
 
     Raises:
         ValueError: when another trainer wrote the checkpoint.
@@ -127,15 +128,15 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     state = saved_step(checkpoint).state
     if state is None:
         raise ValueError(
-            f"{checkpoint} has no {STATE_FILE}: another trainer than egrsd_sync wrote it, so the running "
-            "baseline is lost. Start a new run (trainer.resume_mode=disable, or another "
+            f"{checkpoint} has no {STATE_FILE}: another trainer than egrsd_sync wrote it, so it lacks the "
+            "running baseline. Start a new run (trainer.resume_mode=disable, or another "
             "trainer.default_local_dir)."
         )
     return state
 
 
 def nothing_to_do(start: Start, total_steps: int | None) -> str | None:
-    """Say that all steps are done already, None when there are steps to train."""
+    """Return a sentence if all steps are done; None if there are steps to train."""
     if start.checkpoint is None or total_steps is None or start.step < total_steps:
         return None
     return (
@@ -145,7 +146,7 @@ def nothing_to_do(start: Start, total_steps: int | None) -> str | None:
 
 
 def _require_ranks(config: DictConfig, folder: Path) -> None:
-    """Refuse another number of ranks: each reads the shards that one rank wrote."""
+    """Refuse another number of ranks, because each rank reads the shards of one rank."""
     path = folder / "actor" / "fsdp_config.json"
     if not path.exists():
         return
