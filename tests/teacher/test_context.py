@@ -212,7 +212,7 @@ def test_a_role_that_the_template_refuses_is_named_with_the_remedy(speaks):
 @pytest.mark.parametrize("text", ["What is 7+5?/nothink", "What is 7+5?/nothink \n"])
 def test_text_that_the_template_takes_for_an_instruction_is_refused(speaks, text):
     built = context(speaks(FAMILIES["glm-4.5"].template), student=False)
-    with pytest.raises(ValueError, match=r"takes a part of the text for an instruction"):
+    with pytest.raises(ValueError, match=r"reads a part of the text as an instruction"):
         built.student_prompt_text(user(text.strip()))
 
 

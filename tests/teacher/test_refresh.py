@@ -117,8 +117,8 @@ def test_a_tied_weight_moves_once_and_is_saved_by_each_of_its_names():
     torch.testing.assert_close(reference[1].weight, start + 0.1)
 
 
-def test_a_reference_engine_that_is_spread_otherwise_is_refused():
-    with pytest.raises(ValueError, match=r"adapter\.weight is spread .*actor_rollout_ref\.ref\.fsdp_config"):
+def test_a_reference_engine_that_is_sharded_differently_is_refused():
+    with pytest.raises(ValueError, match=r"adapter\.weight is sharded differently .*actor_rollout_ref\.ref\.fsdp_config"):
         TeacherWeights(model(frozen_base=True), nn.Sequential())
 
 

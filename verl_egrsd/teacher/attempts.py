@@ -1,4 +1,4 @@
-"""What a teacher may read of the rollouts: the student's own attempt, its verdict, a correct sibling."""
+"""The parts of rollouts that a teacher may read: the student's attempt, its verdict, a correct sibling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LEFT_OUT = "\n[... the middle is left out here ...]\n"
-"""What stands where a long attempt lost its middle."""
+"""Replaces the middle of a long attempt."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Attempt:
     Attributes:
         text: the response, without the tokens that end it.
         correct: whether its score is above `algorithm.egrsd.correct_above`.
-        truncated: whether it was cut: it does not end in an end token.
+        truncated: whether it does not end in an end token.
     """
 
     text: str
@@ -35,7 +35,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Attempts:
-    """A rollout and the others of its prompt.
+    """A rollout and the other rollouts of its prompt.
 
     Attributes:
         own: the rollout that the teacher scores.
@@ -47,15 +47,15 @@ class Attempts:
 
     @property
     def sibling(self) -> Attempt | None:
-        """The shortest of the other correct rollouts, None for none.
+        """The shortest correct one among the other rollouts; None if none is correct.
 
-        Rollouts arrive in the order in which they finish, so "the first" would differ between two runs.
+        Rollouts arrive in the order in which they finish, so the first one would differ between two runs.
         """
         correct = [other for other in self.others if other.correct]
         return min(correct, key=lambda other: (len(other.text), other.text), default=None)
 
     def text(self, mark: str) -> str:
-        """Return what stands for `attempt`, `verdict` or `sibling`.
+        """Return the text for the mark `attempt`, `verdict` or `sibling`.
 
         Raises:
             ValueError: for `sibling` where no other rollout is correct.
@@ -68,13 +68,13 @@ class Attempts:
 
 
 EMPTY_ATTEMPTS = Attempts(Attempt("", correct=False, truncated=True), (Attempt("", correct=True),))
-"""Rollouts without text and with the longest verdict: what a prompt holds beside the rollouts."""
+"""Rollouts without text and with the longest verdict, to measure a prompt without its rollouts."""
 
 
 def shortened(text: str, most: int | None, tokenizer: Any) -> tuple[str, bool]:
-    """Return a text of at most `most` tokens, and whether it lost its middle for that; None keeps it whole.
+    """Return a text of at most `most` tokens, and whether its middle was cut out; None keeps the whole text.
 
-    What is kept is the beginning, which says how the task was understood, and the end with the answer.
+    The beginning is kept because it shows how the task was understood, and the end because it has the answer.
     """
     ids = tokenizer(text, add_special_tokens=False)["input_ids"] if most is not None else []
     if most is None or len(ids) <= most:

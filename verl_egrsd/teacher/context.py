@@ -1,4 +1,4 @@
-"""A row gets its privileged context: the prompt ids that the teacher reads before the student's response."""
+"""Builds the privileged prompt of a row: the ids that the teacher reads before the student's response."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from verl_egrsd.teacher.rendering import Renderer, headers, user
 from verl_egrsd.teacher.templates import Template, get_template
 
 SEAMS = 16
-"""Tokens that a rollout may take beyond its own: where it meets the template, words are tokenized anew."""
+"""Tokens that a rollout may add beyond its own: text at the borders to the template is tokenized anew."""
 
 
 class TeacherPrompt(NamedTuple):
-    """A privileged prompt, and what it took to build it.
+    """A privileged prompt, and how it was built.
 
     Attributes:
         text: the prompt, generation header included.
-        shortened: whether a rollout in it lost its middle.
-        without_sibling: whether it is that of `teacher.without_sibling`, since no other rollout was correct.
+        shortened: whether the middle of a rollout was cut out.
+        without_sibling: whether `teacher.without_sibling` gave the template, because no other rollout was
+            correct.
     """
 
     text: str
@@ -38,26 +39,28 @@ class TeacherPrompt(NamedTuple):
 
 @dataclass(frozen=True)
 class PrivilegedContext:
-    """Builds the teacher's prompt from the student's messages and what the template shows.
+    """Builds the teacher's prompt from the student's messages and the privileged text of the template.
 
-    The conversation is the student's, with the last user turn replaced by the template; so the two prompts
-    differ in nothing but the privileged text and, where the thinking flags differ, what the chat template
-    makes of them: the generation header, and in some templates the end of the user's turn or a system text.
+    The conversation is the student's, with the last user turn replaced by the template. So the two prompts
+    differ in the privileged text only. If the thinking flags differ, the chat template may also change the
+    generation header and, in some models, the end of the user's turn or a system text.
 
-    Text that is shown is text: a control token in it is spelled (`< think>`), so that it marks nothing. The
-    student's own messages are rendered as they are, since verl renders them for the rollout; control tokens
-    in them are the data set's matter (`data.checks.control_tokens`).
+    Control tokens in privileged text are spelled (`< think>`), so that the tokenizer reads them as text. The
+    student's own messages are rendered unchanged, because verl renders them for the rollout. The data set
+    checks them for control tokens (`data.checks.control_tokens`).
 
     Attributes:
         tokenizer: tokenizer with the model's chat template.
-        template: what is shown, and how.
+        template: the template of the teacher's user turn.
         student_kwargs: chat template arguments of the student (`data.apply_chat_template_kwargs`).
         teacher_kwargs: the same with the teacher's thinking flag.
-        header: "own" or "student": by whose arguments the privileged prompt is rendered. "student" leaves the
-            privileged text as the only difference.
-        max_rollout_tokens: most tokens of a rollout that is shown; a longer one loses its middle. None: all.
+        header: "own" or "student": whose arguments render the privileged prompt. With "student" the
+            privileged text is the only difference.
+        max_rollout_tokens: longest rollout in a prompt, in tokens; a longer one loses its middle. None sets
+            no limit.
         placebo_seed: seed of the shuffled solution.
-        without_sibling: the context that takes over where a template shows a sibling and there is none.
+        without_sibling: the context that replaces this one if its template shows a sibling and no other
+            rollout is correct.
     """
 
     tokenizer: Any
@@ -92,7 +95,7 @@ class PrivilegedContext:
 
     @property
     def alternatives(self) -> list[PrivilegedContext]:
-        """This context, and the one that takes over where there is no sibling."""
+        """This context, and the one that replaces it without a sibling."""
         return [self] if self.without_sibling is None else [self, self.without_sibling]
 
     @property
@@ -118,11 +121,11 @@ class PrivilegedContext:
         Args:
             student_messages: the student's conversation; text only, ending in a user turn.
             row: a row of the training data, with the fields that the template names.
-            rollouts: what the template shows of the rollouts, where it shows any.
+            rollouts: the rollouts of the prompt, if the template shows any.
 
         Raises:
-            ValueError: when the conversation does not end in a text user turn, a field is not a text, or
-                there is no rollout to show.
+            ValueError: when the conversation does not end in a user turn of text, when a field is not text,
+                or when a rollout is missing.
         """
         return self._messages(student_messages, row, rollouts)[0]
 
@@ -150,11 +153,11 @@ class PrivilegedContext:
 
     @property
     def reserved(self) -> int:
-        """Most tokens that rollouts add to a prompt that was built with `EMPTY_ATTEMPTS`."""
+        """Largest number of tokens that rollouts add to a prompt that was built with `EMPTY_ATTEMPTS`."""
         return self.template.rollouts_shown * ((self.max_rollout_tokens or 0) + SEAMS)
 
     def student_prompt_ids(self, student_messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Return the ids of the student's prompt, as the rollout must have used them."""
+        """Return the ids of the student's prompt, which the rollout must have used."""
         return self.ids(self.student_prompt_text(student_messages))
 
     def student_prompt_text(self, student_messages: Sequence[Mapping[str, Any]]) -> str:
@@ -166,11 +169,11 @@ class PrivilegedContext:
         return opens_reasoning(self.student_prompt_text(student_messages), student_messages[-1]["content"])
 
     def headers(self) -> tuple[str, str]:
-        """Return the generation headers of student and teacher: what follows the user's turn."""
+        """Return the generation headers of student and teacher: the text after the user's turn."""
         return headers(self._student, self._teacher)
 
     def as_of_yesterday(self) -> PrivilegedContext:
-        """Return this context with yesterday's date, which some chat templates write."""
+        """Return this context with yesterday's date, for chat templates that write the date."""
         clock = {"strftime_now": lambda form: (datetime.now() - timedelta(days=1)).strftime(form)}
         return replace(
             self,
@@ -195,7 +198,7 @@ class PrivilegedContext:
     def _messages(
         self, student_messages: Sequence[Mapping[str, Any]], row: Row, rollouts: Attempts | None
     ) -> tuple[list[Message], bool]:
-        """Return the teacher's messages, and whether a rollout in them lost its middle."""
+        """Return the teacher's messages, and whether the middle of a rollout was cut out."""
         *earlier, last = conversation({**row, "prompt": student_messages}, "prompt", row_name(row))
         texts, is_shortened = {"task": last["content"]}, False
         for mark in self.template.marks:
@@ -207,7 +210,7 @@ class PrivilegedContext:
         return [*earlier, last | {"content": self.template.fill(texts)}], is_shortened
 
     def _text(self, mark: str, row: Row, rollouts: Attempts | None) -> str:
-        """Return what stands for a mark, as it was written."""
+        """Return the text for a mark, before control tokens are spelled."""
         if mark in ROLLOUT_MARKS:
             if rollouts is None:
                 raise ValueError(f"the template shows <<{mark}>>, and no rollout was given.")

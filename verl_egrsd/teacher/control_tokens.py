@@ -1,6 +1,6 @@
-"""Control tokens: the texts that a tokenizer turns into marks of a conversation wherever they stand.
+"""Control tokens: texts that a tokenizer reads as marks of a conversation, wherever they occur.
 
-`<|im_end|>` inside a problem would end the user's turn, and whatever follows would speak as somebody else.
+`<|im_end|>` inside a problem would end the user's turn, and the rest of the problem would be another turn.
 Nothing here imports verl or torch.
 """
 
@@ -17,7 +17,7 @@ WELL_KNOWN = (
     *("<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "[gMASK]", "<sop>"),
     *("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"),
 )
-"""Control tokens of widespread models, for where no tokenizer is at hand."""
+"""Control tokens of widespread models, for use without a tokenizer."""
 _MARK = re.compile(r"<[^<>\s]+>|\[/?[A-Za-z]+\]")
 
 
@@ -25,7 +25,7 @@ class ControlTokens:
     """The control tokens of one tokenizer.
 
     Args:
-        texts: each as it is written.
+        texts: the text of each control token.
     """
 
     def __init__(self, texts: Iterable[str] = WELL_KNOWN) -> None:
@@ -34,14 +34,15 @@ class ControlTokens:
 
     @classmethod
     def of(cls, tokenizer: Any, rendered: str = "") -> ControlTokens:
-        """Return the tokens of a tokenizer that are special, look so, or are written by its chat template.
+        """Return the tokens of a tokenizer that are special, look special, or are written by its chat
+        template.
 
-        Other added tokens, such as a run of spaces or Gemma's `<table>`, mark nothing and are not among them.
+        Other added tokens, such as a run of spaces or Gemma's `<table>`, are not control tokens.
 
         Args:
             tokenizer: with or without a chat template.
-            rendered: a rendered conversation without words of a user: its marks are control tokens also where
-                the tokenizer has no token for them.
+            rendered: a rendered conversation without words of a user. Its marks count as control tokens even
+                if the tokenizer has no token for them.
         """
         added = {token.content: token.special for token in tokenizer.added_tokens_decoder.values()}
         template = str(tokenizer.chat_template or "")
@@ -57,5 +58,5 @@ class ControlTokens:
         return list(dict.fromkeys(self._any.findall(text)))
 
     def spelled(self, text: str) -> str:
-        """Return a text whose control tokens are plain text: a space follows their first character."""
+        """Return the text with its control tokens spelled: a space follows their first character."""
         return self._any.sub(lambda token: f"{token[0][0]} {token[0][1:]}", text)

@@ -1,4 +1,4 @@
-"""The marks of a template: what each stands for, and which field of a row it needs."""
+"""The marks of a template, their sources, and the field of a row that each of them needs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ROW_MARKS = {
 }
 """Marks whose text comes from the data, and the field that every row needs for them."""
 ROLLOUT_MARKS = ("attempt", "verdict", "sibling")
-"""Marks whose text comes from the rollouts of the prompt, so that it exists at the teacher's step alone."""
+"""Marks whose text comes from the rollouts of the prompt, so that it exists in the teacher's step only."""
 SHOWN_ROLLOUTS = ("attempt", "sibling")
-"""Those among them that are whole responses."""
+"""The marks among them that stand for whole responses."""
 KNOWN_MARKS = ("task", *ROW_MARKS, *ROLLOUT_MARKS)
 COLUMNS = ("extra_info", "reward_model")
-"""Columns of which a mark may name any field: `<<extra_info.problem_de>>`."""
+"""Columns whose fields a mark may name, as in `<<extra_info.problem_de>>`."""
 
 MARK = re.compile(r"<<([A-Za-z_][\w.]*)>>")
 """A mark in a template's text."""
@@ -34,7 +34,7 @@ def check_marks(text: str, where: str) -> None:
 
     Args:
         text: the template.
-        where: how the message names it.
+        where: name of the template in the message.
 
     Raises:
         ValueError: naming the mark and the known ones.
@@ -52,12 +52,12 @@ def check_marks(text: str, where: str) -> None:
         raise ValueError(f"{where} lacks the mark <<task>>, so the teacher would not see the task: {text!r}")
     if "${" in text:
         raise ValueError(
-            f"{where} holds '${{', which the configuration would take for an interpolation: put a space "
+            f"{where} holds '${{', which the configuration would read as an interpolation: put a space "
             "between the two characters."
         )
 
 
 def field_of(mark: str) -> Field:
-    """Return the field that every row needs for a mark, which is not one of the rollouts."""
+    """Return the field that every row needs for a mark; the mark must not be one of the rollouts."""
     column, _, key = mark.partition(".")
     return ROW_MARKS.get(mark) or Field(column, key, _USE, _OTHER)

@@ -1,8 +1,8 @@
 """Placebo controls of the reference solution: text of the same kind, without its help.
 
-`wrong_solution` is the solution of another problem: what a teacher gains from it, it gains from being shown
-any solution. `shuffled_solution` is the problem's own solution with its words in random order: its vocabulary
-and its answer without its argument. Both depend on the data and a seed alone, so they are the same on every
+`wrong_solution` is the solution of another problem. It measures the gain from being shown any solution.
+`shuffled_solution` is the problem's own solution with its words in random order. It keeps the vocabulary and
+the answer, and loses the argument. Both depend on the data and a seed only, so they are the same on every
 machine and after a resume.
 """
 
@@ -22,22 +22,24 @@ OTHER_SOLUTION = Field(
     "the template wrong_solution shows it",
     "or train with verl_egrsd.trainer.dataset.PrivilegedDataset, which adds it",
 )
-"""Where a row of the training data carries the solution of another one."""
+"""Field of a training row that carries the solution of another row."""
 
 
 def partners(answers: Sequence[str], seed: int) -> list[int]:
-    """Return for each row the position of another row, whose solution it is shown; each is shown once.
+    """Return for each row the position of its partner, whose solution it is shown; each row is a partner
+    once.
 
-    Rows are sorted by answer (the answers, and the rows of one answer, in random order), and each is shown
-    the row that is as many places further as the most frequent answer has rows. So no row and its partner
-    have the same answer, unless that answer has more than half of the rows; then as few as possible have.
+    Rows are sorted by answer; answers, and the rows of one answer, are in random order. The partner of a row
+    is k places further, where k is the number of rows with the most frequent answer. So a row and its partner
+    have different answers, unless one answer has more than half of the rows. Then as few pairs as possible
+    agree.
 
     Args:
         answers: the answer of each row; equal texts are equal answers.
-        seed: of the order.
+        seed: seed of the random order.
 
     Raises:
-        ValueError: for less than two rows.
+        ValueError: for fewer than two rows.
     """
     rows = len(answers)
     if rows < 2:
@@ -62,15 +64,15 @@ def partners_of(rows: Iterable[Row], seed: int) -> list[int]:
 
 
 def with_solution_of(other: Row, row: Row) -> Row:
-    """Return a row that carries the solution of another one, in `extra_info.solution_of_another_row`."""
+    """Return the row with the solution of another row, in `extra_info.solution_of_another_row`."""
     solution = text_of(other, SOLUTION, row_name(other))
     return {**row, "extra_info": {**row["extra_info"], OTHER_SOLUTION.key: solution}}
 
 
 def shuffled_words(text: str, seed: int) -> str:
-    """Return a text with its words in random order; white space stays where it is.
+    """Return the text with its words in random order and its white space unchanged.
 
-    The order differs from the text's own wherever two of its words differ.
+    The order differs from the original one if the text has two different words.
     """
     words = re.findall(r"\S+", text)
     rng, order = random.Random(f"{seed}/{text}"), words

@@ -1,9 +1,9 @@
 """What a chat template writes after the user's text: the end of the turn and the generation header.
 
-It is not "rendered with the header, minus rendered without". Templates write a flag into the user's turn
-(GLM-4.5's `/nothink`), close a conversation that waits for no answer with an end token (Phi-3), or open the
-assistant's turn in both cases (Command R7B). So the end is looked for behind a probe that stands in for the
-user's text.
+It cannot be computed as "rendered with the header, minus rendered without". Some templates write a flag into
+the user's turn (GLM-4.5's `/nothink`), close a conversation without a header by an end token (Phi-3), or open
+the assistant's turn in both cases (Command R7B). So a probe replaces the user's text, and the text after the
+probe is the end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 _PROBES = ("first probe 7f3a of the chat template", "91c2 is the second one")
-"""Two texts that no template contains; what follows both is not made from the text."""
+"""Two texts that no template contains. If both have the same end, the end does not depend on the text."""
 
 
 def prompt_end(render: Callable[[str], str]) -> str:
@@ -21,7 +21,7 @@ def prompt_end(render: Callable[[str], str]) -> str:
         render: returns the rendered conversation whose last user turn has the given text.
 
     Raises:
-        ValueError: when the text does not come back as it is, or what follows depends on it.
+        ValueError: when the template changes the text, or when the end depends on the text.
     """
     ends = [_after(render(probe), probe) for probe in _PROBES]
     if ends[0] != ends[1]:

@@ -6,7 +6,7 @@ A copy is a decay of 0, a moving average one between 0 and 1 (arXiv 2605.13255 c
 average is of the matrices A and B, not of their product. The teacher begins with the weights that training
 starts from, so step k is scored by the teacher after k - 1 updates.
 
-Everything here is about one rank's shards: no rank needs the weights of another.
+Every function here works on the shards of one rank, without communication.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from torch.distributed.fsdp import FSDPModule
 from verl_egrsd.config import TeacherConfig
 
 Shards = dict[str, Tensor]
-"""This rank's part of each trained parameter, by the parameter's name; writing to it writes the parameter."""
+"""This rank's part of each trained parameter, by name. Writing to it writes to the parameter."""
 
 
 def decay_after(teacher: TeacherConfig, step: int) -> float:
-    """Return the decay with which the teacher moves after the update of a training step; 1 leaves it."""
+    """Return the decay with which the teacher moves after the update of a training step; 1 keeps it."""
     if teacher.every is not None:
         return 0.0 if step % teacher.every == 0 else 1.0
     return 1.0 if teacher.decay is None else teacher.decay
 
 
 def mean_age(teacher: TeacherConfig, step: int) -> float:
-    """Return how old the weights are that score a training step, in steps; the student's own are 0 old.
+    """Return the age of the weights that score a training step, in steps; the student's own weights have age
+    0.
 
-    Those of a moving average come from many steps: it is the mean over what each of them contributes.
+    A moving average mixes weights of many steps: its age is the mean over their shares.
     """
     updates = step - 1
     if teacher.every is not None:
@@ -46,10 +47,10 @@ def mean_age(teacher: TeacherConfig, step: int) -> float:
 
 
 class TeacherWeights:
-    """The teacher's weights on this rank, apart from the student's.
+    """The teacher's weights on this rank.
 
-    Without a reference model they are float32 copies of what is trained (the adapter), which stand in for the
-    student's while the teacher scores. With one they are the reference model's own shards.
+    Without a reference model they are float32 copies of the trained weights (the adapter), which replace the
+    student's while the teacher scores. With a reference model they are its own shards.
 
     Raises:
         ValueError: when the reference model is sharded in another way than the student.
@@ -65,7 +66,7 @@ class TeacherWeights:
             _require_alike(student, reference)
 
     def shards(self) -> Shards:
-        """Return what the teacher consists of on this rank."""
+        """Return the teacher's weights on this rank, by name."""
         return self._copies if self.reference is None else _shards(self.reference, _first_names(self.student))
 
     @torch.no_grad()
@@ -87,10 +88,10 @@ class TeacherWeights:
 
     @contextmanager
     def standing_in(self) -> Iterator[None]:
-        """Let the teacher's weights stand in for the student's, which come back bit for bit.
+        """Replace the student's weights by the teacher's for the block, and restore them bit for bit.
 
-        A reference model has its weights already. The student's parameters are looked up again at the end:
-        an engine that offloads them has made new ones by then.
+        A reference model holds the teacher's weights already. The student's parameters are looked up again at
+        the end, because an engine that offloads them makes new ones.
         """
         if self.reference is not None:
             yield
@@ -103,15 +104,15 @@ class TeacherWeights:
             _write(trained_shards(self.student), kept)
 
     def state_dict(self) -> Shards:
-        """Return the shards for a checkpoint, in host memory; what is tied is there by each of its names."""
+        """Return the shards for a checkpoint, in host memory; a tied parameter has an entry for each name."""
         shards = {name: shard.cpu() for name, shard in self.shards().items()}
         return {name: shards[first] for name, first in _first_names(self.student).items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take the shards of a checkpoint.
+        """Load the shards of a checkpoint.
 
         Raises:
-            ValueError: when they are of another model, or of another number of ranks.
+            ValueError: when they belong to another model or to another number of ranks.
         """
         own = self.shards()
         shards = {name: own[first] for name, first in _first_names(self.student).items()}
@@ -126,12 +127,12 @@ class TeacherWeights:
 
 
 def trained_shards(module: nn.Module) -> Shards:
-    """Return this rank's part of every parameter that is trained; of tied ones once."""
+    """Return this rank's part of every trained parameter; a tied parameter appears once."""
     return _shards(module, _first_names(module))
 
 
 def _first_names(module: nn.Module) -> dict[str, str]:
-    """Return, for each name of a trained parameter, the first one: an embedding may be tied to the head."""
+    """Map each name of a trained parameter to its first name: an embedding may be tied to the head."""
     first = {parameter: name for name, parameter in module.named_parameters()}
     names = module.named_parameters(remove_duplicate=False)
     return {name: first[parameter] for name, parameter in names if parameter.requires_grad}
@@ -140,7 +141,7 @@ def _first_names(module: nn.Module) -> dict[str, str]:
 def _shards(module: nn.Module, names: Mapping[str, str]) -> Shards:
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()  # verl offloads without waiting for the copies in host memory
-    # A gathered parameter stands in the place of its shards, and the next pass would not see what is written.
+    # A gathered parameter replaces its shards, and the next pass would not see what is written.
     for part in module.modules():
         if isinstance(part, FSDPModule):
             part.reshard()
@@ -164,14 +165,14 @@ def _require_alike(student: nn.Module, reference: nn.Module) -> None:
     for name, parameter in student.named_parameters():
         if parameter.requires_grad and _layout(parameter) != _layout(others.get(name)):
             raise ValueError(
-                f"{name} is spread over the ranks in another way in the reference engine than in the actor: "
+                f"{name} is sharded differently in the reference engine than in the actor: "
                 "give actor_rollout_ref.ref.fsdp_config the fsdp_size and the wrap_policy of "
                 "actor_rollout_ref.actor.fsdp_config."
             )
 
 
 def _layout(parameter: Any) -> Any:
-    """Return how a parameter is dealt to the ranks."""
+    """Return how a parameter is sharded over the ranks."""
     mesh = getattr(parameter, "device_mesh", None)
     ranks = None if mesh is None else mesh.mesh.tolist()
     return getattr(parameter, "shape", None), getattr(parameter, "placements", None), ranks

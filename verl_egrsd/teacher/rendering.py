@@ -1,4 +1,4 @@
-"""A conversation becomes a prompt, by one side's arguments of the chat template."""
+"""Renders a conversation as a prompt, with one side's arguments of the chat template."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from verl_egrsd.rows import Message
 from verl_egrsd.teacher.prompt_end import prompt_end
 
 REMEMBERED = 256
-"""Ends of prompts that are remembered: rows mostly share their system text, and few-shot turns need not."""
+"""Number of cached prompt ends. Rows mostly share their system text, but few-shot turns may differ."""
 SHOWN = 60
 """Characters of a text that a message shows."""
 
@@ -41,13 +41,13 @@ class Renderer:
         shown, meant = ("".join(part.split()) for part in (text.removesuffix(end), last))
         if not text.endswith(end) or not shown.endswith(meant):
             raise ValueError(
-                f"the chat template takes a part of the text for an instruction: the prompt ends in "
+                f"the chat template reads a part of the text as an instruction: the prompt ends in "
                 f"{text[-SHOWN:]!r}, not in the text {last[-SHOWN:]!r} and {end!r}. Rewrite or drop the row."
             )
         return text
 
     def end(self, earlier: Sequence[Mapping[str, Any]] = (), *, header: bool = True) -> str:
-        """Return what follows the last user turn's text, by the turns before it.
+        """Return the text after the last user turn, given the turns before it.
 
         Raises:
             ValueError: when the chat template does not end all prompts alike, or hides the user's text.
@@ -60,7 +60,7 @@ class Renderer:
         return self._ends[key]
 
     def turn_end(self) -> str:
-        """Return what closes the user's turn, without an end token that closes the whole conversation."""
+        """Return the text that closes the user's turn, without an end token that closes the conversation."""
         closed = self.end(header=False)
         is_start = self.end().startswith(closed)
         return closed if is_start else closed.removesuffix(self.tokenizer.eos_token or "")
@@ -69,7 +69,7 @@ class Renderer:
         """Return a conversation as the chat template writes it, with or without the generation header.
 
         Raises:
-            ValueError: when the template refuses it, with the roles and the template's own words.
+            ValueError: when the template refuses it; the message has the roles and the template's own error.
         """
         try:
             return self.tokenizer.apply_chat_template(
@@ -78,11 +78,11 @@ class Renderer:
                 add_generation_prompt=header,
                 **self.kwargs,
             )
-        except (TemplateError, TypeError) as error:  # templates loop over tools that are not there
+        except (TemplateError, TypeError) as error:  # some templates loop over tools that are missing
             roles = ", ".join(str(message["role"]) for message in messages)
             raise ValueError(
-                f"the model's chat template does not render a conversation of {roles}: {error}. Move what "
-                "another role says into the user's turn, or use another chat template."
+                f"the model's chat template does not render a conversation of {roles}: {error}. Move the "
+                "text of other roles into the user's turn, or use another chat template."
             ) from error
 
     @cached_property
@@ -91,9 +91,9 @@ class Renderer:
 
 
 def headers(student: Renderer, teacher: Renderer) -> tuple[str, str]:
-    """Return the generation headers of two sides: what follows the user's turn.
+    """Return the generation headers of two sides: the text after the user's turn.
 
-    Where the two end that turn differently, its end is shown as part of the headers.
+    If the two sides end that turn differently, its end is part of the headers.
 
     Raises:
         ValueError: when the chat template does not end all prompts alike, or hides the user's text.

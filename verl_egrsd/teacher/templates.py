@@ -1,9 +1,9 @@
-"""Privileged templates: what the teacher reads in place of the student's last user turn.
+"""Privileged templates: the text that replaces the student's last user turn in the teacher's prompt.
 
-A template is plain text with marks. `<<task>>` is the student's whole user turn, so the answer instruction
-comes along; every other mark says what the teacher is shown and where it comes from (docs/contexts.md).
-Filling replaces the marks in one pass and never looks into what it filled in: mathematics is full of braces
-and percent signs. A template is chosen by name, read from a text file, or written into the configuration.
+A template is plain text with marks. `<<task>>` stands for the student's whole user turn, answer instruction
+included. Every other mark stands for privileged text (docs/contexts.md). Marks are replaced in one pass, and
+the inserted text is not searched for marks: mathematics is full of braces and percent signs. A template is
+chosen by name, read from a text file, or written into the configuration.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ KEY = "actor_rollout_ref.teacher.template"
 
 @dataclass(frozen=True)
 class Template:
-    """One way to show the teacher what the student does not see.
+    """A template of the teacher's user turn.
 
     Attributes:
-        text: the teacher's user turn, with `<<task>>` and the marks of what is shown.
+        text: the teacher's user turn, with `<<task>>` and the marks of privileged text.
     """
 
     text: str
 
     def __post_init__(self) -> None:
-        """Refuse a template without the task, or with a mark that nothing stands for."""
+        """Refuse a template without the task, or with an unknown mark."""
         check_marks(self.text, "the template")
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
-        """What is shown beside the task, each once, in order."""
+        """The marks beside the task, each once, in order."""
         return tuple(mark for mark in dict.fromkeys(MARK.findall(self.text)) if mark != "task")
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
-        """The fields that every row needs as text."""
+        """The fields that every row must have as text."""
         return tuple(dict.fromkeys(field_of(mark) for mark in self.marks if mark not in ROLLOUT_MARKS))
 
     @property
@@ -51,7 +51,7 @@ class Template:
 
     @cached_property
     def rollouts_shown(self) -> int:
-        """How many whole responses the text shows."""
+        """Number of whole responses in the text."""
         return sum(mark in SHOWN_ROLLOUTS for mark in MARK.findall(self.text))
 
     def fill(self, texts: Mapping[str, str]) -> str:
@@ -60,7 +60,7 @@ class Template:
 
 
 def _solution_template(mark: str) -> Template:
-    """Return the template of a worked solution; the controls differ from it in the solution alone."""
+    """Return the template of a worked solution; the placebo controls differ in the mark only."""
     return Template(
         "<<task>>\n\n"
         "Below is a worked solution that is known to be correct.\n"
@@ -112,12 +112,12 @@ TEMPLATES: dict[str, Template] = {
 
 
 def get_template(name: str, text: str | None = None, *, key: str = KEY) -> Template:
-    """Return the template of a text, else the one with this name.
+    """Return the template with this text, or without a text the template of this name.
 
     Args:
-        name: `actor_rollout_ref.teacher.template`; a label where a text is given.
+        name: `actor_rollout_ref.teacher.template`; a label if a text is given.
         text: `actor_rollout_ref.teacher.template_text`.
-        key: of the configuration, for messages.
+        key: the configuration key, for messages.
 
     Raises:
         ValueError: for an unknown name (lists the known ones), or an unknown mark.
@@ -134,9 +134,9 @@ def get_template(name: str, text: str | None = None, *, key: str = KEY) -> Templ
 
 
 def with_template_text(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the teacher's settings with the text of a template file, which is read here and never again.
+    """Return the teacher's settings with the text of a template file, which is read here only.
 
-    The file's name stays as the label, so that the settings say the whole template on every machine.
+    The settings then hold the whole template on every machine, and the file's name stays as its label.
 
     Args:
         given: the keys of `actor_rollout_ref.teacher` as they were set.
