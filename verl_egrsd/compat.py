@@ -132,7 +132,15 @@ ADDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "ActorRolloutRefWorker",
         (
             *("compute_teacher_log_prob", "refresh_teacher", "save_teacher", "load_teacher", "sync_metrics"),
-            *("hold_teacher", "teacher_in_engine", "teacher", "teacher_weights", "adapter_off", "kernel"),
+            *(
+                "hold_teacher",
+                "restart_teacher",
+                "teacher_in_engine",
+                "teacher",
+                "teacher_weights",
+                "adapter_off",
+                "kernel",
+            ),
         ),
     ),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer", ("teacher_config", "_compute_teacher_log_prob")),

@@ -18,9 +18,9 @@ from verl.trainer.main_ppo import run_ppo
 from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils.logging_utils import configure_verl_logging
 
-from verl_egrsd.config import TeacherConfig, flat
+from verl_egrsd.config import TeacherConfig, flat, resolve_teacher
 from verl_egrsd.methods import resolve
-from verl_egrsd.preflight import plain
+from verl_egrsd.preflight import plain, scoring_role
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.sync import EgrsdTrainer
 
@@ -36,7 +36,7 @@ PER_RUN = {
     for key in (
         *("rollout.n", "actor.rollout_n", "ref.rollout_n", "actor.ppo_mini_batch_size"),
         "rollout.trace.experiment_name",
-        *(f"teacher.{field.name}" for field in fields(TeacherConfig) if field.name != "refresh"),
+        *(f"teacher.{field.name}" for field in fields(TeacherConfig)),
     )
 }
 """Keys of them that only the trainer reads, and tells the processes step by step."""
@@ -73,8 +73,7 @@ class NextRun(EgrsdTrainer):
     def _load_checkpoint(self) -> None:
         self.global_steps = 0
         self.actor_rollout_wg.load_checkpoint(str(self.first.initial))
-        if self.teacher_config.moves:
-            self.actor_rollout_wg.refresh_teacher(0.0)
+        self.actor_rollout_wg.restart_teacher(plain(self.config.actor_rollout_ref.teacher))
 
 
 def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
@@ -112,6 +111,15 @@ def require_shared_processes(first: DictConfig, other: DictConfig) -> None:
     Raises:
         ValueError: naming the key and both values.
     """
+    roles = {
+        scoring_role(run, resolve_teacher(plain(run.actor_rollout_ref.teacher))) for run in (first, other)
+    }
+    if len(roles) > 1:
+        raise ValueError(
+            "actor_rollout_ref.teacher.refresh is current in one run, whose teacher is the actor's engine, "
+            "and not in another, whose teacher is the reference engine: start them apart, or train an "
+            "adapter (actor_rollout_ref.model.lora_rank), which needs no reference engine."
+        )
     one, two = ({key: flat(plain(config[key])) for key in SECTIONS} for config in (first, other))
     for section in SECTIONS:
         for key in one[section].keys() | two[section].keys():

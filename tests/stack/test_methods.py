@@ -1,4 +1,4 @@
-"""Every factor at once in one run through Ray and verl: columns are computed, metrics reported."""
+"""Every preset in two steps through Ray and verl, on one start: columns are computed, metrics reported."""
 
 from __future__ import annotations
 
@@ -6,45 +6,61 @@ import math
 
 import pytest
 
-from tests.support.training_run import TIME_LIMIT, train
-from verl_egrsd.methods import factors
+from tests.support.preset_runs import ALL
+from tests.support.training_run import TIME_LIMIT, settings, start
+from verl_egrsd.methods import factors, methods, resolve
+from verl_egrsd.report.history import read_steps, training_steps
+from verl_egrsd.report.run import STEPS_FILE
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(TIME_LIMIT + 60)]
+LIMIT = 2 * TIME_LIMIT
+PRESETS = [name for name in methods() if name not in ("egrsd", "cl_egrsd", "rlsd", "direction")]
+"""Those that no other run of the tests trains."""
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(LIMIT + 60)]
 
 
 @pytest.fixture(scope="module")
-def run(model_path, data_path, tmp_path_factory):
-    found = train(
-        tmp_path_factory.mktemp("run"),
-        model_path,
-        data_path,
-        f"algorithm.egrsd.factors=[{','.join(factors())}]",
-        "algorithm.egrsd.advantage=group",
-        "actor_rollout_ref.rollout.n=2",
-        "data.train_batch_size=4",
-        "trainer.total_training_steps=2",
-        "trainer.rollout_data_dir=${trainer.default_local_dir}/rollouts",
-    )
-    assert found.returncode == 0, found.log[-3000:]
-    assert len(found.steps) == 2
-    return found
+def runs(model_path, data_path, tmp_path_factory):
+    """The metrics of each step, by preset."""
+    folder = tmp_path_factory.mktemp("presets")
+    presets, keys = [ALL, *PRESETS], settings(model_path, data_path)
+    command = ("tests.support.preset_runs", "--out", str(folder), "--presets", *presets, "--set", *keys)
+    returncode, log = start(folder, *command, limit=LIMIT)
+    assert returncode == 0, log[-3000:]
+    return {name: training_steps(read_steps(folder / name / STEPS_FILE)) for name in presets}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_trains_two_steps_with_the_columns_and_factors_of_its_method(runs, name):
+    method = resolve(name, max_response_length=1)
+    assert len(runs[name]) == 2
+    for metrics in runs[name]:
+        assert all(map(math.isfinite, (metrics["actor/grad_norm"], metrics["actor/pg_loss"])))
+        assert ("timing_s/teacher" in metrics) == method.uses_teacher
+        reported = {key.split("/")[1] for key in metrics if key.startswith("egrsd/")}
+        assert {factor.name for factor in method.active} == {*factors()} & reported
+
+
+@pytest.mark.parametrize(
+    ("name", "ages"), [("rlsd_published", [0.0, 1.0]), ("sdar", None), ("tip", None)], ids=str
+)
+def test_only_a_teacher_that_moves_has_an_age(runs, name, ages):
+    """One start holds teachers of every kind, each as its preset says."""
+    found = [metrics.get("egrsd/teacher/age") for metrics in runs[name]]
+    assert found == (ages or [None, None])
 
 
 @pytest.mark.parametrize("name", factors())
-def test_every_factor_reports_finite_weights_in_every_step(run, name):
-    for metrics in run.steps:
+def test_every_factor_reports_finite_weights_where_all_are_multiplied(runs, name):
+    for metrics in runs[ALL]:
         found = {key: value for key, value in metrics.items() if key.startswith(f"egrsd/{name}/")}
         assert {"mean", "min", "max"} <= {key.rpartition("/")[2] for key in found}
         assert all(map(math.isfinite, found.values())), found
 
 
-def test_the_entropies_of_teacher_and_student_are_computed_apart(run):
-    for metrics in run.steps:
+def test_the_entropies_of_teacher_and_student_are_computed_apart(runs):
+    for metrics in runs[ALL]:
         teacher, student = (metrics[f"egrsd/{side}_entropy/mean"] for side in ("teacher", "student"))
         assert teacher > 0
         assert student > 0
         assert teacher != student
-
-
-def test_the_update_is_finite(run):
-    assert all(math.isfinite(metrics["actor/grad_norm"]) for metrics in run.steps)

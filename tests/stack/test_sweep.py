@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -44,7 +46,7 @@ def start_runs(model_path, data_path, tmp_path_factory):
 @pytest.fixture(scope="module")
 def together(start_runs):
     """Runs one after another on one start, the first one once more at the end."""
-    return start_runs("tests.support.sweep_runs", FIRST, "grpo-0", "direction-0", "egrsd-0")
+    return start_runs("tests.support.sweep_runs", FIRST, "grpo-0", "direction-0", "egrsd-0", "rlsd-0")
 
 
 @pytest.mark.parametrize(("arm", "rows"), [("direction", 8), ("grpo", 64)])
@@ -80,6 +82,12 @@ def test_a_run_after_others_gives_the_numbers_and_weights_of_a_run_on_new_proces
     assert any(not torch.equal(weight, again[name]) for name, weight in before.items())
 
 
+def test_a_teacher_that_moved_is_a_run_s_own(together):
+    steps = {run: training_steps(read_steps(together / run / STEPS_FILE)) for run in (FIRST, "rlsd-0")}
+    assert [step.get("egrsd/teacher/age") for step in steps["rlsd-0"]] == [0.0, 1.0]
+    assert [step.get("egrsd/teacher/age") for step in steps[FIRST]] == [None, None]
+
+
 def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one(start_runs, together):
     two_ranks = start_runs(
         "recipes.miniature.train",
@@ -92,6 +100,10 @@ def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one
 def test_runs_that_need_other_engines_are_refused(tmp_path):
     one, two = (compose_run(read_run(name), tmp_path) for name in ("egrsd-0", "grpo-0"))
     require_shared_processes(one, two)
+    for refresh, shared in (("copy", True), ("ema", True), ("current", False)):
+        moved = compose_run(read_run("egrsd-0"), tmp_path, [f"actor_rollout_ref.teacher.refresh={refresh}"])
+        with nullcontext() if shared else pytest.raises(ValueError, match="refresh is current in one run"):
+            require_shared_processes(one, moved)
     OmegaConf.update(two, "actor_rollout_ref.actor.optim.lr", 1e-3)
     with pytest.raises(ValueError, match=r"optim\.lr is 5e-05 in the first run and 0\.001"):
         require_shared_processes(one, two)

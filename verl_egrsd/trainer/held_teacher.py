@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from verl.single_controller.base.decorator import Dispatch, register
@@ -12,7 +14,6 @@ from verl.workers.engine_workers import ActorRolloutRefWorker
 
 from verl_egrsd.checkpoints.reading import TEACHER_FILE, require_path
 from verl_egrsd.config import resolve_teacher
-from verl_egrsd.preflight.reading import plain
 from verl_egrsd.teacher.refresh import TeacherWeights
 
 
@@ -24,13 +25,28 @@ class HeldTeacher(ActorRolloutRefWorker):
         adapter_off: whether that engine is the actor without its adapter.
     """
 
-    def hold_teacher(self) -> None:
-        """Take the teacher's weights from the engines, which hold those that training starts from."""
-        settings = resolve_teacher(plain(self.config.get("teacher")))
+    def hold_teacher(self, section: Mapping[str, Any] | None) -> None:
+        """Take the teacher's weights from the engines, which hold those that training starts from.
+
+        Args:
+            section: `actor_rollout_ref.teacher` of the run.
+        """
+        settings = resolve_teacher(section)
         own = settings.has_own_weights(self.config.model.get("lora_adapter_path"))
         reference = None if self.ref is None else self.ref.engine.module
         self.adapter_off = settings.refresh == "frozen" and not own and reference is None
         self.teacher_weights = TeacherWeights(self.actor.engine.module, reference) if own else None
+
+    @register(dispatch_mode=Dispatch.ONE_TO_ALL)
+    def restart_teacher(self, section: Mapping[str, Any] | None) -> None:
+        """Hold the teacher of another run of these processes, whose student has its first weights again.
+
+        Args:
+            section: `actor_rollout_ref.teacher` of that run.
+        """
+        if self.ref is not None:
+            TeacherWeights(self.actor.engine.module, self.ref.engine.module).follow(decay=0.0)
+        self.hold_teacher(section)
 
     def teacher_in_engine(self) -> AbstractContextManager[None]:
         """Let the engine that scores for the teacher have the teacher's weights meanwhile."""

@@ -14,6 +14,7 @@ from verl.utils.profiler import DistProfiler
 from verl.workers.utils.padding import response_from_nested
 
 from verl_egrsd.compat import assert_registered
+from verl_egrsd.preflight.reading import plain
 from verl_egrsd.trainer.engine import VENDOR, EgrsdFSDPEngine
 from verl_egrsd.trainer.held_teacher import HeldTeacher
 from verl_egrsd.trainer.queue import jagged
@@ -50,7 +51,7 @@ class TeacherWorker(HeldTeacher):
         self.kernel = find_kernel(self.teacher)
         if self.ref is not None:
             find_kernel(self.actor)  # refuses an actor whose fused head is wrong, whatever the reference runs
-        self.hold_teacher()
+        self.hold_teacher(plain(self.config.get("teacher")))
 
     def _prepare_stream(self) -> None:
         """Tell the engine in what the rollout computes; refuse what would fail at the first weight sync."""

@@ -1,0 +1,62 @@
+"""Train presets one after another on one start of Ray, two steps each.
+
+Usage: python -m tests.support.preset_runs --out OUT --presets NAME... --set KEY=VALUE...
+Every run is in OUT/<preset>; the name `all` is GRPO's advantage times every factor that there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+from recipes.miniature.sweep import sweep
+from recipes.miniature.train import INITIAL
+from verl_egrsd.main import check
+from verl_egrsd.methods import factors, methods
+
+ALL = "all"
+ONE_LOSS = (
+    "actor_rollout_ref.actor.policy_loss.loss_mode=egrsd",
+    "actor_rollout_ref.actor.clip_ratio_high=0.2",
+)
+"""The processes know one loss. At one update per batch the clipped one has the same gradient."""
+
+
+def composed(preset: str, out: Path, overrides: Sequence[str]) -> DictConfig:
+    """Return the configuration of one run: 8 rollouts a step, in pairs where the method compares them."""
+    every = [f"algorithm.egrsd.factors=[{','.join(factors())}]", "algorithm.egrsd.advantage=group"]
+    own = ["+preset=egrsd", *every] if preset == ALL else [f"+preset={preset}"]
+    rollouts = 2 if preset == ALL or methods()[preset].needs_group else 1
+    keys = [
+        f"trainer.default_local_dir={(out / preset).absolute()}",
+        f"data.train_batch_size={8 // rollouts}",
+        f"actor_rollout_ref.rollout.n={rollouts}",
+        *("trainer.total_training_steps=2", "trainer.save_freq=-1", "trainer.test_freq=-1"),
+        *("trainer.val_before_train=false", "trainer.logger=[console]", "trainer.resume_mode=disable"),
+    ]
+    with initialize_config_module("verl_egrsd.configs", version_base=None):
+        return compose(
+            "egrsd", overrides=[*own, "+model=tiny", "+hardware=cpu", *ONE_LOSS, *keys, *overrides]
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--presets", nargs="+")
+    parser.add_argument("--set", nargs="*", default=())
+    given = parser.parse_args()
+    configs = [composed(name, given.out, given.set) for name in given.presets]
+    for config in configs:
+        check(config)
+        os.makedirs(config.trainer.default_local_dir, exist_ok=True)
+    sweep(configs, (given.out / INITIAL).absolute())
+
+
+if __name__ == "__main__":
+    main()
