@@ -118,7 +118,9 @@ def test_a_tied_weight_moves_once_and_is_saved_by_each_of_its_names():
 
 
 def test_a_reference_engine_that_is_sharded_differently_is_refused():
-    with pytest.raises(ValueError, match=r"adapter\.weight is sharded differently .*actor_rollout_ref\.ref\.fsdp_config"):
+    with pytest.raises(
+        ValueError, match=r"adapter\.weight is sharded differently .*actor_rollout_ref\.ref\.fsdp_config"
+    ):
         TeacherWeights(model(frozen_base=True), nn.Sequential())
 
 

@@ -237,10 +237,10 @@ def test_control_tokens_in_a_prompt_are_refused_left_out_or_kept_as_asked(rows, 
     assert "1 of 12 rows left out because the prompt holds control tokens" in caplog.text
     keeping = load(rows, tokenizer, tmp_path, checks={"control_tokens": "keep"})
     assert len(keeping) == 12
-    assert "kept, by rows: {'<|im_end|>': 1, '<|im_start|>': 1}" in caplog.text
+    assert "in kept prompts, by number of rows: {'<|im_end|>': 1, '<|im_start|>': 1}" in caplog.text
 
 
-def test_marks_of_reasoning_in_prompts_and_references_are_counted_and_open_nothing(
+def test_marks_of_reasoning_in_prompts_and_references_are_counted_and_have_no_effect(
     rows, tokenizer, tmp_path, caplog
 ):
     rows[2] = with_prompt(rows[2], "Put your reasoning between <think> and </think>. What is 7+5?")
@@ -248,8 +248,8 @@ def test_marks_of_reasoning_in_prompts_and_references_are_counted_and_open_nothi
     dataset = load(rows, tokenizer, tmp_path)
     assert len(dataset) == 12
     assert not dataset[2]["extra_info"]["prompt_opens_reasoning"]
-    assert "in prompts that are kept, by rows: {'<think>': 1, '</think>': 1}" in caplog.text
-    assert "in references, by rows: {'<think>': 1, '</think>': 1, '<|im_end|>': 1}" in caplog.text
+    assert "in kept prompts, by number of rows: {'<think>': 1, '</think>': 1}" in caplog.text
+    assert "in references, by number of rows: {'<think>': 1, '</think>': 1, '<|im_end|>': 1}" in caplog.text
 
 
 def test_solutions_that_contradict_the_ground_truth_are_counted_with_their_rows(

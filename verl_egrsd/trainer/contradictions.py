@@ -1,4 +1,4 @@
-"""Solutions that arrive at another answer than the ground truth: the teacher leads away from the reward."""
+"""Finds solutions that contradict the ground truth: there the teacher works against the reward."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ logger = logging.getLogger(__name__)
 
 _PROCESSES = 2
 _ROWS_PER_CALL = 8
-"""Rows that are compared between two looks at the clock."""
+"""Rows that are compared before the time limit is checked again."""
 _SHOWN = 5
 """Rows that the warning names."""
 
 
 def warn_of_contradictions(rows: Any, checks: DataChecks) -> tuple[int, int]:
-    """Compare the final answers of some solutions with the ground truths, and warn of those that differ.
+    """Compare the final answers of some solutions with the ground truths, and warn if they differ.
 
     Args:
         rows: rows with `extra_info.solution` and `reward_model.ground_truth`, by position.
-        checks: how many rows, and for how many seconds.
+        checks: the number of rows to compare, and the time limit in seconds.
 
     Returns:
-        how many solutions were compared, and how many of them the ground truth contradicts. A solution
-        without a final answer, or with one that the verifier cannot read, is not compared.
+        the number of compared solutions, and the number that contradict the ground truth. A solution is not
+        compared if it has no final answer or if the verifier cannot read its answer.
     """
     positions = range(len(rows))
     sample = random.Random(0).sample(positions, min(checks.solution_rows, len(rows)))
@@ -49,8 +49,8 @@ def warn_of_contradictions(rows: Any, checks: DataChecks) -> tuple[int, int]:
         )
         logger.warning(
             "%d of %d sampled solutions arrive at another answer than reward_model.ground_truth (%d rows in "
-            "all): the teacher leads to an answer that the reward calls wrong. %s. data_prep verifies the "
-            "solutions and drops such rows.",
+            "all): the teacher reads a solution whose answer the reward calls wrong. %s. data_prep verifies "
+            "the solutions and drops such rows.",
             *(len(wrong), compared, len(rows), named),
         )
     return compared, len(wrong)
@@ -61,7 +61,7 @@ def _text(row: Row, field: Field) -> str:
 
 
 def _judged(rows: Sequence[Row], seconds: float) -> Iterator[tuple[Row, Reason]]:
-    """Yield rows whose solution has a final answer, with the verdict on it, until the time is over."""
+    """Yield rows whose solution has a final answer, with the verdict on it, up to the time limit."""
     answered = [(row, own_answer(_text(row, SOLUTION)), _text(row, ANSWER)) for row in rows]
     doubtful = []
     for row, answer, truth in answered:

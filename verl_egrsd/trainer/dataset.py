@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 
 _ROWS_PER_CALL = 256
 PARTNER = "egrsd_partner"
-"""Column with the position of the row whose solution is shown in place of one's own."""
+"""Column with the position of the row whose solution replaces the row's own."""
 
 
 class Overlong(NamedTuple):
-    """A row that was left out: which prompt was too long, and by how much (tokens)."""
+    """A dropped row: the prompt that was too long, its length and its limit, in tokens."""
 
     index: Any
     prompt: str
@@ -41,7 +41,7 @@ class Overlong(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """A row that was left out: which control tokens its prompt holds as text."""
+    """A dropped row: the control tokens in the text of its prompt."""
 
     index: Any
     prompt: str
@@ -49,9 +49,9 @@ class Marked(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """Both prompts of a row as text, and what its messages hold.
+    """Both prompts of a row as text, and the control tokens in its messages.
 
-    The teacher may read one of several, depending on the rollouts; none is there where it is not asked.
+    The teacher may have several possible prompts, depending on the rollouts. Without a teacher there is none.
     """
 
     index: Any
@@ -62,27 +62,28 @@ class Prompts(NamedTuple):
 
 
 class PrivilegedDataset(RLHFDataset):
-    """verl's data set, plus the checks that cannot wait until a row is sampled.
+    """verl's data set, with all checks made before the first row is sampled.
 
     The student's prompt must be a conversation in plain text, fit `data.max_prompt_length` (verl would cut it
-    on the left; with `data.filter_overlong_prompts` such rows are left out), and hold no control tokens that
-    open or close a turn (`data.checks.control_tokens`); marks of reasoning open nothing, and are counted.
-    The ground truth must be a text. In the training files, the privileged prompt must exist, be filled, and
-    fit `actor_rollout_ref.teacher.max_prompt_length`, and some of the solutions are compared with the ground
-    truth. `dropped` lists what is left out. Under the template `wrong_solution` each row carries the solution
-    of another one (`extra_info.solution_of_another_row`), chosen among all rows of the files.
+    on the left; with `data.filter_overlong_prompts` such rows are dropped), and hold no control tokens that
+    open or close a turn (`data.checks.control_tokens`). Marks of reasoning have no effect in a prompt; they
+    are counted. The ground truth must be text. In the training files the fields of the privileged prompt must
+    exist and not be empty, the prompt must fit `actor_rollout_ref.teacher.max_prompt_length`, and some
+    solutions are compared with the ground truth. `dropped` lists the dropped rows. Under the template
+    `wrong_solution` each row carries the solution of another row (`extra_info.solution_of_another_row`),
+    chosen among all rows of the files.
 
-    The trainer hands over the teacher's settings as `data.egrsd_teacher` (null: no teacher is scored), and as
+    The trainer passes the teacher's settings as `data.egrsd_teacher` (null without a teacher), and as
     `data.egrsd_verifier` whether our verifier reads the ground truths.
     """
 
     def maybe_filter_out_long_prompts(self, dataframe: datasets.Dataset = None) -> datasets.Dataset:
-        """Check every row; return those that are kept.
+        """Check every row; return the kept rows.
 
         Raises:
-            ValueError: for a missing column, one that overrides the configuration, an image, a field that is
-                not a text, control tokens or an overlong prompt, unless dropping such rows is the user's
-                stated choice.
+            ValueError: for a missing column, a column that overrides the configuration, an image, or a field
+                that is not text; for control tokens or an overlong prompt, unless the user chose to drop such
+                rows.
         """
         self.dropped: list[Overlong | Marked] = []
         self._spelled, self._kept_tokens = Counter[str](), Counter[str]()
@@ -115,19 +116,19 @@ class PrivilegedDataset(RLHFDataset):
         return row
 
     def _fields(self, context: PrivilegedContext) -> list[Field]:
-        """Return the fields that must be texts in every row."""
+        """Return the fields that must be text in every row."""
         shown = [field for context in context.alternatives for field in context.template.fields]
         judged = [GROUND_TRUTH] if self.config.get("egrsd_verifier", True) else []
         return list(dict.fromkeys([*shown, *judged]))
 
     def _with_partners(self, dataframe: datasets.Dataset, seed: int) -> datasets.Dataset:
-        """Give each row the position of another one, whose solution the teacher is shown in its place."""
+        """Give each row the position of its partner, whose solution replaces the row's own."""
         self.all_rows = dataframe
         answered = dataframe.select_columns([ANSWER.column])
         return dataframe.add_column(PARTNER, partners_of(answered, seed))
 
     def _with_other_solution(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return a row with the solution of its partner, where rows have partners."""
+        """Return a row with the solution of its partner, if rows have partners."""
         if PARTNER not in row:
             return row
         others = {key: value for key, value in row.items() if key != PARTNER}
@@ -157,7 +158,7 @@ class PrivilegedDataset(RLHFDataset):
         progress.close()
 
     def _read(self, row: Row, position: int, asked: list[PrivilegedContext], fields: list[Field]) -> Prompts:
-        """Return the prompts of a row, or name what keeps them from being rendered."""
+        """Return the prompts of a row; an error of the rendering names the row."""
         name = row_name(row, position)
         index = structure(row, "extra_info", name).get("index")
         messages = conversation(row, self.prompt_key, name)
@@ -175,7 +176,7 @@ class PrivilegedDataset(RLHFDataset):
         return Prompts(position if index is None else index, name, student, teacher, found)
 
     def _longest(self, read: list[Prompts], asked: list[PrivilegedContext]) -> list[int]:
-        """Return the tokens of each row's longest privileged prompt, with what its rollouts may add."""
+        """Return the length of each row's longest privileged prompt, tokens for rollouts included."""
         lengths = [[0] * len(read)]
         for i, context in enumerate(asked):
             bare = self._lengths([prompts.teacher[i] for prompts in read])
@@ -194,7 +195,7 @@ class PrivilegedDataset(RLHFDataset):
             raise ValueError(
                 f"{self.prompt_key} of {prompts.name} has {tokens} in its text, which the tokenizer reads as "
                 "control tokens: the student would see a turn that nobody wrote. Rewrite the row, or set "
-                "data.checks.control_tokens=drop to leave such rows out, or keep where they are meant."
+                "data.checks.control_tokens=drop to leave such rows out, or keep if they are intended."
             )
         return Marked(prompts.index, "student", tokens)
 
@@ -234,10 +235,11 @@ class PrivilegedDataset(RLHFDataset):
             if number := sum(isinstance(row, kind) for row in self.dropped):
                 logger.warning("%d of %d rows left out because %s", number, total, reason)
         if self._kept_tokens:
-            logger.warning("control tokens in prompts that are kept, by rows: %s", dict(self._kept_tokens))
+            logger.warning("control tokens in kept prompts, by number of rows: %s", dict(self._kept_tokens))
         if self._spelled:
             logger.warning(
-                "control tokens in references, by rows: %s; the teacher is shown them as text (`< think>`)",
+                "control tokens in references, by number of rows: %s; the teacher reads them as text "
+                "(`< think>`)",
                 dict(self._spelled),
             )
 
@@ -247,7 +249,7 @@ def _as_list(files: Any) -> list[str]:
 
 
 def use_privileged_dataset(config: DictConfig) -> None:
-    """Have verl build our data set, through the setting that it has for that."""
+    """Have verl build our data set, through its setting `data.custom_cls`."""
     custom = config.data.custom_cls
     if custom.path is None:
         custom.path, custom.name = "pkg://verl_egrsd.trainer.dataset", PrivilegedDataset.__name__

@@ -1,4 +1,4 @@
-"""The worker's part of a teacher that has weights of its own: hold them, move them, save them."""
+"""The worker's part of a teacher with weights of its own: holds them, moves them, saves them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from verl_egrsd.teacher.refresh import TeacherWeights
 
 
 class HeldTeacher(ActorRolloutRefWorker):
-    """Adds to verl's worker what `trainer.moving_teacher` calls.
+    """Adds the methods to verl's worker that `trainer.moving_teacher` calls.
 
     Attributes:
-        teacher_weights: None where the teacher is an engine as it is.
-        adapter_off: whether that engine is the actor without its adapter.
+        teacher_weights: None if the teacher's weights are those of an engine.
+        adapter_off: whether that engine is the actor with its adapter switched off.
     """
 
     def hold_teacher(self, section: Mapping[str, Any] | None) -> None:
-        """Take the teacher's weights from the engines, which hold those that training starts from.
+        """Take the teacher's first weights from the engines, before any update.
 
         Args:
             section: `actor_rollout_ref.teacher` of the run.
@@ -49,7 +49,7 @@ class HeldTeacher(ActorRolloutRefWorker):
         self.hold_teacher(section)
 
     def teacher_in_engine(self) -> AbstractContextManager[None]:
-        """Let the engine that scores for the teacher have the teacher's weights meanwhile."""
+        """Put the teacher's weights into the engine that scores for it, for the block."""
         return nullcontext() if self.teacher_weights is None else self.teacher_weights.standing_in()
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
@@ -57,7 +57,7 @@ class HeldTeacher(ActorRolloutRefWorker):
         """Move the teacher's weights towards the student's.
 
         Args:
-            decay: of teacher <- decay * teacher + (1 - decay) * student; 1 leaves them.
+            decay: decay of teacher <- decay * teacher + (1 - decay) * student; 1 keeps the teacher.
 
         Returns:
             `egrsd/teacher/distance`: |teacher - student| / |student| over all trained weights.
@@ -78,11 +78,11 @@ class HeldTeacher(ActorRolloutRefWorker):
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
     def load_teacher(self, folder: str) -> None:
-        """Read them back.
+        """Load this rank's shards of the teacher from a checkpoint.
 
         Raises:
-            FileNotFoundError: when the checkpoint does not have them.
-            ValueError: when they are of another model, or of another number of ranks.
+            FileNotFoundError: when the checkpoint lacks them.
+            ValueError: when they belong to another model or to another number of ranks.
         """
         file = require_path(_file(folder), "it holds the teacher's weights, copy it here")
         self._held().load_state_dict(torch.load(file, map_location="cpu", mmap=True, weights_only=True))

@@ -1,8 +1,9 @@
 """A teacher that moves with the student, mixed into verl's synchronous trainer.
 
-The workers hold and move its weights (`TeacherWorker.refresh_teacher`); here is when: after each update, and
-with each checkpoint. Its shards lie beside the actor's, and are written before verl marks the checkpoint as
-complete. What is written in `egrsd.json` of how it moves is the fingerprint's `actor_rollout_ref.teacher`.
+The workers hold and move its weights (`TeacherWorker.refresh_teacher`). This module calls them after each
+update and with each checkpoint. The teacher's shards are stored beside the actor's, before verl marks the
+checkpoint as complete. The fingerprint in `egrsd.json` records how the teacher moves, as
+`actor_rollout_ref.teacher`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ REFRESH = "actor_rollout_ref.teacher.refresh"
 
 
 class MovingTeacher(Trainer):
-    """Moves the teacher after each update, and takes it through checkpoints."""
+    """Moves the teacher after each update, and saves and loads it with checkpoints."""
 
     teacher_config: TeacherConfig
     start: Start
@@ -47,7 +48,7 @@ class MovingTeacher(Trainer):
         super()._save_checkpoint()
 
     def _load_checkpoint(self) -> None:
-        """Go on with the teacher of the checkpoint; a frozen one is what training starts from, here too."""
+        """Load the teacher of the checkpoint; if it was frozen, the teacher keeps the initial weights."""
         super()._load_checkpoint()
         if self.start.checkpoint is None or not self.teacher_config.moves:
             return

@@ -1,9 +1,10 @@
-"""What the model itself makes of its hidden states: the measure of every faster way to score tokens.
+"""Reference scores from the logits of the model's own forward pass, to test every faster head.
 
-verl's fused head, and the scoring of response rows, multiply hidden states with the head's weight. A model
-may do more: cap its logits (Gemma 2), scale them (Granite, Cohere), add a bias (Phi). So each way is compared
-with the logits that the model's own forward pass returns, at start, on a small batch. The hidden states are
-enlarged until the logits spread as those of a trained model do: a cap does nothing to logits near 0.
+verl's fused head and the scoring of response rows multiply hidden states by the head's weight. A model may do
+more: cap its logits (Gemma 2), scale them (Granite, Cohere), or add a bias (Phi). So each fast head is
+compared at start, on a small batch, with the logits of the model's own forward pass. The hidden states are
+first enlarged until the logits spread like those of a trained model, because a cap does not change logits
+near 0.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from verl_egrsd.trainer.engine import EgrsdFSDPEngine
 from verl_egrsd.trainer.queue import jagged
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
-"""Largest mean difference of scores, nats, by the dtype of the engine: half precision rounds logits."""
+"""Largest allowed mean difference of scores, nats, by dtype of the engine: half precision rounds logits."""
 WRONG = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
-"""Mean difference of log-probs, nats, that rounding does not explain."""
+"""Mean difference of log-probs, nats, that is too large to be rounding."""
 LENGTHS, PROMPT = (40, 23), 8
-"""Tokens of the rows of the batch, and of their prompts."""
+"""Tokens of each row of the batch, and of each prompt."""
 TEMPERATURE = 1.3
 SPREAD = 3.0
 """Least standard deviation of the logits of a position, over the vocabulary."""
@@ -36,7 +37,7 @@ Scores = dict[str, Tensor]
 
 
 def small_batch(vocabulary: int) -> TensorDict:
-    """Return random rows as verl's trainer sends them to be scored; the same at every call."""
+    """Return random rows in the form in which verl's trainer sends them for scoring; equal at every call."""
     draw = torch.Generator().manual_seed(0)
     rows = [torch.randint(vocabulary, (length,), generator=draw) for length in LENGTHS]
     columns = {
@@ -60,7 +61,7 @@ def scores_of_own_logits(engine: EgrsdFSDPEngine, use_remove_padding: bool) -> S
 
 
 def own_logits(engine: EgrsdFSDPEngine, use_remove_padding: bool) -> Tensor:
-    """Return the logits of every position of the small batch, as the model computes them, float32."""
+    """Return the model's own logits at every position of the small batch, float32."""
     batch = small_batch(vocabulary_of(engine))
     tu.assign_non_tensor(batch, use_fused_kernels=False, use_remove_padding=use_remove_padding)
     inputs, _ = engine.prepare_model_inputs(micro_batch=batch.to(get_device_id()))
@@ -75,7 +76,7 @@ def own_logits(engine: EgrsdFSDPEngine, use_remove_padding: bool) -> Tensor:
 def forward_only(
     engine: EgrsdFSDPEngine, *, disable_auto_offload: bool = False, without_adapter: bool = False
 ) -> Iterator[None]:
-    """Set an engine up for a forward pass in its own precision, without gradients."""
+    """Prepare an engine for a forward pass in its own precision, without gradients."""
     dtype = engine._autocast_dtype
     with (
         engine.eval_mode(disable_auto_offload=disable_auto_offload),
@@ -88,7 +89,7 @@ def forward_only(
 
 @contextmanager
 def spread_logits(engine: EgrsdFSDPEngine, use_remove_padding: bool) -> Iterator[None]:
-    """Enlarge the last hidden states so that the logits spread by `SPREAD`, where they do not anyway."""
+    """Enlarge the last hidden states until the logits have a standard deviation of at least `SPREAD`."""
     found = float(own_logits(engine, use_remove_padding).std(dim=-1).mean())
     factor = max(1.0, SPREAD / max(found, 1e-6))
 
@@ -107,8 +108,8 @@ def difference(scored: TensorDict, own: Scores, name: str) -> float:
     """Return the mean difference of a score, nats.
 
     Args:
-        scored: what a worker returns for the small batch.
-        own: of :func:`scores_of_own_logits`.
+        scored: the worker's scores of the small batch.
+        own: result of :func:`scores_of_own_logits`.
         name: "log_probs" or "entropy".
     """
     found = response_from_nested(scored[name], _response_mask()).values()
@@ -116,12 +117,12 @@ def difference(scored: TensorDict, own: Scores, name: str) -> float:
 
 
 def vocabulary_of(engine: EgrsdFSDPEngine) -> int:
-    """Return the number of tokens that the model embeds."""
+    """Return the number of rows of the model's embedding."""
     return int(engine.module.get_input_embeddings().num_embeddings)
 
 
 def response_rows(offsets: Tensor, response_lengths: Tensor) -> Tensor:
-    """Return the positions, in packed sequences, that a response token follows.
+    """Return the positions in packed sequences whose next token is a response token.
 
     Args:
         offsets: (batch + 1,), where each sequence begins, and the end of the last.

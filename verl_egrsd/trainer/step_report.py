@@ -1,4 +1,4 @@
-"""What a step says of itself: metrics, warnings in the log, and the rollouts for `verl-egrsd inspect`."""
+"""The report of a step: metrics, warnings in the log, and the rollouts for `verl-egrsd inspect`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class StepReport:
     """Reports the steps of a run.
 
     Args:
-        tokenizer: of the model.
-        outcomes: warns of scores and cuts.
+        tokenizer: tokenizer of the model.
+        outcomes: warns of unusual scores and truncated responses.
     """
 
     def __init__(self, tokenizer: Any, outcomes: OutcomeWarnings) -> None:
         self.tokenizer, self.outcomes = tokenizer, outcomes
 
     def metrics(self, step: CreditedStep, source: AdvantageStep, report: ReportConfig) -> dict[str, float]:
-        """Return the metrics of a step, and warn of what its user should know at once."""
+        """Return the metrics of a step, and log its warnings."""
         rollouts, columns, credited = step
         self.outcomes.look_at_scores(rollouts.scores)
         self.outcomes.look_at_cuts(rollouts.truncated, rollouts.lengths, rollouts.prompt_lengths)
@@ -52,7 +52,7 @@ def _warn_of_no_correct_answer(step: CreditedStep, method: Method, verdicts: dic
     shares = {name.rpartition("/")[2]: round(share, 2) for name, share in verdicts.items() if share}
     logger.warning(
         "none of the %d answers of this step is correct (highest score %g, "
-        "algorithm.egrsd.correct_above=%g): %s. With error alone the verifier fails; with no_answer "
-        "alone the prompt asks for no box, or every answer is cut.",
+        "algorithm.egrsd.correct_above=%g): %s. If all are error, the verifier fails; if all are "
+        "no_answer, the prompt asks for no box, or every answer is truncated.",
         *(len(step.rollouts.scores), step.rollouts.scores.max(), method.reward.correct_above, shares),
     )

@@ -1,10 +1,10 @@
-"""The stream of weights from an FSDP engine to the rollout engine: what it holds, how exact it is, what fits.
+"""The stream of weights from an FSDP engine to the rollout engine.
 
-verl merges a LoRA adapter into the weights in place, rounds the sum to bf16 whatever the rollout engine
-computes in, and sends a tied head a second time. Here each weight is merged on its own in float32 and rounded
-once, to the rollout engine's dtype; the weights of the model are only read. A tied head is left out, as in a
-checkpoint: vLLM refuses a bucket that holds the copy without the embedding. On the way, the stream measures
-how much of the update it carries (`UpdateShare`).
+verl merges a LoRA adapter into the weights in place, rounds the sum to bf16 for every dtype of the rollout
+engine, and sends a tied head twice. Here each weight is merged on its own in float32, and rounded once to the
+rollout engine's dtype. The weights of the model are only read. A tied head is left out, as in a checkpoint:
+vLLM refuses a bucket that holds the copy without the embedding. The stream also measures the share of the
+update that it carries (`UpdateShare`).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Named = Iterable[tuple[str, Tensor]]
 
 
 def measured_adapter(tensors: dict[str, Tensor], dtype: torch.dtype, share: UpdateShare) -> Named:
-    """Return an adapter as it is.
+    """Return an adapter unmerged.
 
     Args:
         tensors: of the adapter by name, `...lora_A.weight` and `...lora_B.weight`.
-        dtype: to which the rollout engine rounds them.
-        share: counts every pair.
+        dtype: dtype to which the rollout engine rounds them.
+        share: measures every pair.
     """
     for name, down in tensors.items():
         if ".lora_A." in name:
@@ -44,12 +44,12 @@ def measured_adapter(tensors: dict[str, Tensor], dtype: torch.dtype, share: Upda
 
 
 def merged_weights(module: nn.Module, dtype: torch.dtype, share: UpdateShare) -> Iterator[tuple[str, Tensor]]:
-    """Yield every weight of a peft model under its name in the base model, whole, adapters merged.
+    """Yield every weight of a peft model, unsharded and merged, under its name in the base model.
 
     Args:
-        module: a `PeftModel` under FSDP 1 or 2, or not sharded; its weights stay as they are.
-        dtype: of the merged weights. Weights without an adapter keep their own.
-        share: counts every merged weight.
+        module: a `PeftModel` under FSDP 1 or 2, or not sharded; its weights are not changed.
+        dtype: dtype of the merged weights. Weights without an adapter keep their own dtype.
+        share: measures every merged weight.
     """
     parameters, layers = module.state_dict(), dict(adapted_layers(module))
     for name, own in public_names(module, parameters).items():
@@ -67,21 +67,21 @@ def merged_weights(module: nn.Module, dtype: torch.dtype, share: UpdateShare) ->
 
 
 def public_names(module: nn.Module, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return names in the base model's checkpoint -> names in `parameters`, without those of adapters."""
+    """Map names in the base model's checkpoint to names in `parameters`; adapter weights are left out."""
     own = normalize_peft_param_name({name: name for name in parameters})
     names: dict[str, str] = convert_weight_keys(own, getattr(module, "_fsdp_wrapped_module", module))
     return names
 
 
 def adapted_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield the path, as in the state dict, and the layer of every adapter."""
+    """Yield every layer with an adapter, and its path in the state dict."""
     for path, layer in module.named_modules():
         if isinstance(layer, LoraLayer):
             yield path.replace("_fsdp_wrapped_module.", ""), layer
 
 
 def tied_copies(module: nn.Module) -> set[str]:
-    """Return the names of weights that are another one's copy, as a head that is tied to the embedding."""
+    """Return the names of weights that share another weight's tensor, such as a tied head."""
     model: Any = getattr(module, "_fsdp_wrapped_module", module)
     model = model.get_base_model() if hasattr(model, "peft_config") else model
     return set(getattr(model, "all_tied_weights_keys", None) or ())
@@ -99,8 +99,8 @@ def rollout_dtype(name: str, checkpoint: torch.dtype | None) -> torch.dtype:
     """Return the dtype in which the rollout engine computes.
 
     Args:
-        name: `rollout.dtype`; "auto" is the checkpoint's, with bf16 in place of float32, as vLLM has it.
-        checkpoint: the dtype that the checkpoint names, if any.
+        name: `rollout.dtype`; "auto" takes the checkpoint's dtype, and bf16 for float32, as vLLM does.
+        checkpoint: dtype in the checkpoint's configuration, if any.
     """
     if name != "auto":
         dtype: torch.dtype = getattr(torch, name)  # vLLM's names are torch's
@@ -112,7 +112,7 @@ def refuse_unmergeable(module: nn.Module) -> None:
     """Refuse adapters that are not the plain product of two matrices.
 
     Raises:
-        ValueError: naming the layer and the setting that mends it.
+        ValueError: naming the layer and the remedy.
     """
     for path, layer in adapted_layers(module):
         if not isinstance(layer, LoraLinear) or layer.use_dora.get(_ADAPTER):
@@ -124,13 +124,13 @@ def refuse_unmergeable(module: nn.Module) -> None:
 
 
 def refuse_small_bucket(module: nn.Module, dtype: torch.dtype, megabytes: int) -> None:
-    """Refuse a bucket that the largest weight does not fit: verl would fail at the first sync, and then wait.
+    """Refuse a bucket that is smaller than the largest weight: verl would fail at the first sync, and hang.
 
-    Only where weights travel through shared memory; by CUDA IPC a large weight goes alone.
+    This holds for weights in shared memory only. By CUDA IPC a large weight is sent alone.
 
     Args:
-        module: of the engine, peft or not.
-        dtype: of merged weights; the others travel in their own.
+        module: module of the engine, with or without peft.
+        dtype: dtype of merged weights; the others keep their own.
         megabytes: `rollout.checkpoint_engine.update_weights_bucket_megabytes`.
 
     Raises:
