@@ -37,7 +37,9 @@ def run(hidden: Tensor, weight: Tensor, call: Call, hidden_wanted: bool, weight_
 
     hidden_gradient = empty(count, width) if hidden_wanted else None
     weight_gradient = empty(vocabulary, width).zero_() if weight_wanted else None
-    block, part = rows_per_part(vocabulary, sums, hidden.device)
+    # Ranks of a divided vocabulary take the same parts, since they meet in every one.
+    widest = int(call.shard.max(torch.tensor(vocabulary, device=hidden.device)))
+    block, part = rows_per_part(widest, sums, hidden.device)
     logits = empty(2, min(block, count), vocabulary)
     memory = empty(3 if call.scored_apart else 2, min(part, count), vocabulary)
     found: list[Rows] = []

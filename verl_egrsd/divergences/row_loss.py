@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from verl_egrsd.divergences.sides import Scores
+
 _PerRow = Float[Tensor, " rows"]
 
 
@@ -79,8 +81,9 @@ class RowLoss:
             if value is not None and value.shape != (count,):
                 raise ValueError(f"{name} of shape {tuple(value.shape)} does not fit: it must be ({count},).")
 
-    def terms(self, rows: slice, log_prob: Tensor | None, entropy: Tensor) -> Terms:
+    def terms(self, rows: slice, scores: Scores) -> Terms:
         """Return the terms of some rows from the student's scores."""
+        log_prob, entropy = scores
         one, none = torch.ones_like(entropy), torch.zeros_like(entropy)
         weight = _of(self.weights, rows, one)
         if log_prob is None or not self.needs_tokens:

@@ -1,0 +1,70 @@
+"""What a call takes beside inputs and gradients: a block of logits and a slice, for any number of rows."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from tests.divergences.cases import SETTINGS, VOCABULARY, case
+from verl_egrsd.divergences import RowLoss, blocks, divergence
+
+BLOCK_ROWS, SLICE_ROWS = 8, 2
+VALUE_BYTES = 2 * 6 * 8
+"""Of a row: the fields of `Rows`, slice by slice and joined."""
+NAMES = ("forward clipped", "reverse", "jsd .9 clipped", "sdpo", "eopd")
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of living tensors that operations made; those that are given do not count."""
+
+    def __init__(self, given: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known = {tensor.untyped_storage()._cdata for tensor in given}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, torch.Tensor):
+                self._note(value.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        if storage._cdata in self._known:
+            return
+        self._known.add(storage._cdata)
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+
+    def _gone(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def peak(settings: Any, rows: int) -> int:
+    """Return the most bytes that live at once, beside inputs and gradients."""
+    inputs = case(rows=rows)
+    loss = RowLoss(inputs.weights, advantages=inputs.weights, old_log_probs=-inputs.weights)
+    with LiveBytes([inputs.student, inputs.teacher, inputs.head, inputs.token_ids, inputs.weights]) as live:
+        found = divergence(
+            inputs.student, inputs.teacher, inputs.head, settings, token_ids=inputs.token_ids, row_loss=loss
+        )
+    assert found.loss.shape == (rows,)
+    return live.peak - inputs.student.nbytes - inputs.head.nbytes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_memory_does_not_grow_with_the_rows(name, monkeypatch):
+    settings = SETTINGS[name]
+    row_bytes = 2 * 8 * VOCABULARY
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", BLOCK_ROWS * row_bytes)
+    monkeypatch.setattr(blocks, "SLICE_BYTES", SLICE_ROWS * row_bytes)
+    few, many = peak(settings, 2 * BLOCK_ROWS), peak(settings, 4 * BLOCK_ROWS)
+    assert many - few <= VALUE_BYTES * 2 * BLOCK_ROWS
+    assert few <= (BLOCK_ROWS + 3 * SLICE_ROWS) * row_bytes + VALUE_BYTES * 2 * BLOCK_ROWS
