@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from verl_egrsd.divergences.sides import Scores
+from verl_egrsd.divergences.sides import TokenScores
 
 _PerRow = Float[Tensor, " rows"]
 
@@ -81,7 +81,7 @@ class RowLoss:
             if value is not None and value.shape != (count,):
                 raise ValueError(f"{name} of shape {tuple(value.shape)} does not fit: it must be ({count},).")
 
-    def terms(self, rows: slice, scores: Scores) -> Terms:
+    def terms(self, rows: slice, scores: TokenScores) -> Terms:
         """Return the terms of some rows from the student's scores."""
         log_prob, entropy = scores
         one, none = torch.ones_like(entropy), torch.zeros_like(entropy)

@@ -12,7 +12,7 @@ from torch import Tensor
 from verl_egrsd.divergences.shards import Shard
 
 
-class Scores(NamedTuple):
+class TokenScores(NamedTuple):
     """Log-probs of given tokens (None without tokens) and entropies, nats, (n,)."""
 
     log_prob: Tensor | None
@@ -56,13 +56,13 @@ class Side:
         """Return sum over v of values_v, (n,)."""
         return self.shard.sum(values.sum(dim=1))
 
-    def scores(self, token_ids: Tensor | None) -> Scores:
+    def scores(self, token_ids: Tensor | None) -> TokenScores:
         """Return the scores of given tokens."""
         # Where one token has all the weight, rounding may leave an entropy of -1e-7.
         entropy = (self.log_total - self.mean(self.logits)).clamp(min=0.0)
         if token_ids is None:
-            return Scores(None, entropy)
-        return Scores(self.log_probs(token_ids[:, None])[:, 0], entropy)
+            return TokenScores(None, entropy)
+        return TokenScores(self.log_probs(token_ids[:, None])[:, 0], entropy)
 
     def log_probs(self, token_ids: Tensor) -> Tensor:
         """Return the log-probs of tokens (n, k), (n, k)."""

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from verl_egrsd.divergences.call import Call, Rows
-from verl_egrsd.divergences.sides import Scores, Side
+from verl_egrsd.divergences.sides import TokenScores, Side
 from verl_egrsd.divergences.support import supported
 from verl_egrsd.divergences.whole import SWEEPS
 
 
 class _Scored(NamedTuple):
-    """Scores of both sides, and the student's distribution at their temperature."""
+    """TokenScores of both sides, and the student's distribution at their temperature."""
 
-    student: Scores
-    teacher: Scores
+    student: TokenScores
+    teacher: TokenScores
     side: Side
 
 
