@@ -41,7 +41,7 @@ MISSING = {
         r"data\.train_files=gone\.parquet does not exist",
     ),
     "one of several files": ({"data.val_files": ["a.parquet"]}, r"data\.val_files=a\.parquet does not exist"),
-    "no file": ({"data.train_files": []}, r"data\.train_files=\[\] names no file"),
+    "no file": ({"data.train_files": []}, r"data\.train_files=\[\] does not name a file"),
     "another kind of file": (
         {"data.train_files": "a.csv"},
         r"train_files=a\.csv is not a file that verl reads",

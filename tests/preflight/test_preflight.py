@@ -142,7 +142,7 @@ REFUSED = {
             "algorithm.egrsd.gamma": 0.0,
             "algorithm.egrsd.clip": 0.0,
         },
-        r"teacher\.refresh=ema says how a teacher moves, and this method asks no teacher: leave it unset",
+        r"teacher\.refresh=ema says how a teacher moves, but this method has no teacher: leave it unset",
     ),
     "multi_turn": ({f"{ROLLOUT}.multi_turn.enable": True}, r"multi_turn\.enable=True.*Set it to False"),
     "two_temperatures": (

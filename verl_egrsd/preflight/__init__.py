@@ -1,10 +1,11 @@
-"""Everything about a run that can be known before anything starts.
+"""All checks of a run that are possible before anything starts.
 
-`preflight` asks the configuration alone, `check_files` what it names. `verl_egrsd.main` calls both before
-Ray, and the trainer calls both itself for those who start stock `main_ppo`, so both ways refuse and warn
-alike. Read in this order: `values` (one key out of range), `names` (that verl looks up late), `rules` and
-`keys` (settings of verl that change what the method means), `refusals` (settings that contradict each
-other), `lengths` (caps of tokens), `precision` (of entropies), `existing` (files and functions).
+`preflight` checks the configuration, `check_files` the files and functions that it names. `verl_egrsd.main`
+calls both before Ray starts, and the trainer calls both under stock `main_ppo`, so both ways refuse and warn
+alike. Read in this
+order: `values` (one key out of range), `names` (names that verl looks up late), `rules` and `keys` (settings
+of verl that change what the method means), `refusals` (settings that contradict each other), `lengths` (caps
+of tokens), `precision` (precision of entropies), `existing` (files and functions).
 """
 
 from __future__ import annotations
@@ -59,16 +60,16 @@ __all__ = [
 def preflight(config: DictConfig) -> tuple[Method, TeacherConfig]:
     """Resolve and check the settings of a run, and write the resolved values back.
 
-    What works but changes what the run is, is named in one warning.
+    One warning lists the settings that work but change what the run is.
 
     Args:
         config: the whole configuration of verl, ours included.
 
     Returns:
-        the method with all its numbers, and the settings of the teacher.
+        the method with all its settings, and the settings of the teacher.
 
     Raises:
-        ValueError: naming key, value and remedy of the first thing that cannot work.
+        ValueError: naming key, value and remedy of the first setting that cannot work.
     """
     check_engine(config)
     check_values(config)

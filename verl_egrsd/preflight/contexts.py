@@ -1,4 +1,4 @@
-"""What the teacher reads: its template exists, and there is room for the rollouts that it shows."""
+"""Checks the teacher's template: it exists, and the prompt has room for the rollouts that it shows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from verl_egrsd.teacher.templates import KEY, get_template
 
 FALLBACK = "actor_rollout_ref.teacher.without_sibling"
 SPELLED = 64
-"""Tokens that a whole response may take beyond its own, since its control tokens are shown spelled."""
+"""Tokens that a whole response may add beyond its own, because its control tokens are spelled."""
 
 
 def settle_context(config: DictConfig, teacher: TeacherConfig) -> TeacherConfig:
-    """Check the teacher's template against the run, and fill in how much of a rollout it may show.
+    """Check the teacher's template against the run, and fill in the longest rollout that it may show.
 
     Args:
         config: the whole configuration.
@@ -38,7 +38,7 @@ def settle_context(config: DictConfig, teacher: TeacherConfig) -> TeacherConfig:
     if "sibling" in template.marks and rollouts < 2:
         raise ValueError(
             f"{KEY}={teacher.template} shows another rollout of the same prompt, and "
-            f"actor_rollout_ref.rollout.n={rollouts} makes no other one: set n to 2 or more (and "
+            f"actor_rollout_ref.rollout.n={rollouts} gives no other rollout: set n to 2 or more (and "
             "data.train_batch_size to fewer prompts, for as many rollouts)."
         )
     shown = template.rollouts_shown
@@ -52,7 +52,7 @@ def settle_context(config: DictConfig, teacher: TeacherConfig) -> TeacherConfig:
 
 
 def _check_room(config: DictConfig, teacher: TeacherConfig, shown: int, most: int) -> None:
-    """Refuse a cap that the longest task with the longest rollouts exceeds, whatever the template adds."""
+    """Refuse a cap that the longest task and rollouts exceed without the template's own text."""
     needed = config.data.max_prompt_length + shown * most
     if teacher.max_prompt_length <= needed:
         raise ValueError(

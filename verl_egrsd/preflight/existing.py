@@ -1,4 +1,4 @@
-"""Files, models and functions that a configuration names: what is missing, all of it at once."""
+"""Files, models and functions that a configuration names. One error lists all that are missing."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from verl_egrsd.preflight.refresh import adapter_problems
 logger = logging.getLogger(__name__)
 
 REMOTE = ("hdfs://", "s3://", "gs://")
-"""Paths that verl fetches itself, which nobody here can look up."""
+"""Prefixes of paths that verl downloads; they cannot be checked here."""
 
 SUFFIXES = (".parquet", ".json", ".jsonl")
 MAKE_DATA = "python -m data_prep.openthoughts --source siyanzhao/Openthoughts_math_30k_opsd --out"
 
 
 def check_files(config: DictConfig) -> None:
-    """Look up everything that the configuration names. A hub id that is not in the cache is only named.
+    """Look up everything that the configuration names. A hub id that is not in the cache only gives a
+    warning.
 
     Raises:
-        ValueError: with one line for each thing that is missing, and the remedy.
+        ValueError: with one line for each missing file, model or function, and the remedy.
     """
     missing = [
         *_data(config),
@@ -46,7 +47,7 @@ def _data(config: DictConfig) -> Iterator[str]:
         given = config.data[key]
         paths = [given] if isinstance(given, str) else list(given or [])
         if not paths:
-            yield f"data.{key}={given} names no file: set it to a parquet file."
+            yield f"data.{key}={given} does not name a file: set it to a parquet file."
         for path in filter(lambda path: not path.startswith(REMOTE), paths):
             if not path.endswith(SUFFIXES):
                 yield f"data.{key}={path} is not a file that verl reads: use {', '.join(SUFFIXES)}."
@@ -72,8 +73,8 @@ def _model(config: DictConfig) -> Iterator[str]:
         yield f"{said} is a LoRA adapter: name the model that it was trained from ({place.base_model})."
     elif isinstance(place, SavedStep):
         yield (
-            f"{said} is a checkpoint: name the model it makes (verl-egrsd export {path} --out DIR), or go on "
-            "from it (trainer.resume_mode=resume_path, trainer.resume_from_path)."
+            f"{said} is a checkpoint: name its exported model (verl-egrsd export {path} --out DIR), or "
+            "resume from it (trainer.resume_mode=resume_path, trainer.resume_from_path)."
         )
     elif isinstance(place, HubId) and not config_file(path):
         logger.warning(

@@ -1,4 +1,4 @@
-"""Every key of a configuration against the rules, and against the keys that anybody reads."""
+"""Checks every key of a configuration against the rules, and against the known keys."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FREE = (
     *("actor_rollout_ref.rollout.custom.*", "actor_rollout_ref.actor.fsdp_config.mixed_precision.*"),
     *("actor_rollout_ref.*.fsdp_config.wrap_policy.*", "actor_rollout_ref.ref.fsdp_config.mixed_precision.*"),
 )
-"""Keys and sections that verl's files do not have and verl reads all the same."""
+"""Keys and sections that verl reads although its configuration files lack them."""
 
 STRICT = ("actor", "ref", "rollout", "model")
 """Sections of `actor_rollout_ref` that verl turns into dataclasses, which raise for an unknown key."""
@@ -43,12 +43,12 @@ def check_keys(config: DictConfig) -> list[str]:
     """Check every key and value of a configuration against the rules.
 
     Returns:
-        a sentence for each setting that is not refused but changes what the run is.
+        a sentence for each allowed setting that changes what the run is.
 
     Raises:
         ValueError: for the first setting that is refused, naming key, value and remedy.
     """
-    # Interpolations are many and slow: only those that a rule looks at are resolved.
+    # Interpolations are many and slow: only keys with a rule are resolved.
     values = flat(plain(config, resolve=False))
     named = []
     for rule in RULES:
@@ -64,7 +64,7 @@ def check_keys(config: DictConfig) -> list[str]:
 
 
 def _unknown(values: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each key that nobody knows; raise where verl would, minutes later."""
+    """Return a sentence for each unknown key; raise for keys at which verl would raise minutes later."""
     sentences = []
     for key, value in values.items():
         if _is_known(key):
@@ -97,7 +97,7 @@ def _leaves() -> frozenset[str]:
 
 @cache
 def _fields() -> frozenset[str]:
-    """Return the keys that verl's dataclasses have beyond its files."""
+    """Return the keys of verl's dataclasses that its configuration files lack."""
     classes = {key: name for key, name in flat(verl_settings()).items() if key.endswith("._target_")}
     return frozenset(
         f"{key.removesuffix('_target_')}{field.name}"

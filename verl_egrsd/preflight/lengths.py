@@ -1,8 +1,8 @@
-"""Caps of tokens that must fit each other: what one of them promises, no other may take away.
+"""Caps of tokens that must fit each other, so that no cap shortens what another one allows.
 
-verl clamps in silence. Its servers generate `max_model_len` minus the prompt where that is less than the
-response's cap, and cut the prompt on the left to `rollout.prompt_length`; an answer that ends there has
-neither an end nor the length at which this package calls it truncated.
+verl clamps in silence. Its servers generate at most `max_model_len` minus the prompt, even if the cap of the
+response is larger, and cut the prompt on the left to `rollout.prompt_length`. An answer that ends there has
+no end token and is shorter than the cap.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from verl_egrsd.config import TeacherConfig
 from verl_egrsd.methods import Method
 
 TOKENS_PER_GPU = 20_000
-"""Tokens of a micro-batch where the configuration leaves it open; the paper's cap of a sequence."""
+"""Default tokens of a micro-batch: the paper's cap of a sequence."""
 
 
 def settle_lengths(config: DictConfig) -> None:
-    """Fill in the caps that are left open, so that they hold the longest prompt with the longest answer.
+    """Fill in unset caps, so that the longest prompt with the longest answer fits.
 
-    `rollout.max_model_len` becomes that sum (one more for SGLang, which keeps a place free), and
-    `actor.ppo_max_token_len_per_gpu` at least that.
+    `rollout.max_model_len` becomes the sum of both lengths (one more for SGLang, which keeps one place free),
+    and `actor.ppo_max_token_len_per_gpu` at least this sum.
     """
     rollout, actor = config.actor_rollout_ref.rollout, config.actor_rollout_ref.actor
     if rollout.max_model_len is None:
@@ -67,9 +67,10 @@ def check_lengths(config: DictConfig, method: Method, teacher: TeacherConfig) ->
 
 
 def model_context(config: DictConfig) -> int | None:
-    """Return the positions that the model was made for, in tokens; None where this machine does not know.
+    """Return the number of positions of the model, in tokens; None if its `config.json` is not on this
+    machine.
 
-    Read from the model's `config.json`, in its folder or in the hub's cache; nothing is downloaded.
+    The file is read in the model's folder or in the hub's cache; nothing is downloaded.
     """
     model = config.actor_rollout_ref.model
     given = model.override_config.get("max_position_embeddings")
@@ -95,13 +96,13 @@ def _check_context(config: DictConfig, context: int, teacher: TeacherConfig | No
         raise ValueError(
             f"actor_rollout_ref.teacher.max_prompt_length={teacher.max_prompt_length} and "
             f"data.max_response_length={response} together are above the {context} positions of {path}: the "
-            f"teacher would score what it cannot read. Set actor_rollout_ref.teacher.max_prompt_length="
+            f"teacher would score beyond its positions. Set actor_rollout_ref.teacher.max_prompt_length="
             f"{context - response} or less."
         )
 
 
 def _caps(config: DictConfig) -> Iterator[tuple[str, int, int]]:
-    """Yield key, value and the least value of every cap that must hold a whole sequence."""
+    """Yield key, value and smallest allowed value of every cap that must hold a whole sequence."""
     section, longest, served = config.actor_rollout_ref, _longest(config), _served(config)
     if config.data.get("max_sequence_length") is not None:
         yield "data.max_sequence_length", config.data.max_sequence_length, served
@@ -130,7 +131,7 @@ def _served(config: DictConfig) -> int:
 
 
 def _ranks(config: DictConfig) -> int:
-    """Return the ranks that share a sequence: verl multiplies the cap of a micro-batch by them."""
+    """Return the number of ranks that share a sequence; verl multiplies the cap of a micro-batch by it."""
     actor = config.actor_rollout_ref.actor
     return max(
         actor.get("ulysses_sequence_parallel_size", 1), actor.fsdp_config.ulysses_sequence_parallel_size

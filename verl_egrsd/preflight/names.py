@@ -1,4 +1,4 @@
-"""Names that verl looks up late: a misspelt one is noticed when the workers start, or in the first step."""
+"""Names that verl looks up late: it notices a misspelt one when the workers start, or in the first step."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Keys of verl that need no rule, so that every key of verl is accounted for.
 
-`READ` holds what this package reads, checks or sets elsewhere. `HARMLESS` says how a run is computed, watched
-or stored. A key of verl that is neither here nor in `rules` fails a test.
+`READ` holds the keys that this package reads, checks or sets elsewhere. `HARMLESS` holds the keys that say
+how a run is computed, watched or stored. A test fails for a key of verl that is neither here nor in `rules`.
 """
 
 from __future__ import annotations
@@ -199,11 +199,11 @@ HARMLESS: dict[str, str] = {
     "trainer.v1.sampler.sampler_kwargs": "read by a custom sampler only, which is refused",
     "skip.*": "read with skip.*.enable only, which is refused",
 }
-"""Keys that change how a run is computed, watched or stored, and why they may be anything."""
+"""Keys that change how a run is computed, watched or stored, and why every value is allowed."""
 
 
 def kind_of(key: str) -> str | None:
-    """Return in which table a key of verl is: "refused", "named", "read" or "harmless"; None for none."""
+    """Return the table of a key of verl: "refused", "named", "read" or "harmless"; None without a table."""
     for rule in RULES:
         if fnmatchcase(key, rule.key):
             return rule.effect

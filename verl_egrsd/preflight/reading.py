@@ -1,4 +1,4 @@
-"""How the package reads verl's configuration: names, sections, and values that verl keeps twice."""
+"""Reads verl's configuration: names, sections, and values that verl stores twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOSSES = (PLAIN_LOSS, "egrsd_ppo_clip")
 
 
 def plain(section: Any, *, resolve: bool = True) -> dict[str, Any]:
-    """Return a section of the configuration as a dictionary, {} for none."""
+    """Return a section of the configuration as a dictionary; {} if it is missing."""
     container = OmegaConf.to_container(section, resolve=resolve) if section is not None else {}
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
@@ -47,5 +47,5 @@ def scoring_role(config: DictConfig, teacher: TeacherConfig) -> Literal["actor",
 
 
 def report_settings(config: DictConfig) -> ReportConfig:
-    """Return the settings of the run report; its folder is that of the checkpoints unless one is given."""
+    """Return the settings of the run report; the default folder is that of the checkpoints."""
     return resolve_report(plain(config.get("report")), folder=config.trainer.default_local_dir)

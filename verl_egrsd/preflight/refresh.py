@@ -1,4 +1,4 @@
-"""What a teacher with weights of its own asks of the engines, and an adapter that training starts from."""
+"""Checks the engines for a teacher with weights of its own, and the adapter that training starts from."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_refresh(config: DictConfig, teacher: TeacherConfig, *, scored: bool) -
         )
     if teacher.refresh != "frozen" and not scored:
         raise ValueError(
-            f"{_KEY}={teacher.refresh} says how a teacher moves, and this method asks no teacher: leave it "
+            f"{_KEY}={teacher.refresh} says how a teacher moves, but this method has no teacher: leave it "
             "unset, or choose another method (algorithm.adv_estimator)."
         )
     strategy = section[role].strategy

@@ -1,4 +1,4 @@
-"""Settings that contradict each other, and what to set instead; `rules` has what one key alone decides."""
+"""Settings that contradict each other, and what to set instead; `rules` has the rules for single keys."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ REFUSALS: _Table = (
         ),
     ),
 )
-"""What cannot work together; read from top to bottom."""
+"""Checks for settings that cannot work together, in order."""
 
 REMARKS: _Table = (
     (
@@ -163,7 +163,7 @@ REMARKS: _Table = (
         ),
         lambda c: (
             f"algorithm.egrsd.max_response_length={c.algorithm.egrsd.max_response_length} is above "
-            f"data.max_response_length={c.data.max_response_length}: the length bonus reckons with a length "
+            f"data.max_response_length={c.data.max_response_length}: the length bonus is scaled to a length "
             "that no answer reaches. Leave it unset."
         ),
     ),
@@ -172,4 +172,4 @@ REMARKS: _Table = (
         lambda c: "trainer.val_only=True validates once and trains nothing: set it to False to train.",
     ),
 )
-"""What works, but is rarely meant; named before the start."""
+"""Checks for settings that work but are rarely meant; they give a warning before the start."""

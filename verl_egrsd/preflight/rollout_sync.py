@@ -1,4 +1,4 @@
-"""What the rollout engine gets of a LoRA update, as far as the configuration and the installed vLLM tell."""
+"""Checks that a LoRA update reaches the rollout engine, by the configuration and the installed vLLM."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from verl_egrsd.preflight.reading import lora_rank
 logger = logging.getLogger(__name__)
 
 ASKED_FROM, ASKED_FOR = Version("0.25"), "get_unstacked_mapper"
-"""From this version on verl's adapter sync calls this method of `WeightsMapper`; later versions lack it."""
+"""From this version of vLLM on, verl's adapter sync calls this method; newer versions may lack it."""
 
 
 def check_rollout_sync(config: DictConfig) -> None:
     """Refuse an adapter sync that cannot work, and warn of a merge that rounds the update away.
 
     Raises:
-        ValueError: when verl's adapter sync asks the installed vLLM for a method that it does not have.
+        ValueError: when verl's adapter sync calls a method that the installed vLLM lacks.
     """
     rollout, model = config.actor_rollout_ref.rollout, config.actor_rollout_ref.model
     if not lora_rank(config) or rollout.name != "vllm":
@@ -43,11 +43,11 @@ def check_rollout_sync(config: DictConfig) -> None:
 
 
 def refuse_vllm(found: Version | None, folder: Path | None) -> None:
-    """Refuse a vLLM that verl's adapter sync does not fit.
+    """Refuse a vLLM that does not fit verl's adapter sync.
 
     Args:
-        found: its version; None where it is not installed on this machine.
-        folder: of its package.
+        found: version of vLLM; None if it is not installed on this machine.
+        folder: folder of its package.
     """
     if found is None or folder is None or found < ASKED_FROM:
         return
@@ -62,7 +62,7 @@ def refuse_vllm(found: Version | None, folder: Path | None) -> None:
 def as_verl_can_check(config: DictConfig) -> DictConfig:
     """Return a configuration for verl's own check, which imports vLLM to look up the adapter's rank.
 
-    A machine that only composes a run may have no vLLM: there the rank is left to the run itself.
+    A machine that only composes a run may lack vLLM. The rank is then checked in the run.
     """
     if installed_vllm()[0] is not None:
         return config
@@ -72,7 +72,7 @@ def as_verl_can_check(config: DictConfig) -> DictConfig:
 
 
 def installed_vllm() -> tuple[Version | None, Path | None]:
-    """Return version and folder of the installed vLLM, which is not imported; None where there is none."""
+    """Return version and folder of the installed vLLM without importing it; None without vLLM."""
     spec = find_spec("vllm")
     try:
         found = Version(version("vllm"))

@@ -1,8 +1,8 @@
 """Keys of verl that change what the method means: refused, or named in one warning before the start.
 
-A rule holds for a key that adds to, replaces, filters or reweights the rollouts, the advantage, the loss or
-the teacher's context, and for one that looks as if it did while nobody reads it. All other keys of verl are
-in `other_keys`.
+There is a rule for every key that adds to, replaces, filters or reweights the rollouts, the advantage, the
+loss or the teacher's context. There is also one for every key that seems to do so but is never read. All
+other keys of verl are in `other_keys`.
 
 `python -m verl_egrsd.preflight.rules` prints the rules as docs/configuration.md shows them.
 """
@@ -25,7 +25,7 @@ CONTENTS = ["model", "optimizer", "extra"]
 
 @dataclass(frozen=True)
 class Rule:
-    """What becomes of a key that is not at one of its neutral values.
+    """The effect of a key whose value is not neutral.
 
     Attributes:
         key: dotted name; `*` stands for any part of it.
@@ -438,7 +438,7 @@ RULES: tuple[Rule, ...] = (
         "set data.filter_overlong_prompts",
     ),
 )
-"""Read from top to bottom; the first refusal ends the check."""
+"""All rules, in order; the first refusal ends the check."""
 
 
 def rule_rows() -> list[tuple[str, str, str, str, str]]:

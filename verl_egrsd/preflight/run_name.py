@@ -1,4 +1,4 @@
-"""The name of a run, which its folder carries too: two runs that differ in it never share a folder."""
+"""The name of a run and of its folder: runs with different names never share a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from verl_egrsd.preflight.reading import plain
 
 
 def name_run(config: DictConfig, method: Method, teacher: TeacherConfig) -> None:
-    """Fill in `trainer.experiment_name` where it is null."""
+    """Fill in `trainer.experiment_name` if it is null."""
     if config.trainer.experiment_name is None:
         config.trainer.experiment_name = run_name(config, method, teacher)
 
@@ -20,8 +20,8 @@ def name_run(config: DictConfig, method: Method, teacher: TeacherConfig) -> None
 def run_name(config: DictConfig, method: Method, teacher: TeacherConfig) -> str:
     """Return method, model, thinking and seed, for instance `egrsd_Qwen3-4B_nonthinking_seed0`.
 
-    What the user chose in place of the method's own follows its name: factors, template and refresh of the
-    teacher, for instance `egrsd_ratio-entropy_gate-tip_wrong_solution_ema_...`.
+    Settings that differ from the method's own follow its name: factors, template and refresh of the teacher,
+    for instance `egrsd_ratio-entropy_gate-tip_wrong_solution_ema_...`.
     """
     own, chosen = (tuple(f.name for f in row.factors) for row in (methods().get(method.name, method), method))
     factors = [] if chosen == own else ["-".join(chosen) or "none"]
@@ -34,7 +34,7 @@ def run_name(config: DictConfig, method: Method, teacher: TeacherConfig) -> str:
 
 
 def _chosen(method: Method, teacher: TeacherConfig) -> list[str]:
-    """Return template and refresh where they are not the method's own; a file's name without its ending."""
+    """Return template and refresh if they differ from the method's own; a file's name without its ending."""
     own = resolve_teacher(None, method.teacher)
     template = [] if teacher.template == own.template else [Path(teacher.template).stem]
     return template + ([] if teacher.refresh == own.refresh else [teacher.refresh])

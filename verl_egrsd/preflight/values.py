@@ -1,4 +1,4 @@
-"""Values of verl's keys that no run can work with; verl itself notices them late, or never."""
+"""Invalid values of verl's keys, which verl notices late or never."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ VALUES: dict[str, Check] = {
     "trainer.val_before_train": _SWITCH,
     "trainer.val_only": _SWITCH,
 }
-"""What each key may be. A key that the configuration does not have is not looked at."""
+"""The allowed values of each key. A key that the configuration lacks is not checked."""
 
 
 def check_engine(config: DictConfig) -> None:
