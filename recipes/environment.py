@@ -20,6 +20,10 @@ RECIPES = {
         *("PRESET", "VOCABULARY", "DATA", "RUN_NAME", "TIME_LIMIT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
         *("PYTHON", "PIP_EXTRA_INDEX_URL"),
     ),
+    "sft_gpu": (
+        *("MODEL_PATH", "TRAIN_FILE", "VAL_FILE", "OUTPUT", "STEPS", "BATCH", "LR", "SEED", "THINKING"),
+        *("SFT_PRESET", "GPUS", "LOGGER", "TIME_LIMIT", "PYTHON", "DRY_RUN"),
+    ),
     "mini_frontier": ("QUICK", "ARMS", "SEEDS", "OUT", "PYTHON", "PIP_EXTRA_INDEX_URL", "OMP_WAIT_POLICY"),
 }
 """What each recipe reads; docs/configuration.md explains it."""

@@ -49,7 +49,7 @@ def is_module(path: str) -> bool:
 def probed_objects() -> list[Any]:
     """What the probes resolve; `Class.method` resolves the class too."""
     found = []
-    for module, attribute, _ in compat.PROBES:
+    for module, attribute, _ in (*compat.PROBES, *compat.SFT_PROBES):
         target = import_module(module)
         for name in attribute.split("."):
             target = getattr(target, name)
@@ -57,8 +57,9 @@ def probed_objects() -> list[Any]:
     return found
 
 
-def test_the_installed_verl_passes():
-    compat.check_verl()
+@pytest.mark.parametrize("probes", [compat.PROBES, compat.SFT_PROBES], ids=["training", "supervised"])
+def test_the_installed_verl_passes(probes):
+    compat.check_verl(probes)
 
 
 def test_every_name_that_the_package_imports_from_verl_is_probed():

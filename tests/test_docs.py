@@ -29,6 +29,8 @@ CONFIGS = ROOT / "verl_egrsd" / "configs"
 EVIDENCE = ROOT / "docs" / "evidence" / "README.md"
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), EVIDENCE)
 METHOD_PAGES = tuple(sorted((ROOT / "docs" / "methods").glob("*.md")))
+SUPERVISED = CONFIGS / "sft"
+"""Presets, models and hardware of `verl-egrsd sft`."""
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 METHOD = ROOT / "docs" / "method.md"
 METRIC_SOURCES = (
@@ -143,8 +145,10 @@ def test_every_yaml_file_is_named_and_every_named_one_exists():
     rows = table(section(CONFIGURATION, "## Presets, models, hardware"))
     named = {cells[0].strip("`") for cells in rows}
     # A method with a page of its own names its preset there (tests/methods/test_pages.py).
-    named |= {f"preset/{page.stem}.yaml" for page in METHOD_PAGES if page.stem != "README"}
-    assert named == {str(path.relative_to(CONFIGS)) for path in CONFIGS.glob("*/*.yaml")}
+    presets = {path.stem for path in CONFIGS.glob("preset/*.yaml")}
+    named |= {f"preset/{page.stem}.yaml" for page in METHOD_PAGES if page.stem in presets}
+    files = [*CONFIGS.glob("*/*.yaml"), *SUPERVISED.glob("*/*.yaml")]
+    assert named == {str(path.relative_to(CONFIGS)) for path in files}
 
 
 def test_every_rule_has_its_row_and_every_row_its_rule():
@@ -205,7 +209,7 @@ def test_every_environment_variable_of_the_recipes_is_documented_and_the_reverse
     used |= {name for path in scripts for name in re.findall(r"\bswitch ([A-Z_]+)", path.read_text())}
     variables = section(CONFIGURATION, "## Environment variables")
     assert used <= {cells[0].strip("`") for cells in table(variables)}
-    recipes = ("GPU recipes", "rehearsal", "miniature frontier")
+    recipes = ("GPU recipes", "supervised recipes", "rehearsal", "miniature frontier")
     rows = table("".join(section(CONFIGURATION, f"### Of the {name}") for name in recipes))
     documented = {cells[0].strip("`") for cells in rows}
     # Two are read by a yaml file and by pip.

@@ -44,6 +44,17 @@ def _train(arguments: argparse.Namespace, overrides: list[str]) -> None:
     train()
 
 
+def _sft_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "verl-egrsd sft +preset=sft +base=qwen3_4b +hardware=gpu8 [key=value ...]"
+
+
+def _sft(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    from verl_egrsd.sft.main import main as sft
+
+    sys.argv = ["verl-egrsd sft", *overrides]
+    sft()
+
+
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="folder global_step_N of a run")
     parser.add_argument("--out", required=True, help="folder to write; it must not exist")
@@ -96,6 +107,9 @@ def _methods(arguments: argparse.Namespace, _: list[str]) -> None:
 
 COMMANDS: dict[str, Command] = {
     "train": Command("train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True),
+    "sft": Command(
+        "fine-tune on solutions; the arguments are Hydra overrides", _sft_arguments, _sft, passes_on=True
+    ),
     "methods": Command("list the methods, or show the keys of one", _methods_arguments, _methods),
     "export": Command("write a checkpoint as a model or as a peft adapter", _export_arguments, _export),
     "eval": Command("measure accuracy and length on benchmarks", eval_arguments, run_eval),

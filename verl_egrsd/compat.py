@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -123,6 +124,29 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 """Module, attribute and the parameters that we pass or override; none for constants and whole classes."""
 
+SFT_PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("verl.trainer.sft_trainer", "SFTTrainer", ("config",)),
+    ("verl.trainer.sft_trainer", "SFTTrainer._build_dataset", ("self",)),
+    ("verl.trainer.sft_trainer", "SFTTrainer._build_dataloader", ("self",)),
+    ("verl.trainer.sft_trainer", "SFTTrainer._build_ckpt_handler", ("self",)),
+    ("verl.trainer.sft_trainer", "SFTTrainer._init_engine", ("self",)),
+    ("verl.trainer.sft_trainer", "SFTTrainer._get_batch_seqlens", ("self", "data")),
+    ("verl.trainer.sft_trainer", "SFTTrainer._get_lora_train_meta", ("self",)),
+    ("verl.trainer.sft_trainer", "SFTTrainer.fit", ("self",)),
+    (
+        "verl.utils.checkpoint",
+        "CheckpointHandler",
+        (
+            *("engine", "train_dataloader", "default_local_dir", "max_ckpt_to_keep", "default_hdfs_dir"),
+            *("resume_mode", "resume_from_path", "lora_train_meta"),
+        ),
+    ),
+    ("verl.utils.checkpoint", "CheckpointHandler.save_checkpoint", ("self", "step")),
+    ("verl.utils.checkpoint", "CheckpointHandler._load_dataloader_state", ("self", "checkpoint_path")),
+    ("verl.utils.distributed", "initialize_global_process_group", ()),
+)
+"""The same of supervised training, whose module sets variables of the process when it is imported."""
+
 OPTIONAL = {"verl.utils.kernel.linear_cross_entropy"}
 """Modules whose absence is no error: verl's fused head on a GPU, which competes with ours at start."""
 
@@ -174,14 +198,17 @@ def check_version() -> str:
     return installed
 
 
-def check_verl() -> None:
-    """Check the version of verl, every interface in `PROBES`, and that our names in `ADDED` are free.
+def check_verl(probes: Sequence[tuple[str, str, tuple[str, ...]]] | None = None) -> None:
+    """Check the version of verl, every interface, and that our names in `ADDED` are free.
+
+    Args:
+        probes: the interfaces; None takes `PROBES`.
 
     Raises:
         ImportError: naming the version, interface or name that differs, and what to install.
     """
     installed = check_version()
-    for module, attribute, parameters in PROBES:
+    for module, attribute, parameters in PROBES if probes is None else probes:
         try:
             target: Any = import_module(module)
             for name in attribute.split("."):

@@ -51,7 +51,7 @@ def check(config: DictConfig) -> None:
     )
 
 
-def _or_exit(checks: Callable[[DictConfig], Found], config: DictConfig) -> Found:
+def checked_or_exit(checks: Callable[[DictConfig], Found], config: DictConfig) -> Found:
     """Run checks; end the process with their message alone, which Hydra's traceback would bury."""
     # verl prints while it checks; standard output is for the resolved configuration alone.
     with redirect_stdout(sys.stderr):
@@ -70,11 +70,11 @@ def main(config: DictConfig) -> None:
 
     if not isinstance(config.dry_run, bool):
         sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")
-    _or_exit(check, config)
+    checked_or_exit(check, config)
     if config.dry_run:
         print(OmegaConf.to_yaml(config, resolve=True), end="", flush=True)
-    _or_exit(check_files, config)
-    start = _or_exit(settle_start, config)
+    checked_or_exit(check_files, config)
+    start = checked_or_exit(settle_start, config)
     if config.dry_run:
         return
     done = nothing_to_do(start, config.trainer.total_training_steps)

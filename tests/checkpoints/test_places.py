@@ -46,7 +46,9 @@ def test_a_path_without_a_folder_is_refused(name):
 
 
 def test_an_empty_folder_is_refused_with_the_files_that_it_lacks(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"it has no config.json, adapter_config.json or actor/\.$"):
+    with pytest.raises(
+        FileNotFoundError, match=r"it has no config.json, adapter_config.json, fsdp_config.json or actor/\.$"
+    ):
         find_place(tmp_path)
 
 

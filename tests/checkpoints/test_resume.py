@@ -123,7 +123,7 @@ def test_a_checkpoint_that_does_not_know_its_settings_needs_consent(configured, 
 
 def test_a_checkpoint_of_another_trainer_is_refused(configured, saved):
     (saved(configured()) / STATE_FILE).unlink()
-    with pytest.raises(ValueError, match=r"has no egrsd\.json: another trainer .*resume_mode=disable"):
+    with pytest.raises(ValueError, match=r"has no egrsd\.json: a trainer of another .*resume_mode=disable"):
         settle_start(configured())
 
 

@@ -162,6 +162,31 @@ def test_a_dry_run_prints_the_configuration_and_fails_with_all_that_is_missing(t
     assert lines[2].startswith(f"actor_rollout_ref.model.path={tmp_path / 'no'} does not exist")
 
 
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("model", ["4b", "8b"])
+def test_a_dry_run_of_supervised_training_prints_the_resolved_configuration_and_nothing_else(model, rows):
+    files = {"TRAIN_FILE": str(rows), "VAL_FILE": str(rows), "OUTPUT": str(rows.parent)}
+    done = recipe(f"sft_qwen3_{model}", DRY_RUN="1", PYTHON="python", LR="1e-6", STEPS="7", SEED="3", **files)
+    assert done.returncode == 0, done.stderr[-3000:]
+    config = yaml.safe_load(done.stdout)
+    assert config["model"]["path"] == f"Qwen/Qwen3-{model.upper()}"
+    assert config["optim"]["lr"] == pytest.approx(1e-6)
+    assert (config["trainer"]["total_training_steps"], config["trainer"]["seed"]) == (7, 3)
+    assert config["trainer"]["n_gpus_per_node"] == 8
+    assert config["data"]["apply_chat_template_kwargs"]["enable_thinking"] is False
+    assert config["data"]["train_files"] == str(rows)
+    assert config["trainer"]["default_local_dir"] == f"{rows.parent}/checkpoints"
+
+
+def test_a_supervised_recipe_stops_at_an_unknown_preset_and_at_missing_data():
+    done = recipe("sft_qwen3_4b", SFT_PRESET="opsd", PYTHON="python")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == "SFT_PRESET=opsd is unknown: sft, sft_opsd or ssd."
+    done = recipe("sft_qwen3_4b", TRAIN_FILE="gone.parquet", PYTHON="python")
+    assert done.returncode == 1
+    assert "data.train_files=gone.parquet does not exist: make it (python -m data_prep" in done.stderr
+
+
 WRONG = {
     "DRY_RUN": ("yes", "DRY_RUN=yes is neither 0 nor 1"),
     "THINKING": ("2", "THINKING=2 is neither 0 nor 1"),

@@ -21,6 +21,8 @@ PARTS = ["What it says", "Equations", "What the teacher reads", "Our choices", "
 OF_THE_PAPER = {"egrsd", "cl_egrsd", "rlsd", "direction"}
 """Methods whose page is docs/method.md."""
 PAGES = [row.name for row in TABLE if row.name not in OF_THE_PAPER]
+SUPERVISED = ["sft"]
+"""What `verl-egrsd sft` trains: pages of the same parts, and presets of its own."""
 FACTORS = [factor for row in TABLE for factor in row.factors if factor.section]
 
 
@@ -40,10 +42,10 @@ def pages_of(factor: Any) -> list[str]:
 
 
 def test_every_method_has_a_page_and_every_page_a_method():
-    assert {path.stem for path in FOLDER.glob("*.md")} - {"README"} == {*PAGES}
+    assert {path.stem for path in FOLDER.glob("*.md")} - {"README"} == {*PAGES, *SUPERVISED}
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *SUPERVISED])
 def test_every_page_has_its_parts_in_one_order_and_names_its_preset(name):
     assert re.findall(r"^## (.+)$", page(name), flags=re.MULTILINE) == PARTS
     assert f"+preset={name}" in page(name)

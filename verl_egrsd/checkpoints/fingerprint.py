@@ -44,6 +44,8 @@ BY_CONTENT = (
     *("data.train_files", "data.val_files", "data.custom_cls.path", "actor_rollout_ref.model.path"),
     *("actor_rollout_ref.model.tokenizer_path", "reward.custom_reward_function.path"),
     "actor_rollout_ref.model.lora_adapter_path",
+    # Of supervised training.
+    *("model.path", "model.tokenizer_path", "model.lora_adapter_path"),
 )
 """Keys that name files or folders: their content counts, not their path."""
 

@@ -17,7 +17,9 @@ from huggingface_hub.errors import HFValidationError
 
 STATE_FILE = "egrsd.json"
 """The trainer's state in every checkpoint, beside weights, optimiser and position in the data."""
-_MARKS = ("config.json", "adapter_config.json", "actor/")
+RANKS_FILE = "fsdp_config.json"
+"""How many ranks wrote the shards of a checkpoint; it lies beside them."""
+_MARKS = ("config.json", "adapter_config.json", RANKS_FILE, "actor/")
 """The files that identify a model, an adapter and a checkpoint."""
 HUB_ID = re.compile(r"(?![.~/])[\w.-]+(/[\w.-]+)?")
 _STEP_FOLDER = re.compile(r"global_step_(\d+)")
@@ -74,14 +76,14 @@ class SavedStep:
     path: Path
 
     @property
-    def actor(self) -> Path:
-        """Folder of the weights: each rank's shards."""
-        return self.path / "actor"
+    def weights(self) -> Path:
+        """Folder of the weights, each rank's shards: `actor` of a run, the checkpoint itself after SFT."""
+        return self.path if (self.path / RANKS_FILE).exists() else self.path / "actor"
 
     @property
     def huggingface(self) -> Path:
         """Folder of the model's configuration, tokenizer and generation config."""
-        return self.actor / "huggingface"
+        return self.weights / "huggingface"
 
     @property
     def state(self) -> dict[str, Any] | None:
@@ -137,6 +139,8 @@ def find_place(name: str | Path, also: Sequence[str] = ()) -> Place:
         return Adapter(path)
     if path.name == "actor" or (path / "actor").is_dir():
         return saved_step(path)
+    if (path / RANKS_FILE).exists():
+        return SavedStep(path)
     if (path / "config.json").exists():
         return Model(path)
     if path.is_dir():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
-from verl_egrsd.checkpoints.places import saved_step
+from verl_egrsd.checkpoints.places import RANKS_FILE, saved_step
 
 LORA_KEY = re.compile(r"base_model\.model\.(?:.+\.)?(?P<module>\w+)\.lora_[AB]\.default\.weight")
 """peft's name of an adapter weight in a wrapped model."""
@@ -56,10 +56,10 @@ def read_checkpoint(folder: str | Path, weights: Weights = "student") -> Checkpo
         ValueError: when shards do not fit together, or for an adapter that is not plain LoRA.
     """
     saved = saved_step(folder)
-    require_path(saved.actor, "name a folder global_step_N of a run, which has one")
+    require_path(saved.weights, "name a folder global_step_N of a run, which has one")
     huggingface = require_path(saved.huggingface, "verl writes configuration and tokenizer there")
-    adapter, own = _split(join_shards(saved.actor, weights))
-    meta = saved.actor / "lora_train_meta.json"
+    adapter, own = _split(join_shards(saved.weights, weights))
+    meta = saved.weights / "lora_train_meta.json"
     return Checkpoint(
         adapter=adapter,
         own=own,
@@ -78,7 +78,7 @@ def join_shards(actor: Path, weights: Weights = "student") -> dict[str, Tensor]:
         ValueError: when the shards of a tensor do not add up to its shape, when their placement is not that
             of FSDP or HSDP, or when the checkpoint holds no weights of a teacher.
     """
-    ranks = _read(actor / "fsdp_config.json", "it says how many ranks wrote the shards")["world_size"]
+    ranks = _read(actor / RANKS_FILE, "it says how many ranks wrote the shards")["world_size"]
     student = _of_ranks(actor, STUDENT_FILE, ranks)
     parts = {name: [_local(shards[name]) for shards in student] for name in student[0]}
     if weights == "teacher":

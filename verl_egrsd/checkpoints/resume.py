@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.fingerprint import Changes, Fingerprint, changes, fingerprint
-from verl_egrsd.checkpoints.places import STATE_FILE, saved_step, step_number
+from verl_egrsd.checkpoints.places import RANKS_FILE, STATE_FILE, saved_step, step_number
 from verl_egrsd.config import build
 from verl_egrsd.preflight.reading import plain
 
@@ -128,8 +128,8 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     state = saved_step(checkpoint).state
     if state is None:
         raise ValueError(
-            f"{checkpoint} has no {STATE_FILE}: another trainer than egrsd_sync wrote it, so it lacks the "
-            "running baseline. Start a new run (trainer.resume_mode=disable, or another "
+            f"{checkpoint} has no {STATE_FILE}: a trainer of another package wrote it, so it lacks the state "
+            "of the run. Start a new run (trainer.resume_mode=disable, or another "
             "trainer.default_local_dir)."
         )
     return state
@@ -147,7 +147,7 @@ def nothing_to_do(start: Start, total_steps: int | None) -> str | None:
 
 def _require_ranks(config: DictConfig, folder: Path) -> None:
     """Refuse another number of ranks, because each rank reads the shards of one rank."""
-    path = folder / "actor" / "fsdp_config.json"
+    path = saved_step(folder).weights / RANKS_FILE
     if not path.exists():
         return
     wrote = json.loads(path.read_text())["world_size"]

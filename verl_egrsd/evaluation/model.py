@@ -37,7 +37,7 @@ class Source:
     def sha256(self) -> str:
         """SHA-256 of the files that affect the answers."""
         saved = SavedStep(self.path)
-        return _sha256([saved.actor, saved.huggingface] if self.kind == "checkpoint" else [self.path])
+        return _sha256([saved.weights, saved.huggingface] if self.kind == "checkpoint" else [self.path])
 
     @property
     def base_sha256(self) -> str | None:

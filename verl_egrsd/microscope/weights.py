@@ -75,7 +75,7 @@ def _teacher(saved: SavedStep, initial: str) -> tuple[Callable[[], Any] | None, 
     settings = (saved.state or {}).get("fingerprint", {})
     if settings.get("actor_rollout_ref.teacher.refresh") == "current":
         return None, "the student itself"
-    if holds_teacher(saved.actor):
+    if holds_teacher(saved.weights):
         source = read_checkpoint(saved.path, "teacher")
         return lambda: merged_model(source, initial).eval(), f"the teacher of {saved.path}"
     return lambda: _load(initial), initial

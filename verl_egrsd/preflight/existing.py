@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,26 +31,41 @@ def check_files(config: DictConfig) -> None:
     Raises:
         ValueError: with one line for each missing file, model or function, and the remedy.
     """
-    missing = [
-        *_data(config),
-        *_model(config),
-        *adapter_problems(config),
-        *_reward(config),
-        *_resumed(config),
-    ]
+    _refuse_all(
+        [
+            *_data(config, "train_files", "val_files"),
+            *_model("actor_rollout_ref.model.path", config.actor_rollout_ref.model.path),
+            *adapter_problems(config),
+            *_reward(config),
+            *_resumed(config),
+        ]
+    )
+
+
+def check_sft_files(config: DictConfig) -> None:
+    """Look up what a configuration of supervised training names; errors as :func:`check_files`."""
+    files = ("train_files", "val_files") if config.data.val_files else ("train_files",)
+    missing = _data(config, *files, suffixes=SUFFIXES[:1], local=True)
+    _refuse_all([*missing, *_model("model.path", config.model.path), *_resumed(config)])
+
+
+def _refuse_all(missing: Sequence[str]) -> None:
     if missing:
         raise ValueError("\n".join(missing))
 
 
-def _data(config: DictConfig) -> Iterator[str]:
-    for key in ("train_files", "val_files"):
+def _data(
+    config: DictConfig, *keys: str, suffixes: Sequence[str] = SUFFIXES, local: bool = False
+) -> Iterator[str]:
+    """Yield what is missing of the data; files elsewhere are verl's to fetch, unless all must be local."""
+    for key in keys:
         given = config.data[key]
         paths = [given] if isinstance(given, str) else list(given or [])
         if not paths:
             yield f"data.{key}={given} does not name a file: set it to a parquet file."
-        for path in filter(lambda path: not path.startswith(REMOTE), paths):
-            if not path.endswith(SUFFIXES):
-                yield f"data.{key}={path} is not a file that verl reads: use {', '.join(SUFFIXES)}."
+        for path in filter(lambda path: local or not path.startswith(REMOTE), paths):
+            if not path.endswith(tuple(suffixes)):
+                yield f"data.{key}={path} is not a file that verl reads: use {', '.join(suffixes)}."
             elif not Path(path).is_file():
                 yield (
                     f"data.{key}={path} does not exist: make it ({MAKE_DATA} {Path(path).parent}), or name "
@@ -58,11 +73,10 @@ def _data(config: DictConfig) -> Iterator[str]:
                 )
 
 
-def _model(config: DictConfig) -> Iterator[str]:
-    path = config.actor_rollout_ref.model.path
+def _model(key: str, path: str) -> Iterator[str]:
     if path.startswith(REMOTE):
         return
-    said = f"actor_rollout_ref.model.path={path}"
+    said = f"{key}={path}"
     try:
         place = find_place(path)
     except FileNotFoundError:
@@ -78,9 +92,7 @@ def _model(config: DictConfig) -> Iterator[str]:
         )
     elif isinstance(place, HubId) and not config_file(path):
         logger.warning(
-            "actor_rollout_ref.model.path=%s is neither a folder here nor in the hub's cache. Fetch it: hf "
-            "download %s",
-            *(path, path),
+            "%s is neither a folder here nor in the hub's cache. Fetch it: hf download %s", *(said, path)
         )
 
 

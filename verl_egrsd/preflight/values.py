@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,16 +13,19 @@ RESUME_MODES = ("auto", "disable", "resume_path")
 Check = tuple[Callable[[Any], bool], str]
 
 
-def _whole(minimum: int) -> Check:
+def at_least(minimum: int) -> Check:
+    """Allow whole numbers from `minimum`."""
     return lambda x: _is_whole(x) and x >= minimum, f"a whole number of {minimum} or more"
 
 
-def _optional(check: Check) -> Check:
+def or_null(check: Check) -> Check:
+    """Allow null too."""
     allowed, wording = check
     return lambda x: x is None or allowed(x), f"{wording}, or null"
 
 
-def _one_of(*choices: str) -> Check:
+def any_of(*choices: str) -> Check:
+    """Allow the choices."""
     return lambda x: x in choices, f"one of {', '.join(choices)}"
 
 
@@ -37,50 +40,50 @@ def _is_number(value: Any) -> bool:
 POSITIVE: Check = (lambda x: _is_number(x) and x > 0, "a number above 0")
 NOT_NEGATIVE: Check = (lambda x: _is_number(x) and x >= 0, "a number of 0 or more")
 SHARE: Check = (lambda x: _is_number(x) and 0 < x <= 1, "a number in (0, 1]")
-_SWITCH: Check = (lambda x: isinstance(x, bool), "true or false")
+SWITCH: Check = (lambda x: isinstance(x, bool), "true or false")
 
 VALUES: dict[str, Check] = {
     # First, since keys of the rollout follow them.
-    "data.dataloader_num_workers": _whole(0),
-    "data.gen_batch_size": _optional(_whole(1)),
-    "data.max_prompt_length": _whole(1),
-    "data.max_response_length": _whole(1),
-    "data.max_sequence_length": _optional(_whole(2)),
-    "data.seed": _optional(_whole(0)),
-    "data.train_batch_size": _whole(1),
-    "actor_rollout_ref.actor.optim.clip_grad": _optional(POSITIVE),
+    "data.dataloader_num_workers": at_least(0),
+    "data.gen_batch_size": or_null(at_least(1)),
+    "data.max_prompt_length": at_least(1),
+    "data.max_response_length": at_least(1),
+    "data.max_sequence_length": or_null(at_least(2)),
+    "data.seed": or_null(at_least(0)),
+    "data.train_batch_size": at_least(1),
+    "actor_rollout_ref.actor.optim.clip_grad": or_null(POSITIVE),
     "actor_rollout_ref.actor.optim.lr": NOT_NEGATIVE,
     "actor_rollout_ref.actor.optim.weight_decay": NOT_NEGATIVE,
-    "actor_rollout_ref.actor.ppo_epochs": _whole(1),
-    "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": _optional(_whole(1)),
-    "actor_rollout_ref.actor.ppo_mini_batch_size": _whole(1),
-    "actor_rollout_ref.actor.use_dynamic_bsz": _SWITCH,
+    "actor_rollout_ref.actor.ppo_epochs": at_least(1),
+    "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": or_null(at_least(1)),
+    "actor_rollout_ref.actor.ppo_mini_batch_size": at_least(1),
+    "actor_rollout_ref.actor.use_dynamic_bsz": SWITCH,
     "actor_rollout_ref.model.lora_alpha": POSITIVE,
-    "actor_rollout_ref.model.lora_rank": _whole(0),
-    "actor_rollout_ref.rollout.agent.num_workers": _whole(1),
+    "actor_rollout_ref.model.lora_rank": at_least(0),
+    "actor_rollout_ref.rollout.agent.num_workers": at_least(1),
     "actor_rollout_ref.rollout.gpu_memory_utilization": SHARE,
-    "actor_rollout_ref.rollout.max_model_len": _optional(_whole(2)),
-    "actor_rollout_ref.rollout.mode": _one_of("async"),
-    "actor_rollout_ref.rollout.n": _whole(1),
-    "actor_rollout_ref.rollout.prompt_length": _whole(1),
-    "actor_rollout_ref.rollout.response_length": _whole(1),
+    "actor_rollout_ref.rollout.max_model_len": or_null(at_least(2)),
+    "actor_rollout_ref.rollout.mode": any_of("async"),
+    "actor_rollout_ref.rollout.n": at_least(1),
+    "actor_rollout_ref.rollout.prompt_length": at_least(1),
+    "actor_rollout_ref.rollout.response_length": at_least(1),
     "actor_rollout_ref.rollout.temperature": POSITIVE,
-    "actor_rollout_ref.rollout.tensor_model_parallel_size": _whole(1),
-    "actor_rollout_ref.rollout.top_k": _whole(-1),
+    "actor_rollout_ref.rollout.tensor_model_parallel_size": at_least(1),
+    "actor_rollout_ref.rollout.top_k": at_least(-1),
     "actor_rollout_ref.rollout.top_p": SHARE,
-    "actor_rollout_ref.rollout.val_kwargs.n": _whole(1),
+    "actor_rollout_ref.rollout.val_kwargs.n": at_least(1),
     "actor_rollout_ref.rollout.val_kwargs.temperature": NOT_NEGATIVE,
     "actor_rollout_ref.rollout.val_kwargs.top_p": SHARE,
-    "reward.num_workers": _whole(1),
-    "trainer.n_gpus_per_node": _whole(1),
-    "trainer.nnodes": _whole(1),
-    "trainer.resume_mode": _one_of(*RESUME_MODES),
-    "trainer.save_freq": _whole(-1),
-    "trainer.test_freq": _whole(-1),
-    "trainer.total_epochs": _whole(1),
-    "trainer.total_training_steps": _optional(_whole(1)),
-    "trainer.val_before_train": _SWITCH,
-    "trainer.val_only": _SWITCH,
+    "reward.num_workers": at_least(1),
+    "trainer.n_gpus_per_node": at_least(1),
+    "trainer.nnodes": at_least(1),
+    "trainer.resume_mode": any_of(*RESUME_MODES),
+    "trainer.save_freq": at_least(-1),
+    "trainer.test_freq": at_least(-1),
+    "trainer.total_epochs": at_least(1),
+    "trainer.total_training_steps": or_null(at_least(1)),
+    "trainer.val_before_train": SWITCH,
+    "trainer.val_only": SWITCH,
 }
 """The allowed values of each key. A key that the configuration lacks is not checked."""
 
@@ -112,7 +115,12 @@ def check_values(config: DictConfig) -> None:
     Raises:
         ValueError: naming the key, its value and what is allowed.
     """
-    for key, (allowed, wording) in VALUES.items():
+    refuse_values(config, VALUES)
+
+
+def refuse_values(config: DictConfig, values: Mapping[str, Check]) -> None:
+    """Refuse the values of a configuration that its table does not allow; errors as :func:`check_values`."""
+    for key, (allowed, wording) in values.items():
         parent, _, name = key.rpartition(".")
         section = OmegaConf.select(config, parent)
         if section is not None and name in section and not allowed(section[name]):

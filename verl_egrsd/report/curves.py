@@ -16,15 +16,18 @@ from verl_egrsd.report.history import Steps
 
 VALIDATION = "val-core/"
 """Prefix of verl's main validation metrics; the rest of the name is data source and variable."""
+VALIDATION_LOSS = "val/loss"
+"""verl's name of the loss of a validation, where supervised training has one."""
 PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("accuracy (share)", ("egrsd/correct", VALIDATION)),
+    ("loss (nats per token)", ("train/loss", VALIDATION_LOSS)),
     ("reward", ("egrsd/reward/mean", "egrsd/reward/std")),
     ("response length (tokens)", tuple(f"egrsd/response_length/{x}" for x in ("mean", "right", "wrong"))),
     ("truncated and repeated (share)", ("egrsd/truncated", "egrsd/repetition/mean", "egrsd/repetition/max")),
     ("hesitation rate (words per 100)", ("egrsd/hesitation_rate",)),
     ("teacher entropy (nats)", ("egrsd/teacher_entropy/mean", "egrsd/teacher_entropy/max")),
     ("student entropy (nats)", ("egrsd/student_entropy/mean", "egrsd/student_entropy/max")),
-    ("gradient norm", ("actor/grad_norm",)),
+    ("gradient norm", ("actor/grad_norm", "train/grad_norm")),
     ("time (seconds)", ("timing_s/step", "timing_s/gen", "timing_s/teacher")),
 )
 """Panels of every run: title and metrics. A name that ends in a slash stands for every metric below it."""

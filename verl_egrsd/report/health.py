@@ -184,7 +184,7 @@ def weight_mass(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | N
 
 def gradient_norm(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
     """Does the gradient jump, vanish, or break?"""
-    norms = _series(steps, "actor/grad_norm")
+    norms = _series(steps, "actor/grad_norm") or _series(steps, "train/grad_norm")
     if not norms:
         return None
     unit, window = "times the median", norms[-thresholds.window :]

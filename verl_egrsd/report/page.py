@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from verl_egrsd.output.pictures import fill
-from verl_egrsd.report.curves import VALIDATION, metric_curves
+from verl_egrsd.report.curves import VALIDATION, VALIDATION_LOSS, metric_curves
 from verl_egrsd.report.health import examine
 from verl_egrsd.report.history import Steps, json_number
 from verl_egrsd.report.settings import Thresholds
@@ -58,7 +58,11 @@ def report_page(report: Mapping[str, Any], curves: str, drawn_to: int) -> str:
         curves: the curves, as an SVG element.
         drawn_to: last step of the curves.
     """
-    validation = {name: curve for name, curve in report["curves"].items() if name.startswith(VALIDATION)}
+    validation = {
+        name: curve
+        for name, curve in report["curves"].items()
+        if name.startswith((VALIDATION, VALIDATION_LOSS))
+    }
     validated = sorted({step for curve in validation.values() for step, _ in curve})
     return fill(
         "verl_egrsd.report",

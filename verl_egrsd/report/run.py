@@ -114,7 +114,7 @@ def describe_run(
         total_steps: planned number of training steps.
         data: local parquet files by split.
     """
-    engine = settings["actor_rollout_ref"]["rollout"]["name"]
+    engine = settings.get("actor_rollout_ref", {}).get("rollout", {}).get("name")
     packages = (*_PACKAGES, engine) if engine in ("vllm", "sglang") else _PACKAGES
     return {
         "name": settings["trainer"]["experiment_name"],

@@ -1,0 +1,1 @@
+"""Hydra configurations of supervised training: `sft.yaml` on top of verl's, presets, models, hardware."""

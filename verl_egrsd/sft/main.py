@@ -1,0 +1,88 @@
+"""Supervised fine-tuning: `verl-egrsd sft +preset=sft +base=qwen3_4b +hardware=gpu8 [key=value ...]`.
+
+Composes `configs/sft/sft.yaml` on top of verl's `sft_trainer_engine` and checks everything before anything
+starts. Then it trains: in this process with one rank, else it hands over to `torchrun`, whose ranks run this
+module again. On several nodes call `torchrun ... -m verl_egrsd.sft.main` with the same arguments yourself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from verl_egrsd.checkpoints.resume import Start, nothing_to_do, settle_start
+from verl_egrsd.main import checked_or_exit
+from verl_egrsd.preflight.existing import check_sft_files
+from verl_egrsd.sft.settings import check_sft
+
+
+def check_sft_start(config: DictConfig) -> None:
+    """Refuse what cannot work on this machine, and every setting that cannot work anywhere."""
+    from verl_egrsd.compat import check_version
+
+    if config.trainer.device == "cpu" and os.environ.get("VERL_PLATFORM", "").lower() != "cpu":
+        raise ValueError(
+            "trainer.device=cpu needs the environment variable VERL_PLATFORM=cpu, set before Python starts."
+        )
+    check_version()
+    check_sft(config)
+
+
+@hydra.main(config_path="../configs/sft", config_name="sft", version_base=None)
+def main(config: DictConfig) -> None:
+    """Check, then train or, with `dry_run=true`, print."""
+    if not isinstance(config.dry_run, bool):
+        sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")
+    checked_or_exit(check_sft_start, config)
+    if config.dry_run:
+        print(OmegaConf.to_yaml(config, resolve=True), end="", flush=True)
+    checked_or_exit(check_sft_files, config)
+    start = checked_or_exit(settle_start, config)
+    if config.dry_run:
+        return
+    if done := nothing_to_do(start, config.trainer.total_training_steps):
+        print(f"verl_egrsd: {done}")
+        return
+    ranks = config.trainer.n_gpus_per_node
+    if "RANK" not in os.environ and ranks > 1:
+        _run_torchrun(ranks)
+    _train(config, start)
+
+
+def _run_torchrun(ranks: int) -> None:
+    """Become `torchrun`, which starts this module once per rank with the same arguments."""
+    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    os.execv(sys.executable, [sys.executable, *command, "-m", "verl_egrsd.sft.main", *sys.argv[1:]])
+
+
+def _train(config: DictConfig, start: Start) -> None:
+    from verl_egrsd.sft.trainer import LOG, train_sft
+
+    os.environ.setdefault(LOG, str(Path(config.report.folder).resolve() / "metrics.jsonl"))
+    Path(os.environ[LOG]).parent.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("TENSORBOARD_DIR", str(Path(config.report.folder).resolve() / "tensorboard"))
+    if "RANK" not in os.environ:
+        os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **_rendezvous()}
+    # What ends a job elsewhere ends it as Ctrl-C does: the report says so.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        train_sft(config, start)
+    except KeyboardInterrupt:
+        sys.exit("verl_egrsd: interrupted. The same command goes on from the last checkpoint.")
+
+
+def _rendezvous() -> dict[str, str]:
+    """Return an address on this machine, on which nobody listens, for a group of one."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listener.getsockname()[1])}
+
+
+if __name__ == "__main__":
+    main()
