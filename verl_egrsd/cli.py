@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from verl_egrsd import __version__
 from verl_egrsd.evaluation.command import compare_arguments, eval_arguments, run_compare, run_eval
 from verl_egrsd.microscope.arguments import add_arguments as inspect_arguments
+from verl_egrsd.sampling.command import run_sample, sample_arguments
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ COMMANDS: dict[str, Command] = {
     "methods": Command("list the methods, or show the keys of one", _methods_arguments, _methods),
     "export": Command("write a checkpoint as a model or as a peft adapter", _export_arguments, _export),
     "eval": Command("measure accuracy and length on benchmarks", eval_arguments, run_eval),
+    "sample": Command("write a model's own samples as training data", sample_arguments, run_sample),
     "compare": Command("compare evaluations, problem by problem", compare_arguments, run_compare),
     "frontier": Command("draw accuracy against length of evaluations", _frontier_arguments, _frontier),
     "inspect": Command("show which tokens get the credit, and why", inspect_arguments, _inspect),

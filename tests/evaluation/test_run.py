@@ -128,6 +128,14 @@ def test_a_killed_evaluation_goes_on_and_draws_each_sample_once(tmp_path, model,
     assert summary["average"]["avg"]["value"] == pytest.approx(accuracy)
     assert f"{100 * accuracy:.1f} [" in log
 
+    # The same samples are training data; nothing is drawn for that.
+    sampled = ["sample", *evaluation.arguments[1:], "--data", str(data)]
+    start = sampled.index("--benchmarks")
+    assert cli.main([*sampled[:start], *sampled[start + 2 :], "--correct-only"]) == 0
+    rows = pd.read_parquet(out / "samples.parquet")
+    assert len(rows) == sum(sample.correct for sample in drawn.values())
+    assert {extra["solution"] for extra in rows["extra_info"]} <= {sample.text for sample in drawn.values()}
+
     # Nothing is left to draw, so vLLM is not started; other settings are refused before it would be.
     assert cli.main(evaluation.arguments) == 0
     assert lines_of(samples) == PROBLEMS * K

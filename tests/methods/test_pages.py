@@ -21,7 +21,7 @@ PARTS = ["What it says", "Equations", "What the teacher reads", "Our choices", "
 OF_THE_PAPER = {"egrsd", "cl_egrsd", "rlsd", "direction"}
 """Methods whose page is docs/method.md."""
 PAGES = [row.name for row in TABLE if row.name not in OF_THE_PAPER]
-SUPERVISED = ["sft"]
+SUPERVISED = ["sft", "ssd"]
 """What `verl-egrsd sft` trains: pages of the same parts, and presets of its own."""
 FACTORS = [factor for row in TABLE for factor in row.factors if factor.section]
 

@@ -191,6 +191,19 @@ def test_a_checkpoint_is_the_student_its_base_the_teacher_and_its_baseline_goes_
     assert dict(trained.facts)["teacher"] == json.loads((checkpoint / "egrsd.json").read_text())["base_model"]
 
 
+def test_a_checkpoint_of_supervised_training_has_no_folder_of_its_own_weights_and_no_baseline(
+    checkpoint, run, given
+):
+    note = {"base_model": json.loads((checkpoint / "egrsd.json").read_text())["base_model"]}
+    supervised = checkpoint.with_name("global_step_4")
+    shutil.move(checkpoint / "actor", supervised)
+    (supervised / "egrsd.json").write_text(json.dumps(note))
+    trained = run_model(str(supervised), given, METHOD)
+    for before, after in zip(run.rollouts, trained.rollouts, strict=True):
+        assert abs(after["student_log_prob"] - before["student_log_prob"]).max() > 0.1
+        assert after["advantage"][0] == before["advantage"][0]
+
+
 def test_a_checkpoint_whose_teacher_moved_is_scored_by_that_teacher(checkpoint, run, given):
     actor = checkpoint / "actor"
     shutil.copy(actor / "model_world_size_1_rank_0.pt", actor / "teacher_world_size_1_rank_0.pt")

@@ -182,6 +182,24 @@ def test_an_adapter_is_exported_as_one(runs, model, tmp_path):
     assert (facts["r"], facts["lora_alpha"], facts["base_model_name_or_path"]) == (16, 32, str(model))
 
 
+def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path):
+    def interrupted(config, start):
+        raise KeyboardInterrupt
+
+    handlers = []
+    monkeypatch.setattr(sft_main.signal, "signal", lambda number, handler: handlers.append(number))
+    monkeypatch.setitem(
+        sys.modules, "verl_egrsd.sft.trainer", SimpleNamespace(LOG="LOG", train_sft=interrupted)
+    )
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOG", "TENSORBOARD_DIR"):
+        monkeypatch.setenv(name, "0")
+    config = OmegaConf.create({"report": {"folder": str(tmp_path)}})
+    with pytest.raises(SystemExit, match=r"interrupted\. The same command goes on from the last checkpoint"):
+        sft_main._train(config, None)
+    # What ends a job elsewhere ends it in the same way.
+    assert handlers == [sft_main.signal.SIGTERM]
+
+
 def test_several_ranks_are_left_to_torchrun_with_the_same_arguments(monkeypatch):
     calls = []
     monkeypatch.setattr(os, "execv", lambda program, command: calls.append(command))

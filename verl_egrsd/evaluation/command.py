@@ -17,9 +17,7 @@ Counts = dict[str | None, int]
 
 def eval_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `verl-egrsd eval`; the preset and vLLM give the defaults."""
-    parser.add_argument(
-        "model", help="model folder or hub id, LoRA adapter folder, or global_step_N of a run"
-    )
+    model_arguments(parser)
     parser.add_argument(
         "--benchmarks",
         nargs="+",
@@ -27,18 +25,31 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="parquet files, or folders with such files",
     )
-    parser.add_argument("--out", required=True, type=Path, help="folder to write, or to resume")
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="some of the benchmarks (all)")
     parser.add_argument("--limit", type=int, metavar="N", help="first N problems of each benchmark (all)")
-    parser.add_argument(
-        "--base", help="base model of an adapter or checkpoint (default: the one recorded in it)"
-    )
     parser.add_argument("--name", help="name in tables (default: that of the folder)")
     sampling = parser.add_argument_group("sampling; defaults are those of the preset")
     sampling.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="(%(default)s)")
     sampling.add_argument(
         "--samples", nargs="+", type=_count, metavar="K", help="samples per problem; NAME=K for one benchmark"
     )
+    sampling_arguments(sampling)
+    engine_arguments(parser)
+
+
+def model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model and the folder."""
+    parser.add_argument(
+        "model", help="model folder or hub id, LoRA adapter folder, or global_step_N of a run"
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder to write, or to resume")
+    parser.add_argument(
+        "--base", help="base model of an adapter or checkpoint (default: the one recorded in it)"
+    )
+
+
+def sampling_arguments(sampling: Any) -> None:
+    """Add what sets a value of :class:`Settings`, except for the number of samples."""
     sampling.add_argument("--seed", type=int, help="all seeds are derived from it")
     sampling.add_argument(
         "--thinking", action=argparse.BooleanOptionalAction, help="flag of the chat template"
@@ -48,6 +59,10 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument("--top-k", type=int, help="0 for all tokens")
     sampling.add_argument("--max-new-tokens", type=int, metavar="N")
     sampling.add_argument("--dtype", choices=DTYPES)
+
+
+def engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what sets a value of :class:`EngineOptions`."""
     engine = parser.add_argument_group("vLLM; defaults are one GPU and vLLM's own")
     engine.add_argument("--tensor-parallel-size", type=int, metavar="GPUS")
     engine.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
@@ -74,7 +89,7 @@ def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
         settings=eval_settings(arguments, benchmarks),
         base=arguments.base,
         name=arguments.name,
-        options=EngineOptions(**_given(arguments, EngineOptions)),
+        options=EngineOptions(**given_fields(arguments, EngineOptions)),
     )
     print(terminal_table(summary))
 
@@ -104,7 +119,7 @@ def run_compare(arguments: argparse.Namespace, _: list[str]) -> None:
 def eval_settings(arguments: argparse.Namespace, benchmarks: Collection[str]) -> Settings:
     """Return the preset, with the values that the command line sets."""
     preset = PRESETS[arguments.preset]
-    given = _given(arguments, Settings)
+    given = given_fields(arguments, Settings)
     counts: Counts = dict(given.pop("samples", ()))
     # A preset may name benchmarks that are not evaluated; `evaluate` refuses those that the caller names.
     named = {name: k for name, k in preset.samples_of.items() if name in benchmarks and None not in counts}
@@ -112,7 +127,7 @@ def eval_settings(arguments: argparse.Namespace, benchmarks: Collection[str]) ->
     return replace(preset, samples=counts.get(None, preset.samples), samples_of=named, **given)
 
 
-def _given(arguments: argparse.Namespace, settings: type) -> dict[str, Any]:
+def given_fields(arguments: argparse.Namespace, settings: type) -> dict[str, Any]:
     """Return the fields of a dataclass that the command line sets."""
     names = {field.name for field in fields(settings)}
     return {name: value for name, value in vars(arguments).items() if name in names and value is not None}

@@ -78,6 +78,25 @@ def evaluate(
         The summary, as in `summary.json`.
 
     Raises:
+        ValueError, OSError, RuntimeError: see :func:`complete_samples`.
+    """
+    complete_samples(model, benchmarks, out, settings=settings, base=base, name=name, options=options)
+    return write_summary(out)
+
+
+def complete_samples(
+    model: str,
+    benchmarks: Benchmarks,
+    out: Path,
+    *,
+    settings: Settings,
+    base: str | None = None,
+    name: str | None = None,
+    options: EngineOptions | None = None,
+) -> None:
+    """Draw and judge the samples that a folder lacks; arguments as :func:`evaluate`.
+
+    Raises:
         ValueError: when the folder holds samples drawn with other settings, or when a benchmark or base model
             does not fit.
         OSError: when a named file or folder is missing, when another process writes to the folder, or when
@@ -104,7 +123,6 @@ def evaluate(
         if missing:
             self_test()
             _run(_draw(missing, log, servable(source, out / EXPORTED), settings, options), log, len(tasks))
-    return write_summary(out)
 
 
 def _tasks(benchmarks: Benchmarks, settings: Settings) -> list[Task]:

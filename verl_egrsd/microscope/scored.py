@@ -84,7 +84,7 @@ def run_model(source: str, question: Question, method: Method) -> Run:
 def _with_advantages(batch: Sequence[Rollout], method: Method, weights: ModelWeights) -> list[Rollout]:
     """Add the advantages, from the running baseline of the checkpoint if the weights come from one."""
     source = method.advantage.start()
-    if weights.state:
+    if "advantage" in weights.state:  # supervised training has none
         source.load_state_dict(weights.state["advantage"])
     advantages = source.advantages(columns_of(batch))
     return with_arrays(batch, {"advantage": advantages.unsqueeze(1).expand(response_mask(batch).shape)})
