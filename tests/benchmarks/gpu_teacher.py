@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.gpu_teacher > tests/benchmarks/results/gpu_teacher.md
 
-Needs torch, transformers and one GPU; verl's heads and Liger-Kernel are measured where they are installed.
+Needs torch, transformers and one GPU; the heads of verl, TRL and Liger-Kernel are measured where they are
+installed.
 Weights are random, in bf16, in the shapes of Qwen3-4B and Qwen3-8B. Without a GPU it says so and ends with
 code 1; `--device cpu --shapes tiny` runs the same code on a CPU, to see that it works.
 """
@@ -114,7 +115,7 @@ def head_table(shape: Shape, responses: list[int], device: torch.device, limit: 
         token_ids = torch.randint(shape.vocabulary, (rows,), device=device)
         for name, way in ways(device).items():
             found = measure(partial(way, hidden, weight, token_ids), device)
-            lines.append(_line([f"{rows:,}", name], found, rows, 2.0 * shape.head_weights * rows, limit))
+            lines.append(line([f"{rows:,}", name], found, rows, 2.0 * shape.head_weights * rows, limit))
     return text_table(("rows", "head", *MEASURED), lines, "rl")
 
 
@@ -145,19 +146,29 @@ def teacher_table(
             ):
                 sizes = [f"{solution:,}", f"{response:,}", name]
                 work = forward(shape, tokens, rows).total
-                lines.append(_line(sizes, measure(call, device), response, work, limit))
+                lines.append(line(sizes, measure(call, device), response, work, limit))
     return text_table(("solution", "response", "scores of", *MEASURED), lines, "rrl")
 
 
 MEASURED = ("ms", "tokens/s", "peak memory, MiB", "share of the ceiling")
 
 
-def _line(cells: list[str], found: Found | str, tokens: int, operations: float, limit: float) -> list[str]:
+def line(cells: list[str], found: Found | str, tokens: int, operations: float, limit: float) -> list[str]:
+    """Return the cells of a line: what was measured, and its share of the ceiling."""
     if isinstance(found, str):
         return [*cells, found, "", "", ""]
     seconds = found.milliseconds / 1e3
     numbers = [f"{found.milliseconds:.2f}", f"{tokens / seconds:,.0f}", f"{found.memory:,.0f}"]
     return [*cells, *numbers, f"{operations / seconds / limit:.2f}"]
+
+
+def without_gpu(device: str) -> bool:
+    """Return, and say, that the GPU that is asked for is not here."""
+    missing = device == "cuda" and not torch.cuda.is_available()
+    if missing:
+        message = "no GPU here: nothing was measured. --device cpu --shapes tiny shows that it runs."
+        print(message, file=sys.stderr)
+    return missing
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -168,11 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--responses", nargs="+", type=int, default=[1_024, 4_096, 8_192, 16_384])
     parser.add_argument("--solutions", nargs="+", type=int, default=[0, 1_024, 4_096])
     options = parser.parse_args(arguments)
-    if options.device == "cuda" and not torch.cuda.is_available():
-        print(
-            "no GPU here: nothing was measured. --device cpu --shapes tiny shows that it runs.",
-            file=sys.stderr,
-        )
+    if without_gpu(options.device):
         return 1
     device = torch.device(options.device)
     cuda = device.type == "cuda"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,6 +46,29 @@ def test_fused_kernels_are_candidates_on_a_gpu_only_and_without_a_bias_only():
     gpu = torch.device("cuda")
     assert "verl's Triton head" in kernels.candidates(gpu, biased=False)
     assert list(kernels.candidates(gpu, biased=True)) == list(kernels.candidates(CPU, biased=False))
+
+
+def test_trl_is_a_candidate_where_it_is_installed_and_gets_its_arguments_in_their_order(monkeypatch):
+    class Stand:
+        """TRL's function, by its public arguments."""
+
+        @staticmethod
+        def apply(hidden, weight, bias, targets, temperature, chunk_size, softcap, logit_scale, outputs):
+            assert bias is None
+            assert softcap is None
+            assert (logit_scale, outputs) == (1.0, ("entropy",))
+            scores = score_tokens(hidden, weight, targets, temperature=temperature)
+            return (*scores, None, None, None)
+
+    assert "TRL's chunked head" not in kernels.candidates(torch.device("cuda"), biased=False)
+    stand = SimpleNamespace(ChunkedLogProbFunction=Stand, __spec__=object())
+    monkeypatch.setitem(sys.modules, "trl", stand)
+    monkeypatch.setitem(sys.modules, "trl.kernels", stand)
+    found = kernels.candidates(torch.device("cuda"), biased=False)["TRL's chunked head"]
+    draw = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, 16, generator=draw) for n in (40, 1_003))
+    token_ids = torch.randint(1_003, (40,), generator=draw)
+    assert kernels.try_kernel(found, hidden, weight, token_ids).error < kernels._TOLERANCE[torch.float32]
 
 
 def test_the_fastest_kernel_that_agrees_is_taken(monkeypatch):

@@ -51,10 +51,8 @@ class Head:
         if self.dtype == self.sums:
             to.addmm_(logits_gradient.T, hidden.to(self.sums))
             return
-        narrow, hidden = logits_gradient.to(self.dtype), hidden.to(self.dtype)
-        for start in range(0, len(to), WIDENED_ROWS):
-            some = slice(start, start + WIDENED_ROWS)
-            to[some] += torch.mm(narrow[:, some].T, hidden, out_dtype=self.sums)
+        narrow = logits_gradient.to(self.dtype)
+        torch.addmm(to, narrow.T, hidden, out_dtype=self.sums, out=to)
 
     def _product(self, left: Tensor, right: Tensor, out: Tensor) -> Tensor:
         if self.dtype == self.sums:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from verl_egrsd.divergences.call import Call, Rows
-from verl_egrsd.divergences.sides import TokenScores, Side
+from verl_egrsd.divergences.sides import Side, TokenScores
 from verl_egrsd.divergences.support import supported
 from verl_egrsd.divergences.whole import SWEEPS
 

@@ -1,8 +1,8 @@
 """Which kernel scores tokens on this device: the fastest that agrees with plain logits, found at start.
 
 On a CPU that is our own :func:`verl_egrsd.scoring.scorer.score_tokens`. On a GPU it competes with the fused
-head of Liger-Kernel, where that is installed, and with verl's in Triton. Fused kernels have been wrong for
-vocabularies that are no multiple of their block, so none is believed unseen.
+heads of Liger-Kernel and TRL, where they are installed, and with verl's in Triton. Fused kernels have been
+wrong for vocabularies that are no multiple of their block, so each is compared with plain logits first.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from verl_egrsd.scoring.scorer import score_tokens
 
 logger = logging.getLogger(__name__)
 
+TRL_COLUMNS = 32_768
+"""Vocabulary entries per block of TRL's head."""
 CHECK_ROWS = 600
 """Rows of the check: more than one block, and no multiple of it."""
 CHECK_TEMPERATURE = 0.7
@@ -71,6 +73,18 @@ def verl_triton(
     return log_prob.float(), entropy.float()
 
 
+def trl(
+    hidden: Tensor, weight: Tensor, token_ids: Tensor, *, temperature: float, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Score with TRL's chunked head (1.14 or later)."""
+    from trl.kernels import ChunkedLogProbFunction
+
+    log_prob, entropy, *_ = ChunkedLogProbFunction.apply(
+        hidden.to(weight.dtype), weight, None, token_ids, temperature, TRL_COLUMNS, None, 1.0, ("entropy",)
+    )
+    return log_prob.float(), entropy.float()
+
+
 def candidates(device: torch.device, biased: bool) -> dict[str, Kernel]:
     """Return the kernels that may run on a device, by name; our own always can, fused ones know no bias."""
     found: dict[str, Kernel] = {}
@@ -79,6 +93,8 @@ def candidates(device: torch.device, biased: bool) -> dict[str, Kernel]:
             found["Liger-Kernel"] = liger
         if find_spec("verl"):
             found["verl's Triton head"] = verl_triton
+        if find_spec("trl"):
+            found["TRL's chunked head"] = trl
     return found | {"blocks of torch": score_tokens}
 
 
