@@ -28,6 +28,14 @@ def test_a_checkpoint_may_be_named_by_its_folder_of_weights(step):
     assert find_place(step / "actor") == find_place(str(step)) == SavedStep(step)
 
 
+def test_a_checkpoint_of_supervised_training_is_its_own_folder_of_weights(tmp_path):
+    folder = tmp_path / "global_step_4"
+    (folder / "huggingface").mkdir(parents=True)
+    (folder / "fsdp_config.json").write_text("{}")
+    assert find_place(folder) == SavedStep(folder)
+    assert (SavedStep(folder).weights, SavedStep(folder).huggingface) == (folder, folder / "huggingface")
+
+
 def test_a_checkpoint_of_another_trainer_has_no_state_and_no_base_model(step):
     assert (SavedStep(step).state, SavedStep(step).base_model) == (None, None)
     (step / "egrsd.json").write_text(json.dumps({"base_model": "a/base"}))
