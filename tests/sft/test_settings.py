@@ -54,14 +54,14 @@ def test_a_run_is_named_after_model_thinking_and_seed_and_so_is_its_folder():
     [
         ("data.train_batch_size=12", "data.train_batch_size=12 does not divide among trainer.nnodes=1 times"),
         ("data.max_token_len_per_gpu=100", "data.max_token_len_per_gpu=100 is below data.max_length=20000"),
-        ("data.val_files=null", "trainer.test_freq=25 validates, and data.val_files names no file"),
+        ("data.val_files=null", "trainer.test_freq=25 validates, but data.val_files does not name"),
         ("trainer.logger=[console]", r"trainer.logger=\['console'\] lacks file"),
         ("model.lora.rank=8", "model.lora.rank=8 is verl's key for Megatron"),
         (
             "engine.ulysses_sequence_parallel_size=2",
-            "engine.ulysses_sequence_parallel_size=2 was never tried",
+            "engine.ulysses_sequence_parallel_size=2 is not supported",
         ),
-        ("trainer.resume_from_path=x", "trainer.resume_from_path=x is given, and trainer.resume_mode=auto"),
+        ("trainer.resume_from_path=x", "trainer.resume_from_path=x is given, but trainer.resume_mode=auto"),
         (
             "trainer.total_training_steps=ten",
             "trainer.total_training_steps=ten is not allowed: .* whole number",

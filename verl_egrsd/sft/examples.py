@@ -65,9 +65,9 @@ class ExampleReader:
         """Yield the example of each row, or why it is left out.
 
         Raises:
-            ValueError: for a row whose prompt is no conversation or whose response is no text, for a sample
-                that was drawn with another thinking flag, and for rows that are left out unless dropping is
-                the user's choice; names the row.
+            ValueError: for a row whose prompt is not a conversation or whose response is not a text, for a
+                sample that was drawn with another thinking flag, and for a row that does not fit unless
+                dropping it is the user's choice; names the row.
         """
         texts = [self._texts(row, position) for position, row in enumerate(rows)]
         prompts = self._ids([text.prompt for text in texts])
@@ -144,8 +144,8 @@ def turn_end(tokenizer: Any, chat: Mapping[str, Any]) -> int:
     first = tokenizer(end, add_special_tokens=False)["input_ids"][:1]
     if not first or not (first[0] in tokenizer.added_tokens_decoder or first[0] in tokenizer.all_special_ids):
         raise ValueError(
-            f"the chat template closes the assistant's turn by {end!r}, which begins with no token of its "
-            "own: the model would never learn to end. Use another chat template."
+            f"the chat template closes the assistant's turn by {end!r}, which does not begin with a special "
+            "token: the model would never learn to end its turn. Use another chat template."
         )
     return first[0]
 

@@ -112,12 +112,12 @@ SFT_REFUSALS: tuple[tuple[Callable[[DictConfig], bool], str], ...] = (
     ),
     (
         lambda c: not c.data.val_files and c.trainer.test_freq not in (-1, 0),
-        "trainer.test_freq={trainer.test_freq} validates, and data.val_files names no file: set "
-        "trainer.test_freq=-1, or name a file.",
+        "trainer.test_freq={trainer.test_freq} validates, but data.val_files does not name a file: "
+        "set trainer.test_freq=-1, or name a file.",
     ),
     (
         lambda c: c.trainer.resume_from_path is not None and c.trainer.resume_mode != "resume_path",
-        "trainer.resume_from_path={trainer.resume_from_path} is given, and trainer.resume_mode="
+        "trainer.resume_from_path={trainer.resume_from_path} is given, but trainer.resume_mode="
         "{trainer.resume_mode}: set trainer.resume_mode=resume_path, or leave the path out.",
     ),
     (
@@ -130,8 +130,8 @@ SFT_REFUSALS: tuple[tuple[Callable[[DictConfig], bool], str], ...] = (
     ),
     (
         lambda c: c.engine.ulysses_sequence_parallel_size != 1,
-        "engine.ulysses_sequence_parallel_size={engine.ulysses_sequence_parallel_size} was never tried here: "
-        "set it to 1.",
+        "engine.ulysses_sequence_parallel_size={engine.ulysses_sequence_parallel_size} is not "
+        "supported: sequence parallelism was never tried with these rows. Set it to 1.",
     ),
 )
 """Settings that contradict each other: when, and the message."""
