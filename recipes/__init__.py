@@ -1,1 +1,1 @@
-"""What the checkout runs and the library does without: recipes, the rehearsal, the miniature frontier."""
+"""Recipes, the rehearsal and the miniature frontier: part of the checkout, not of the installed library."""

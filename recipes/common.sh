@@ -1,11 +1,11 @@
 # Sourced by the recipes, in the repository's folder.
 
-# The name of the recipe's table in environment.py: stops at a variable that looks like ours and is read by nobody.
+# Stops if the environment holds a variable that looks like one of the recipe's and is not. $1: its name in environment.py.
 known_environment() {
   "${PYTHON:-python3}" recipes/environment.py "$1" || exit 2
 }
 
-# A variable that is 0 or 1 (or false or true): prints true or false, and stops at anything else.
+# Prints true or false for a variable that is 0, 1, false or true; stops at any other value.
 switch() {
   case ${!1:-0} in
     0 | false) echo false ;;
@@ -14,7 +14,7 @@ switch() {
   esac
 }
 
-# Adds a key of Hydra with a text to `overrides`: quoted, so that the text may hold blanks, commas, equal signs,
+# Adds a Hydra override with a text value to `overrides`, quoted: the text may hold blanks, commas, equal signs,
 # braces and quotes.
 add_text() {
   if [[ $2 == *[\\$'\n']* || $2 == *'${'* ]]; then
@@ -24,7 +24,7 @@ add_text() {
   overrides+=("$1='${2//\'/\\\'}'")
 }
 
-# Adds a key of Hydra with a number to `overrides`. Anything else becomes a text, which the checks refuse by name.
+# Adds a Hydra override with a number to `overrides`. Any other value becomes a text, and the checks refuse it by name.
 add_number() {
   if [[ $2 =~ ^[-+.0-9eE]+$ ]]; then overrides+=("$1=$2"); else add_text "$1" "$2"; fi
 }

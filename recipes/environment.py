@@ -1,9 +1,9 @@
-"""Environment variables that no recipe reads, answered with the nearest name that one does.
+"""Find variables that look like a recipe's but are not, and name the nearest one.
 
-python3 recipes/environment.py RECIPE        # of RECIPES; exit code 2 and one line each, if there are any
+python3 recipes/environment.py RECIPE     # a key of RECIPES; exit code 2 and a line for each variable found
 
-A name counts as meant for us when it is a recipe's in lower case, one letter away from one, a common synonym,
-or another recipe's. Only the standard library: it runs before anything is installed.
+A name looks like a recipe's if it is one in lower case, one letter away from one, a common synonym, or a name
+of another recipe. This file uses only the standard library: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RECIPES = {
     ),
     "mini_frontier": ("QUICK", "ARMS", "SEEDS", "OUT", "PYTHON", "PIP_EXTRA_INDEX_URL", "OMP_WAIT_POLICY"),
 }
-"""What each recipe reads; docs/configuration.md explains it."""
+"""Variables of each recipe; docs/configuration.md explains them."""
 
 SYNONYMS = {
     "BATCH": ("BATCH_SIZE", "TRAIN_BATCH_SIZE"),
@@ -47,7 +47,7 @@ SHARED = {"DATA", "OUT", "RAY_ADDRESS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "P
 
 
 def complaints(recipe: str, names: list[str]) -> list[str]:
-    """Return a sentence for each name that looks like one of ours and is not read by the recipe."""
+    """Return a sentence for each name that looks like a recipe's and is not read by this one."""
     found = []
     for name in sorted(set(names) - set(RECIPES[recipe]) - FOREIGN - SHARED):
         others = [other for other, known in RECIPES.items() if name in known]
@@ -80,7 +80,7 @@ def one_edit(first: str, second: str) -> bool:
 
 
 def main() -> int:
-    """Print what the environment of this process holds that the recipe does not read."""
+    """Print the complaints about the environment of this process."""
     found = complaints(sys.argv[1], list(os.environ))
     print("\n".join(found), end="\n" if found else "", file=sys.stderr)
     return 2 if found else 0

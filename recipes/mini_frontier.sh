@@ -3,12 +3,12 @@
 #
 #   bash recipes/mini_frontier.sh
 #
-#   QUICK=1   one seed, fewer updates and problems: shows that it runs, and proves nothing
+#   QUICK=1   one seed, fewer updates and problems: only shows that it runs
 #   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd" (all)
 #   SEEDS     seeds, e.g. SEEDS="3 4" (0 1 2; with QUICK=1: 0)
 #   OUT       folder of the results (outputs/mini_frontier, with QUICK=1 outputs/mini_frontier_quick)
 #
-# What is finished is kept: the same command goes on where it was interrupted.
+# Finished parts are kept: after an interruption the same command continues.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source recipes/common.sh

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The whole loop on a laptop: real verl, Ray, TransferQueue, FSDP2, vLLM and math-verify with a small Qwen3.
+# The whole training loop on a laptop: real verl, Ray, TransferQueue, FSDP2, vLLM and math-verify with a small Qwen3.
 #
 #   bash recipes/rehearse_cpu.sh [hydra overrides ...]
 #
 #   PRESET      a method (verl-egrsd methods), or grpo                 (egrsd)
-#   VOCABULARY  small: a trained 0.5 M model | qwen3: a random one with the real vocabulary and real problems
+#   VOCABULARY  small: a trained 0.5 M model | qwen3: a random model with the real vocabulary, and real problems
 #   DATA        with VOCABULARY=qwen3: jsonl or parquet files to take the problems from
-#   RUN_NAME    folder under outputs/; a name that exists is refused, so no run resumes by accident
+#   RUN_NAME    folder under outputs/; an existing one is refused, so no run resumes by accident
 #   TIME_LIMIT  seconds for the training run (900); a failed weight sync would hang for ever
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,9 +26,9 @@ started=$SECONDS
 bash requirements/install_cpu.sh
 installed=$SECONDS
 export PATH="$PWD/.venv/bin:$PATH"
-# Where this is set, each of a run's ten processes compiles anew whatever it imports: two minutes in all.
+# If this is set, each of a run's ten processes compiles all its imports again: two minutes in all.
 unset PYTHONDONTWRITEBYTECODE
-# Two threads halve a forward pass. They sleep while they wait: spinning would take the cores from the others.
+# Two threads halve a forward pass. They sleep while they wait: spinning threads would take cores from other processes.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 python -m recipes.rehearsal.build --vocabulary "$vocabulary" --out ".cache/rehearsal/$vocabulary" \
   ${DATA:+--data $DATA}
@@ -39,7 +39,7 @@ overrides=("+preset=$preset" "+model=$model" +hardware=cpu)
 add_text trainer.default_local_dir "$PWD/$run/checkpoints"
 add_text report.folder "$PWD/$run"
 export VERL_PLATFORM=cpu VERL_FILE_LOGGER_PATH="$PWD/$run/metrics.jsonl" TENSORBOARD_DIR="$PWD/$run/tensorboard"
-# Ray would begin with one idle Python process for each of the 32 CPUs that verl's workers ask for.
+# Otherwise Ray starts one idle Python process for each of the 32 CPUs that verl's workers request.
 export RAY_prestart_worker_first_driver=0
 export RAY_memory_monitor_refresh_ms=0 HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 TOKENIZERS_PARALLELISM=false
 echo "Training; the log is $run/train.log" >&2

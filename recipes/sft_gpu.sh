@@ -5,7 +5,7 @@
 #   MODEL_PATH, TRAIN_FILE, VAL_FILE   local paths or hub ids                     (the recipe's)
 #   OUTPUT      folder of checkpoints, logs and metrics  (outputs/<preset>_<model>_<thinking or not>_seed<SEED>)
 #   STEPS, BATCH, LR, SEED             training steps, rows per step, ...         (the preset's; seed 0)
-#   THINKING    1: the responses are those of a model that thinks                 (0; with SFT_PRESET=ssd 1)
+#   THINKING    1: the responses contain reasoning                                (0; with SFT_PRESET=ssd 1)
 #   GPUS        of this node                                                      (8)
 #   LOGGER      verl's loggers; file must be among them                           ([console,file,tensorboard])
 #   TIME_LIMIT  seconds, after which the run is interrupted as by Ctrl-C          (none)

@@ -31,7 +31,7 @@ overrides=(
   "data.apply_chat_template_kwargs.enable_thinking=$thinking"
 )
 # A thinking answer does not fit the paper's 1,024 tokens. With the prompt's 2,048 this stays below the 20,000
-# tokens of the paper's sequence cap; all other caps follow.
+# tokens of the paper's sequence cap. All other caps follow from this one.
 [[ $thinking == false ]] || overrides+=("data.max_response_length=16384")
 add_text data.train_files "$train_file"
 add_text data.val_files "$val_file"

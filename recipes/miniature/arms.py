@@ -8,7 +8,7 @@ from typing import NamedTuple
 UNTRAINED = "untrained"
 WRONG, SHUFFLED = "wrong_solution", "shuffled"
 STRONG_GATE = "algorithm.egrsd.gamma=1.0"
-"""The small teacher is rarely as undecided as a large one: at the usual 0.3 its gate stays near 1."""
+"""The small teacher's entropies are lower than a large one's: at the usual 0.3 its gate stays near 1."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ ARMS: dict[str, Arm] = {
 
 
 class Question(NamedTuple):
-    """A comparison of two arms, and what it is to tell."""
+    """A comparison of two arms, and the question that it answers."""
 
     arm: str
     other: str
@@ -78,7 +78,7 @@ QUESTIONS = (
     Question("mean_preserving", "egrsd", "Is it the gate's shape, or that it shrinks the update?"),
     Question(SHUFFLED, "egrsd", "Does it matter where the gate is low?"),
 )
-"""What the page answers, in this order."""
+"""The questions of the page, in order."""
 
 
 class Run(NamedTuple):

@@ -1,4 +1,4 @@
-"""One measurement in a folder: what is trained and evaluated, and what of it is still to be done."""
+"""One measurement in a folder: its trainings and evaluations, and which of them are still missing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Plan:
         seeds: trainings per arm.
         steps: updates per training.
         problems: held-out problems that every run answers.
-        samples: answers per problem, of every run; the model that is not trained gives those of all seeds.
+        samples: answers per problem and run; the untrained model gives as many as all seeds together.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -59,14 +59,14 @@ TRAIN_LIMIT, EVAL_LIMIT = 3 * 3600, 600
 
 
 class Measurement:
-    """The folders of one measurement, and what is still to be done in them."""
+    """The folders of one measurement; trains and evaluates what is missing in them."""
 
     def __init__(self, out: Path, plan: Plan, arms: Sequence[Arm]) -> None:
         self.out, self.plan, self.arms = out, plan, arms
         self.runs = [Run(arm, seed) for seed in plan.seeds for arm in arms if arm.trained]
 
     def begin(self) -> None:
-        """Note the commit, and build the model unless it is there.
+        """Record the commit, and build the model unless it exists.
 
         Raises:
             ValueError: when the folder holds a measurement with other settings.
@@ -105,7 +105,7 @@ class Measurement:
         return f"{UNTRAINED}-x{self.plan.samples * len(self.plan.seeds)}"
 
     def train(self) -> None:
-        """Train the runs that left no last checkpoint."""
+        """Train the runs that have no last checkpoint."""
         marks = {run: self.checkpoint(run) / "data.pt" for run in self.runs}
         names = [run.name for run, mark in marks.items() if not mark.exists()]
         if not names:
@@ -124,7 +124,7 @@ class Measurement:
             )
 
     def evaluate(self) -> None:
-        """Evaluate what was not evaluated yet."""
+        """Run the evaluations that are missing."""
         samples = self.plan.samples
         models = {run.name: (self.checkpoint(run), samples) for run in self.runs}
         if not all(arm.trained for arm in self.arms):
@@ -154,7 +154,7 @@ class Measurement:
         return [*command, "--out", str(self.evaluation(name))]
 
     def measured(self) -> dict[str, Measured]:
-        """Return what was found of each arm."""
+        """Return the results of each arm."""
         found = {}
         for arm in self.arms:
             runs = [run for run in self.runs if run.arm is arm]

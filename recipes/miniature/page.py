@@ -53,7 +53,7 @@ def page(arms: Mapping[str, Measured], facts: Mapping[str, Any]) -> str:
 
     Args:
         arms: what was measured, by name.
-        facts: `about`, a paragraph, and `how`, what else is to be known, by name.
+        facts: `about`, a paragraph, and `how`, further facts by name.
     """
     return "\n\n".join(
         [

@@ -1,4 +1,4 @@
-"""Run commands, a few at a time, with one bar for the work that they leave on the disk."""
+"""Run commands, a few at a time, with one progress bar for the results that they write to the disk."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_jobs(
 
     Raises:
         RuntimeError: for a job that failed, with the end of its log.
-        TimeoutError: for one that took too long.
+        TimeoutError: for a job that took too long.
     """
     waiting, running = list(jobs), dict[subprocess.Popen, tuple[Job, float]]()
     try:

@@ -1,4 +1,4 @@
-"""Write what a measurement found, and how it was measured, beside it."""
+"""Write the results of a measurement, and how it was made, into its folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_page(measurement: Measurement) -> str:
 
 
 def _facts(measurement: Measurement) -> dict[str, Any]:
-    """Return what the page tells besides the results."""
+    """Return the facts that the page states beside the results."""
     plan, before = measurement.plan, json.loads((MODEL / "rehearsal.json").read_text())
     settings = next((measurement.out / "evaluations").glob("*/settings.json"))
     versions = json.loads(settings.read_text())["identity"]["versions"]

@@ -1,7 +1,7 @@
 """What was measured: every arm over its seeds, and the differences that the questions ask for.
 
 The seeds of an arm answer the same problems. Their answers are pooled, as if each seed were another sample
-of a problem, and intervals come from the bootstrap over problems of `verl-egrsd eval`. It knows nothing of
+of a problem, and intervals come from the bootstrap over problems of `verl-egrsd eval`. It leaves out
 how much seeds differ; so the seeds are listed too, and a difference counts as clear only when its interval
 leaves out zero and every seed of the one arm lies on the same side of every seed of the other.
 """
@@ -22,14 +22,14 @@ from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
 
 METRICS = {"accuracy": "avg", "length": "length"}
-"""What is compared, by the names that evaluations have for it."""
+"""The compared metrics, by their names in evaluations."""
 TRAINING = {
     "gate": "egrsd/entropy_gate/mean",
     "forks": "egrsd/regime/fork",
     "entropy": "egrsd/teacher_entropy/mean",
     "ratio": "egrsd/ratio/mean",
 }
-"""What is told about the training: means over all its steps."""
+"""Metrics of the training; the results hold their means over all steps."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Measured:
     """An arm.
 
     Attributes:
-        arm: which.
+        arm: the arm itself.
         pooled: accuracy (share) and length (tokens) over all seeds: the value, then its replicates.
-        seeds: the two of each seed.
+        seeds: accuracy and length of each seed.
         training: means over the steps of all seeds, by the names of `TRAINING`; empty without a teacher.
     """
 

@@ -2,7 +2,7 @@
 
     python -m recipes.miniature.run [--quick] [--arms NAME ...] [--seeds N ...] [--out DIR]
 
-What is finished is kept, so the same command goes on where it was interrupted.
+Finished parts are kept, so the same command continues after an interruption.
 """
 
 from __future__ import annotations

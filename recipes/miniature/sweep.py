@@ -1,7 +1,7 @@
-"""Several runs on one start: Ray, the engines and vLLM begin once, which takes a laptop longer than a run.
+"""Several runs on one start of Ray, the engines and vLLM. On a laptop a start takes longer than a run.
 
-Each run has a trainer of its own, built from its own configuration; only the processes are handed on. Before
-each run the engine takes back the weights, the optimiser's state and the random numbers that it began with.
+Each run has its own trainer, built from its own configuration; only the processes are reused. Before each run
+the engine restores its initial weights, optimiser state and random state.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ PROCESSES = {
     *("resource_pool_manager", "actor_rollout_wg", "ref_policy_wg", "ref_in_actor", "reward_loop_manager"),
     *("teacher_model_manager", "distillation_config", "llm_server_manager", "checkpoint_manager"),
 }
-"""What verl's trainer knows of other processes; which of it there is depends on the configuration."""
+"""Attributes of verl's trainer that refer to other processes; the configuration decides which exist."""
 SECTIONS = ("actor_rollout_ref", "reward")
-"""Sections that the processes are started with."""
+"""Sections of the configuration that the processes are started with."""
 PER_RUN = {
     f"actor_rollout_ref.{key}"
     for key in (
@@ -39,11 +39,11 @@ PER_RUN = {
         *(f"teacher.{field.name}" for field in fields(TeacherConfig)),
     )
 }
-"""Keys of them that only the trainer reads, and tells the processes step by step."""
+"""Keys of these sections that only the trainer reads; it passes their values on at each step."""
 
 
 class FirstRun(EgrsdTrainer):
-    """The run that starts the processes; keeps the state that its engine began with in `initial`."""
+    """The run that starts the processes; saves the initial state of its engine in `initial`."""
 
     def __init__(self, config: DictConfig, initial: Path) -> None:
         super().__init__(config)
@@ -82,7 +82,7 @@ def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
     `trainer.resume_mode` is not read: every run begins with the state of the first one.
 
     Args:
-        configs: composed and checked configurations. A run with a teacher goes first, so that there is one.
+        configs: composed and checked configurations. A run with a teacher goes first, so that one is started.
         initial: folder for the state that every run begins with.
 
     Raises:
@@ -94,7 +94,7 @@ def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
         require_shared_processes(first, config)
         OmegaConf.update(config, "transfer_queue.enable", True)
         OmegaConf.resolve(config)
-    # What run_ppo asks of a runner's class: to be started without arguments.
+    # run_ppo starts a runner's class without arguments.
     runner = SimpleNamespace(remote=partial(ray.remote(_Sweep).remote, configs, initial))
     run_ppo(first, task_runner_class=runner)
 
@@ -149,7 +149,7 @@ class _Sweep:
                 trainer.fit(self._agent_loops_of(trainer))
 
     def _agent_loops_of(self, trainer: EgrsdTrainer) -> AgentLoopManagerTQ:
-        """Return agent loops that draw as many rollouts per prompt: they know the number from their start."""
+        """Return agent loops for the trainer's rollouts per prompt; the number is fixed when they start."""
         n = trainer.config.actor_rollout_ref.rollout.n
         if n not in self.agent_loops:
             self.agent_loops[n] = AgentLoopManagerTQ.create(

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from recipes.miniature.arms import ARMS, SHUFFLED, Run
 
 INITIAL = "initial"
-"""Folder of the engine's first state, which every run begins with."""
+"""Folder of the engine's initial state, which every run begins with."""
 
 
 def compose_run(run: Run, out: Path, overrides: Sequence[str] = ()) -> DictConfig:

@@ -11,7 +11,7 @@ and templates fit, and learns nothing.
 
 The folder gets `model/`, `data/train.parquet`, `data/validation.parquet`, with `small` also
 `data/train_wrong.parquet` (the same rows with wrong reference solutions) and, last, `rehearsal.json` with the
-settings and the measured accuracy. A folder whose `rehearsal.json` has the same settings is left as it is.
+settings and the measured accuracy. A folder whose `rehearsal.json` has the same settings is not changed.
 """
 
 from __future__ import annotations

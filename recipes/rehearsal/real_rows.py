@@ -91,12 +91,12 @@ def _to_row(record: Row, path: Path, number: int) -> Row:
         problem, solution, answer = record["problem"], record["solution"], str(record["answer"])
     elif {"question", "answer"} <= record.keys() and "####" in record["answer"]:
         problem = record["question"]
-        # GSM8K's calculator marks, <<6*8=48>>, are no part of the text.
+        # GSM8K's calculator marks, <<6*8=48>>, are not part of the text.
         solution, _, answer = re.sub(r"<<[^>]*>>", "", record["answer"]).rpartition("####")
         solution, answer = solution.strip(), answer.strip().replace(",", "")
     else:
         raise ValueError(
-            f"--data {path}, line {number}: fields {sorted(record)} are of no known form; give problem, "
+            f"--data {path}, line {number}: fields {sorted(record)} have an unknown form; give problem, "
             "solution and answer, or question and an answer that ends in '#### x'."
         )
     return {

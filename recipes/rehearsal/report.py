@@ -22,7 +22,7 @@ TIMES = ("gen", "old_log_prob", "teacher", "adv", "update_actor", "update_weight
 
 
 def summarise(steps: Steps, seconds: dict[str, float]) -> str:
-    """Return first and last values, health checks that speak up, validation, and seconds per phase."""
+    """Return first and last values, health checks that warn or fail, validation, and seconds per phase."""
     trained = training_steps(steps)
     first, last = trained[0], trained[-1]
     lines = [f"{'':34}{'first step':>12}{'last step':>12}"]

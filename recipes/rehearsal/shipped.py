@@ -1,7 +1,7 @@
 """The small model's weights that come with the checkout, so that a rehearsal starts in seconds.
 
-`small/` holds two files of a build, unchanged: `model.safetensors` and `rehearsal.json`. They are made anew,
-whenever tokenizer, task or training change, by
+`small/` holds two files of a build, unchanged: `model.safetensors` and `rehearsal.json`. When tokenizer,
+task or training change, make them again:
 
     python -m recipes.rehearsal.build --out DIR --retrain
     cp DIR/rehearsal.json DIR/model/model.safetensors recipes/rehearsal/small/
@@ -23,7 +23,7 @@ DECISIVE = ("seed", "steps", "roles", "manners")
 
 
 def shipped_facts(settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what was measured of the shipped weights; None where other settings make others."""
+    """Return what was measured of the shipped weights; None if the settings differ from theirs."""
     record = json.loads((FOLDER / "rehearsal.json").read_text(encoding="utf-8"))
     if any(record["settings"][key] != settings[key] for key in DECISIVE):
         return None

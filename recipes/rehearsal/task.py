@@ -92,7 +92,7 @@ class Manner:
         check: a redundant check of the step.
         long: a long phrasing of the step in place of a short one.
         muse: a musing before the step.
-        apart: no probability: whether a check is a line of its own, so that it competes with the next step.
+        apart: whether a check is a line of its own, so that it competes with the next step; true or false.
     """
 
     slip: float
@@ -109,8 +109,8 @@ class Roles:
     Attributes:
         student: manner of the student.
         teacher: manner of somebody who has seen the reference.
-        question_order: an own order is that of the question; any order otherwise.
-        follows: the teacher takes the order of the reference; an own order otherwise.
+        question_order: an order that is not the reference's is that of the question; otherwise any order.
+        follows: the teacher takes the order of the reference; otherwise another order.
     """
 
     student: Manner
@@ -127,7 +127,7 @@ ROLES: dict[str, Roles] = {
         follows=1.0,
     ),
     # The teacher does not always follow, and both muse: its entropy spreads, also over tokens in a row.
-    # What can be left out begins a line, where many continuations are right: so the gate acts on the length.
+    # Optional text begins a line, where many continuations are right: so the gate acts on the length.
     "miniature": Roles(
         student=Manner(slip=0.05, check=0.4, long=0.7, muse=0.2, apart=True),
         teacher=Manner(slip=0.0, check=0.1, long=0.6, muse=0.1, apart=True),
@@ -170,7 +170,7 @@ def teacher_response(problem: Problem, shown: tuple[int, ...], roles: Roles, rng
     """
     if sorted(shown) != sorted(problem.numbers):
         raise ValueError(
-            f"shown={shown} is no order of {problem.numbers}: pass problem.order or another permutation."
+            f"shown={shown} is not an order of {problem.numbers}: pass problem.order or another permutation."
         )
     follows = rng.random() < roles.follows
     order = shown if follows else other_order(problem, roles.question_order, rng)

@@ -61,7 +61,7 @@ class CpuDevice(ModuleType):
 
 @PlatformRegistry.register(platform="cpu")
 class CpuPlatform(PlatformBase):
-    """Chosen by `VERL_PLATFORM=cpu` and by nothing else."""
+    """Selected by `VERL_PLATFORM=cpu` only."""
 
     device_name = "cpu"
     vendor_name = "cpu"
@@ -84,7 +84,7 @@ class CpuPlatform(PlatformBase):
         return 1
 
     def set_device(self, device_index: Any) -> None:
-        """There is nothing to choose."""
+        """Do nothing: each process has one device."""
 
     def synchronize(self, device_index: int | None = None) -> None:
         """CPU work is done when the call returns."""
@@ -110,11 +110,11 @@ class CpuPlatform(PlatformBase):
         return "gloo"
 
     def visible_devices_envvar(self) -> str:
-        """Ray hands out logical "GPUs", so this is what it sets."""
+        """The variable that Ray sets for its logical "GPUs"."""
         return "CUDA_VISIBLE_DEVICES"
 
     def ray_resource_name(self) -> str:
-        """The resource that verl's pools ask Ray for; `ray_init.num_gpus` makes it, logically."""
+        """The resource that verl's pools request from Ray; `ray_init.num_gpus` declares it."""
         return "GPU"
 
     def ray_noset_envvars(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Advantage: is this rollout better than what came before?
+"""Advantage: is this rollout better than earlier ones?
 
 One rollout per prompt leaves no group to compare with, so a reward is standardised by the running mean and
 standard deviation of all rewards of earlier training steps (Welford's recurrence, population variance).

@@ -1,7 +1,7 @@
-"""Controls of the gate: what is left of its effect when scale or position is taken away.
+"""Controls of the gate: they take away its effect on the scale of the update, or its positions.
 
 A gate below 1 also shrinks the mean update. `mean_preserving` keeps the shape and restores the scale;
-`shuffled` keeps every weight of a rollout and takes away where it sits.
+`shuffled` keeps the weights of a rollout and changes their positions.
 """
 
 from __future__ import annotations

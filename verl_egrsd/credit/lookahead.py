@@ -1,4 +1,4 @@
-"""Causal lookahead: the lowest entropy within reach.
+"""Causal lookahead: the lowest entropy within a window.
 
 A token that is uncertain now but followed by a confident one is a transition, not lasting confusion; the
 minimum over the next W tokens restores its weight.
@@ -19,8 +19,8 @@ def lookahead_min(entropy: PerToken, response_mask: Mask, window: int) -> PerTok
 
         H^CL[i,t] = min over j in [t, min(t + W, T_i)] of H[i,j]
 
-    The window is inclusive (W + 1 positions) and ends with the own rollout; window 0 returns the entropy.
-    Padding never enters and comes back as 0. Costs about log2(W) minima of the whole tensor.
+    The window is inclusive (W + 1 positions) and stops at the end of the rollout; window 0 returns the
+    entropy. Padding never enters and becomes 0. Costs about log2(W) minima of the whole tensor.
 
     Args:
         entropy: H, nats, (B, T).

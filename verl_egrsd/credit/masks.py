@@ -65,7 +65,7 @@ def response_values(
     """
     require_same_shape(**{name: values, "response_mask": tokens})
     kept = torch.where(tokens, at_least_float32(values), 0.0)
-    # NaN and infinity reach the extremes, which cost a fraction of a look at every element.
+    # NaN and infinity reach the extremes; these cost a fraction of a check of every element.
     if not torch.stack(kept.aminmax()).isfinite().all():
         _refuse(values, ~kept.isfinite(), name, "every response token needs a finite value", row_name)
     return kept

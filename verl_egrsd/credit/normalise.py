@@ -29,7 +29,7 @@ def normalised_entropy(
 ) -> PerToken:
     """Hn[i,t] = H^CL[i,t] / denominator, without unit, (B, T); 0 outside the mask.
 
-    In [0, 1] for a measured denominator (up to rounding of the entropy itself); may exceed 1 for a number.
+    In [0, 1] for a measured denominator (up to rounding of the entropy); may exceed 1 for a fixed number.
     Arguments and errors as :func:`entropy_denominator`.
     """
     scale = entropy_denominator(

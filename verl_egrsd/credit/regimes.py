@@ -13,14 +13,14 @@ from verl_egrsd.credit.types import Mask, PerToken, PerTokenIndex
 
 
 class Regime(IntEnum):
-    """Kind of a token, by its own entropy and the lowest one within reach."""
+    """Kind of a token, by its own entropy and the lowest entropy within its window."""
 
     NONE = -1
     """Not a response token."""
     LOCK = 0
     """Confident now."""
     MID = 1
-    """None of the others."""
+    """In none of the other regimes."""
     PIVOT = 2
     """Uncertain now, confident within the window."""
     FORK = 3

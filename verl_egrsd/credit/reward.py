@@ -15,7 +15,7 @@ from verl_egrsd.credit.types import PerRow
 def is_correct(scores: Float[Tensor, " batch"], above: float = 0.5) -> Bool[Tensor, " batch"]:
     """Return which scores are those of correct answers, (B,).
 
-    The default is midway between the 0 and the 1 of a verdict: a format bonus of 0.1 makes no answer correct,
+    The default is midway between the verdicts 0 and 1: a format bonus of 0.1 does not make an answer correct,
     and a small penalty does not make a correct one wrong.
 
     Args:

@@ -49,7 +49,7 @@ def model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def sampling_arguments(sampling: Any) -> None:
-    """Add what sets a value of :class:`Settings`, except for the number of samples."""
+    """Add the arguments that set a value of :class:`Settings`, except for the number of samples."""
     sampling.add_argument("--seed", type=int, help="all seeds are derived from it")
     sampling.add_argument(
         "--thinking", action=argparse.BooleanOptionalAction, help="flag of the chat template"
@@ -62,7 +62,7 @@ def sampling_arguments(sampling: Any) -> None:
 
 
 def engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what sets a value of :class:`EngineOptions`."""
+    """Add the arguments that set a value of :class:`EngineOptions`."""
     engine = parser.add_argument_group("vLLM; defaults are one GPU and vLLM's own")
     engine.add_argument("--tensor-parallel-size", type=int, metavar="GPUS")
     engine.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")

@@ -45,7 +45,7 @@ class RunningBaseline(AdvantageSource):
 
 
 class _Running:
-    """The statistics of the rewards, which read nothing else of the columns."""
+    """The statistics of the rewards; they read no other column."""
 
     def __init__(self, source: RunningBaseline) -> None:
         self.statistics = RunningAdvantage(source.warmup_steps, source.warmup_baseline)
@@ -63,12 +63,12 @@ class _Running:
         return self.statistics.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from statistics."""
+        """Continue from saved statistics."""
         self.statistics.load_state_dict(state)
 
 
 class Memoryless(AdvantageSource):
-    """An advantage that the rows of one step decide."""
+    """An advantage that depends on the rows of one step alone."""
 
     @abstractmethod
     def advantages(self, columns: Columns) -> PerRow:
@@ -86,7 +86,7 @@ class Memoryless(AdvantageSource):
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on; there is no state."""
+        """Do nothing; there is no state."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class GroupRelative(Memoryless):
 
 @dataclass(frozen=True)
 class Constant(Memoryless):
-    """A is the same for every rollout, whatever it earns (arXiv 2608.31046 finds a negative one enough).
+    """A is the same for every rollout, whatever its reward (arXiv 2608.31046 finds a negative one enough).
 
     Attributes:
         value: the advantage, not 0.

@@ -1,4 +1,4 @@
-"""Backward scan: a token answers for what follows it, where it went wrong itself (DASH, arXiv 2608.06243).
+"""Backward scan: a token also gets a share of the weight of the tokens after it (DASH, arXiv 2608.06243).
 
 The log-ratio of teacher and student is a reward per token. The weight of a token is its own reward plus a
 share of the next token's weight. The share is small where the token's reward is above the mean of its
@@ -22,7 +22,7 @@ from verl_egrsd.methods.ratio import MAX_LOG_RATIO
 
 @dataclass(frozen=True)
 class BackwardScan(Factor):
-    """G[i,t] = r[i,t] + lambda[i,t] * G[i,t+1], with G = 0 behind the last response token.
+    """G[i,t] = r[i,t] + lambda[i,t] * G[i,t+1], with G = 0 after the last response token.
 
         r[i,t] = log p_T[i,t] - log p_S[i,t]
         lambda[i,t] = sigmoid(-kappa * (r[i,t] - mean of r over the response tokens of rollout i))
@@ -56,7 +56,7 @@ class BackwardScan(Factor):
         return backward_scan(rewards, self.shares(columns))
 
     def shares(self, columns: Columns) -> PerToken:
-        """Return lambda, in [0, 1], (B, T); what lies outside the mask does not matter."""
+        """Return lambda, in [0, 1], (B, T); values outside the mask are not used."""
         mask = columns.response_mask
         rewards = columns.log_ratio().clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
         mean = rewards.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
@@ -72,7 +72,7 @@ def backward_scan(values: PerToken, shares: PerToken) -> PerToken:
     """Return G[t] = values[t] + shares[t] * G[t + 1], from the last position to the first, (B, T)."""
     following = torch.zeros_like(values[:, 0])
     found = []
-    # One position after the other, for all rows at once; time in front makes each of them contiguous.
+    # One position after another, for all rows at once; with time as first dimension each is contiguous.
     for value, share in zip(values.T.contiguous().flip(0), shares.T.contiguous().flip(0), strict=True):
         following = value + share * following
         found.append(following)

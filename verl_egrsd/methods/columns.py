@@ -19,7 +19,7 @@ TOKEN_COLUMNS = ("student_log_prob", "student_entropy", "teacher_log_prob", "tea
 TEACHER_COLUMNS = frozenset({"teacher_log_prob", "teacher_entropy"})
 """Columns for which the teacher has to score the responses."""
 GROUP_COLUMNS = frozenset({"problems"})
-"""Columns that say something only where a prompt has several rollouts."""
+"""Columns that are useful only if a prompt has several rollouts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Columns:
 
     Attributes:
         response_mask: True on response tokens, (B, T).
-        rewards: what the advantage is made of, (B,).
+        rewards: the rewards that the advantage is computed from, (B,).
         correct: whether the answer is correct, (B,).
         problems: rows with the same number answer the same prompt, (B,).
         answers: rows with the same number gave the same final answer; -1 without an answer, (B,).
@@ -65,14 +65,14 @@ class Columns:
         row_name: RowName = numbered,
         **token_columns: Tensor,
     ) -> Columns:
-        """Clean what was measured: values outside the mask become 0, half precision becomes float32.
+        """Clean the measured values: values outside the mask become 0, half precision becomes float32.
 
         Args:
             response_mask: 1 on response tokens, of any dtype, (B, T).
-            rewards: 0 where none are given.
-            correct: no row where none are given.
-            problems: each row its own problem where none are given.
-            answers: no row has an answer where none are given.
+            rewards: 0 if not given.
+            correct: no row is correct if not given.
+            problems: each row is its own problem if not given.
+            answers: no row has an answer if not given.
             step: training step, from 1.
             row_name: how an error names a row.
             token_columns: any of `TOKEN_COLUMNS`, (B, T).
@@ -110,7 +110,7 @@ class Columns:
         return values
 
     def token_columns(self) -> Mapping[str, PerToken]:
-        """Return the token columns that are there, by name."""
+        """Return the token columns that were fetched, by name."""
         found: dict[str, Any] = {name: getattr(self, name) for name in TOKEN_COLUMNS}
         return {name: values for name, values in found.items() if values is not None}
 

@@ -1,6 +1,6 @@
 """Consensus gate: learn from a prompt only where enough answers agree (GATES, arXiv 2602.20574).
 
-Agreement stands for correctness where nothing can be verified. The gate reads no reward and no ground truth.
+Agreement replaces correctness if answers cannot be verified. The gate reads no reward and no ground truth.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from verl_egrsd.methods.part import Factor, HealthCheck
 
 _Keep = Literal["all", "agreeing"]
 AT_LEAST = 2
-"""One answer alone is no agreement."""
+"""One answer alone is not agreement."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Consensus(Factor):
     """g[i] = 1 where max(2, agreement * n) or more of a prompt's n rollouts give the same answer, else 0.
 
     Attributes:
-        agreement: share of a prompt's rollouts that have to give the same answer, in (0, 1].
-        keep: rows of such a prompt that count: "all", or those that are "agreeing" with enough others.
+        agreement: share of a prompt's rollouts that must give the same answer, in (0, 1].
+        keep: rows of such a prompt that count: "all", or "agreeing": those whose answer enough rows give.
     """
 
     name: ClassVar[str] = "consensus"

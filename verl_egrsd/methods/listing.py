@@ -1,4 +1,4 @@
-"""`verl-egrsd methods`: what can be named, and the keys that it has."""
+"""`verl-egrsd methods`: the methods and their keys."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _Keep = Literal["correct", "wrong"]
 
 @dataclass(frozen=True)
 class Outcome(Factor):
-    """o[i] = 1 where rollout i is of the kind that is kept, else 0.
+    """o[i] = 1 if rollout i is of the kind that is kept, else 0.
 
     Attributes:
         keep: "correct" or "wrong".

@@ -21,14 +21,14 @@ class Part:
 
     Attributes:
         name: its name in the configuration, in metrics and in dumps.
-        section: section of `algorithm.egrsd` that holds its keys; "" where they stand there directly.
+        section: section of `algorithm.egrsd` that holds its keys; "" if they lie directly under it.
     """
 
     name: ClassVar[str]
     section: ClassVar[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let the section be named like the part unless the part says otherwise."""
+        """Name the section after the part, unless the part sets another name."""
         super().__init_subclass__(**kwargs)
         if "name" in vars(cls) and "section" not in vars(cls):
             cls.section = cls.name
@@ -60,7 +60,8 @@ class HealthCheck:
         name: for the reader.
         threshold: key of `report.thresholds`.
         metric: name without `egrsd/`.
-        limits: values from which it warns and fails; falling values where less is worse. None: it only warns.
+        limits: values from which it warns and fails; if low values are bad, the second is the lower one.
+            None: it never fails.
         unit: of the metric.
         reading: the finding in a sentence; `{value}` stands for the mean, `{percent}` for it in percent and
             `{steps}` for the steps that were read.
@@ -83,22 +84,22 @@ class Tracker(Protocol):
         """Take in a step; return metrics by name without `egrsd/`."""
 
     def views(self, columns: Columns) -> Mapping[str, Tensor]:
-        """Return what a reader of single tokens wants to see, (B, T), by name; changes no state."""
+        """Return values per token for `verl-egrsd inspect`, (B, T), by name; changes no state."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, ready for JSON."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a saved state."""
 
 
 class Factor(Part, ABC):
-    """What the advantage of a token, or of a rollout, is multiplied by.
+    """A weight per token, or per rollout, that multiplies the advantage.
 
     Attributes:
         about_one: whether the weights are meant to lie about 1, so that their mean says how much of the
             update is left; False where they select rollouts or carry a sign.
-        centre: weight around which it has two colours in `verl-egrsd inspect`; None colours less as darker.
+        centre: weight at which `verl-egrsd inspect` changes the colour; None: one colour, darker for less.
         panels: of the run report, beside the one with the mean weight that every factor gets.
         health_checks: of the run report.
     """
@@ -111,7 +112,7 @@ class Factor(Part, ABC):
     @property
     @abstractmethod
     def reads(self) -> frozenset[str]:
-        """Columns that have to be there; the trainer computes and fetches these and no others."""
+        """Columns that the factor needs; the trainer computes and fetches only columns that are read."""
 
     @property
     def off(self) -> bool:
@@ -119,7 +120,7 @@ class Factor(Part, ABC):
         return False
 
     def check_batch(self, rows: int) -> None:
-        """Refuse a number of rollouts per step that the settings do not fit.
+        """Refuse a number of rollouts per step that does not fit the settings.
 
         Args:
             rows: rollouts of a step.
@@ -130,10 +131,10 @@ class Factor(Part, ABC):
 
     @abstractmethod
     def weights(self, columns: Columns, advantages: PerTokenOrRow) -> PerTokenOrRow:
-        """Return the weights, (B, T) or (B, 1); what lies outside the mask does not matter."""
+        """Return the weights, (B, T) or (B, 1); values outside the mask are not used."""
 
     def metrics(self, columns: Columns, weights: PerToken) -> Mapping[str, Tensor]:
-        """Return what deserves a curve beside mean, smallest and largest weight.
+        """Return further metrics, beside mean, smallest and largest weight.
 
         Args:
             columns: of the step.
@@ -145,12 +146,12 @@ class Factor(Part, ABC):
         return {}
 
     def tracker(self) -> Tracker | None:
-        """Return what follows the steps of a run, None where nothing has to be remembered."""
+        """Return the tracker of a run; None if the factor keeps no state."""
         return None
 
 
 class Advantages(Protocol):
-    """The running side of an advantage source."""
+    """An advantage source during a run, with its state."""
 
     def advantages(self, columns: Columns) -> PerRow:
         """Return A of each row, (B,), float32; changes no state."""
@@ -162,7 +163,7 @@ class Advantages(Protocol):
         """Return the state, ready for JSON."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a saved state."""
 
 
 class AdvantageSource(Part, ABC):
@@ -175,4 +176,4 @@ class AdvantageSource(Part, ABC):
 
     @abstractmethod
     def start(self) -> Advantages:
-        """Return the running side at the start of a run."""
+        """Return the source at the start of a run."""

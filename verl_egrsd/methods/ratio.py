@@ -1,8 +1,8 @@
 """Likelihood ratio: how far the informed teacher and the student disagree on the sampled token.
 
-The exponent carries the sign of the advantage. A token of a correct answer weighs more if the teacher finds
+The exponent has the sign of the advantage. A token of a correct answer weighs more if the teacher finds
 it likelier than the student does, a token of a wrong answer if the teacher finds it less likely. The ratio
-is positive, so it never turns the advantage around.
+is positive, so it never changes the sign of the advantage.
 """
 
 from __future__ import annotations

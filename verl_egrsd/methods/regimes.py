@@ -81,7 +81,7 @@ class RegimeTracker:
 
 
 def gate_views(gate: EntropyGate, columns: Columns, *, low: float, high: float) -> dict[str, Tensor]:
-    """Return the lowest entropy within reach in nats, the gate without and with lookahead, and the regime.
+    """Return the lowest entropy within the window (nats), the gate without and with lookahead, the regime.
 
     The names begin with the gate's prefix, so that two gates of one method keep their views apart.
 

@@ -1,1 +1,1 @@
-"""What commands write: pictures, pages, tables, and files that are whole as soon as they have their name."""
+"""What commands write: pictures, pages, tables, and files that get their name only when they are complete."""

@@ -1,4 +1,4 @@
-"""What pictures and pages share: equal input gives equal bytes, and a page loads nothing.
+"""Shared by pictures and pages: equal input gives equal bytes, and a page loads no other files.
 
 Colours are Okabe and Ito's, which colour-blind eyes tell apart, without their yellow, which vanishes on
 paper. No picture relies on colour alone: shapes or line styles differ too.

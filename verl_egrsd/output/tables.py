@@ -1,4 +1,4 @@
-"""Tables, for the terminal and for Markdown alike."""
+"""Tables for the terminal and for Markdown."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from verl_egrsd.reward.verdict import Reason
 MEMORY_LIMIT = 2**30
 """Bytes of address space; a worker at rest takes less than a tenth of it."""
 RETIRE_AT = MEMORY_LIMIT // 2
-"""Bytes of address space at which a worker is replaced: one item's remains must not fail another."""
+"""Bytes of address space at which a worker is replaced: memory left by one item must not fail another."""
 GRACE_SECONDS = 1
 """Processor time beyond the item's limit; the owner ends a stuck worker before that."""
 
@@ -36,7 +36,7 @@ def main(descriptor: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     with Connection(descriptor) as owner:
         equivalent("\\frac{1}{2}", "0.5")  # the first one builds tables, which must not cost an item its time
-        gc.freeze()  # the collector need not walk sympy again and again: an eighth faster
+        gc.freeze()  # keeps the collector from walking sympy again and again: an eighth faster
         owner.send("ready")
         while True:
             try:

@@ -1,1 +1,1 @@
-"""What is known about rollouts: how they ended, their wording, their tokens, and the file that keeps them."""
+"""Rollouts: how they ended, their wording, their tokens, and the file that keeps them."""

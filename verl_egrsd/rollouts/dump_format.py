@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from verl_egrsd import __version__
 
 FORMAT = 2
-"""Of the files that are written now. A file without a format has format 1."""
+"""Format of the files that this version writes. A file without a format has format 1."""
 METADATA_KEY = b"verl_egrsd"
 """Key of the file's metadata; its value is JSON, see :func:`metadata`."""
 
@@ -66,7 +66,7 @@ def metadata(facts: Mapping[str, Any]) -> dict[bytes, str]:
 
 
 def read_facts(file: Path) -> dict[str, Any]:
-    """Return what a file's metadata says, with its `format`.
+    """Return a file's metadata, with its `format`.
 
     Raises:
         ValueError: for a file that the trainer did not write, or one of a later format.

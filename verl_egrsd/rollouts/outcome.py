@@ -1,4 +1,4 @@
-"""What became of the rollouts of a step: which scores they got, which of them were cut, and by which cap."""
+"""Outcome of a step's rollouts: their scores, which of them were truncated, and by which cap."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 TOO_MANY_TRUNCATED = 0.9
-"""Share of rollouts that were cut above which a step warns."""
+"""A step warns if a larger share of its rollouts was truncated."""
 SHOWN_SCORES = 8
-"""Different scores that a message lists."""
+"""Largest number of different scores that a message lists."""
 
 
 def describe_scores(scores: Float[Tensor, " batch"], correct_above: float, estimator: str | None) -> str:
-    """Say what becomes of scores other than 0 and 1; "" where there are none.
+    """Return a message about scores other than 0 and 1; "" if there are none.
 
     Args:
         scores: finite scores of the valid rows, as the reward function gave them.
@@ -57,7 +57,7 @@ def _listed(scores: Tensor) -> str:
 def end_token_ids(tokenizer: Any, generation_config: Any) -> list[int]:
     """Return the tokens that end a response: those of the generation configuration and the tokenizer's own.
 
-    vLLM stops at each of them; nothing else that verl passes to it does.
+    vLLM stops at each of them; verl passes no other stop to it.
 
     Raises:
         ValueError: when neither names one.
@@ -75,11 +75,11 @@ def end_token_ids(tokenizer: Any, generation_config: Any) -> list[int]:
 def truncated_rows(
     responses: Int[Tensor, "batch time"], lengths: Int[Tensor, " batch"], ends: Sequence[int]
 ) -> Bool[Tensor, " batch"]:
-    """Return which responses were cut, by whatever: those that do not end in an end token.
+    """Return which responses were truncated, for any reason: those that do not end in an end token.
 
     Args:
         responses: token ids, padded on the right.
-        lengths: tokens of each response; an empty one was cut.
+        lengths: tokens of each response; an empty one counts as truncated.
         ends: see :func:`end_token_ids`.
     """
     last = responses.gather(1, (lengths - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
@@ -88,7 +88,7 @@ def truncated_rows(
 
 @dataclass(frozen=True)
 class Caps:
-    """What can cut a response, in tokens.
+    """The limits that can truncate a response, in tokens.
 
     Attributes:
         response: `data.max_response_length`.
@@ -102,7 +102,7 @@ class Caps:
 
 
 class OutcomeWarnings:
-    """Warns about the outcomes of a run's steps; what holds for the whole run is said once.
+    """Warns about the outcomes of a run's steps; a warning that holds for the whole run is given once.
 
     Args:
         caps: of the run.
@@ -119,7 +119,7 @@ class OutcomeWarnings:
         self._said: set[str] = set()
 
     def look_at_scores(self, scores: Float[Tensor, " batch"]) -> None:
-        """Say once what becomes of scores other than 0 and 1."""
+        """Warn once about scores other than 0 and 1."""
         said = describe_scores(scores, self.correct_above, self.estimator)
         if said:
             self._warn_once("scores", said)
@@ -130,7 +130,7 @@ class OutcomeWarnings:
         lengths: Int[Tensor, " batch"],
         prompt_lengths: Int[Tensor, " batch"],
     ) -> None:
-        """Name the cap that cut nearly all responses; once also what cut some before their own cap."""
+        """Name the cap that truncated nearly all responses; warn once if another limit truncated some."""
         many = float(truncated.float().mean()) > TOO_MANY_TRUNCATED
         if not many and not (truncated & (lengths < self.caps.response)).any():
             return
@@ -153,10 +153,10 @@ def describe_cut(
     prompt_lengths: Int[Tensor, " batch"],
     caps: Caps,
 ) -> str:
-    """Say which cap cut how many responses, how long they were, and what to raise.
+    """Return which cap truncated how many responses, how long they were, and what to raise.
 
     Args:
-        truncated: which responses were cut, at least one.
+        truncated: which responses were truncated, at least one.
         lengths: tokens of each response.
         prompt_lengths: tokens of each prompt.
         caps: of the run.

@@ -53,7 +53,7 @@ def wording_metrics(
 def repeated_share(
     ids: Int[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], n: int = NGRAM
 ) -> Float[Tensor, " batch"]:
-    """Return, per row, the share of its n-grams that stood there before: 1 - distinct / all.
+    """Return, per row, the share of its n-grams that occurred earlier in it: 1 - distinct / all.
 
     A row of fewer than n tokens has no n-gram and a share of 0. The n-grams are compared by a 64-bit hash.
 
@@ -71,7 +71,7 @@ def repeated_share(
     for offset in range(n):
         hashes = hashes * _FACTOR + tokens[:, offset : offset + width]
     position = np.arange(width)
-    # What lies beyond the row is sorted to its end.
+    # Positions beyond the row are sorted to the end.
     hashes[position >= counts[:, None]] = np.iinfo(np.uint64).max
     hashes.sort(axis=1)
     repeats = (hashes[:, 1:] == hashes[:, :-1]) & (position[1:] < counts[:, None])
@@ -81,8 +81,8 @@ def repeated_share(
 def hesitation_rate(texts: Sequence[str], words: Sequence[str] = HESITATION_WORDS) -> float:
     """Return words of hesitation per 100 words of all texts together; 0 when they have no words.
 
-    A phrase counts once, upper and lower case are the same, and only whole words count. What white space
-    separates is a word.
+    A phrase counts once, upper and lower case are the same, and only whole words count. White
+    space separates words.
     """
     longest_first = sorted(words, key=len, reverse=True)
     choices = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in longest_first)

@@ -2,7 +2,7 @@
 
 On a CPU that is our own :func:`verl_egrsd.scoring.scorer.score_tokens`. On a GPU it competes with the fused
 heads of Liger-Kernel and TRL, where they are installed, and with verl's in Triton. Fused kernels have been
-wrong for vocabularies that are no multiple of their block, so each is compared with plain logits first.
+wrong for vocabularies that are not a multiple of their block, so each is compared with plain logits first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 TRL_COLUMNS = 32_768
 """Vocabulary entries per block of TRL's head."""
 CHECK_ROWS = 600
-"""Rows of the check: more than one block, and no multiple of it."""
+"""Rows of the check: more than one block, and not a multiple of it."""
 CHECK_TEMPERATURE = 0.7
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 """Largest mean difference from plain logits, nats; half precision rounds logits by the tiling."""
@@ -86,7 +86,7 @@ def trl(
 
 
 def candidates(device: torch.device, biased: bool) -> dict[str, Kernel]:
-    """Return the kernels that may run on a device, by name; our own always can, fused ones know no bias."""
+    """Return the kernels that may run on a device, by name: ours always; fused ones do not support a bias."""
     found: dict[str, Kernel] = {}
     if device.type == "cuda" and not biased:
         if find_spec("liger_kernel"):
@@ -101,13 +101,13 @@ def candidates(device: torch.device, biased: bool) -> dict[str, Kernel]:
 def choose(
     width: int, vocabulary: int, dtype: torch.dtype, device: torch.device, *, biased: bool = False
 ) -> str:
-    """Return the name of the fastest kernel that agrees with plain logits, and log what was found of each.
+    """Return the name of the fastest kernel that agrees with plain logits, and log the result of each.
 
     Args:
         width: of the hidden states, D.
         vocabulary: V, rows of the head.
         dtype: of the head's weights during the forward pass.
-        device: of the engine. Where there is one candidate, nothing is tried.
+        device: of the engine. If there is only one candidate, nothing is tried.
         biased: whether the head has a bias.
 
     Raises:
@@ -137,14 +137,14 @@ def choose(
 
 @torch.no_grad()
 def try_kernel(kernel: Kernel, hidden: Tensor, weight: Tensor, token_ids: Tensor) -> Checked | str:
-    """Compare a kernel with plain logits and time its second call; return why it failed where it did."""
+    """Compare a kernel with plain logits and time its second call; if it fails, return the reason."""
     logits = torch.mm(hidden, weight.T).float() / CHECK_TEMPERATURE
     distribution = torch.distributions.Categorical(logits=logits, validate_args=False)
     right = distribution.log_prob(token_ids), distribution.entropy()
     try:
         found = kernel(hidden, weight, token_ids, temperature=CHECK_TEMPERATURE, bias=None)
     except (ImportError, RuntimeError, AssertionError) as error:
-        # A kernel that this GPU or its compiler cannot run is no reason to stop: another one can.
+        # If this GPU or its compiler cannot run a kernel, another one is taken.
         return f"{type(error).__name__}: {error}"
     start = _now(hidden.device)
     kernel(hidden, weight, token_ids, temperature=CHECK_TEMPERATURE, bias=None)

@@ -30,7 +30,7 @@ GPU_BLOCK_ROWS, GPU_BLOCK_COLUMNS = 2048, 32_768
 """The same on a GPU, where the launch of a small product costs more than its operations."""
 
 UNITS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
-"""What the names of a processor's units for half precision contain."""
+"""Part of the names of a processor's units for half precision."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PartialScores:
         maximum: m, the largest logit of the part.
         total: Z, the sum of exp(x - m).
         weighted: U, the sum of exp(x - m) (x - m).
-        chosen: the logit of the given token, 0 where another part holds it.
+        chosen: the logit of the given token, 0 if another part holds it.
     """
 
     maximum: _PerRow
@@ -150,7 +150,7 @@ def product_dtype(weight: Tensor) -> torch.dtype:
 
 
 def _has_units(kind: str) -> bool:
-    # Old releases of torch cannot say; fp32 is right everywhere.
+    # Old releases of torch do not tell; fp32 is right on every processor.
     found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(has for name, has in found.items() if kind in name)
 
@@ -191,14 +191,14 @@ def _blocks(
 
 
 class _Scratch:
-    """Memory that blocks of the same shape share: fresh memory costs more than the sums in it."""
+    """Memory that blocks of the same shape share: new memory costs more time than the sums in it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.kept: dict[str, Tensor] = {}
 
     def tensor(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
-        """Return the tensor of a name with whatever it holds, a new one where the shape changed."""
+        """Return the tensor of a name with its old content; a new tensor if the shape changed."""
         found = self.kept.get(name)
         if found is None or found.shape != shape:
             found = self.kept[name] = torch.empty(shape, dtype=dtype, device=self.device)

@@ -40,7 +40,7 @@ CURRENCY_BEFORE = re.compile(
 )
 SYMBOLS = {"\\pounds": "£", "\\euro": "€", "\\yen": "¥"}
 UNMISTAKABLE = frozenset(("cm", "km", "mm", "kg", "ft", "lb", "oz", "hr"))
-"""Units of two letters that nobody takes for a product of variables."""
+"""Units of two letters that are never read as a product of variables."""
 _AND = re.compile(r"\\text\s*\{\s*,?\s*and\s*\}|(?<![a-zA-Z\\])and(?![a-zA-Z])")
 CJK = re.compile("[\u3400-\u9fff]")
 MAY_HOLD_A_UNIT = re.compile(rf"\\text|\^\\circ|[^\W\d_]{{2}}|\s[a-zA-Z]|{CURRENCY}|{CJK.pattern}")
