@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 def completed(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which takes its name when the block ends without an error.
 
-    After an error the temporary file is removed, and an existing file at `path` is unchanged. A killed process
-    leaves the temporary file; the next run overwrites it.
+    After an error the temporary file is removed, and an existing file at `path` is unchanged. A killed
+    process leaves the temporary file; the next run overwrites it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.partial")
