@@ -144,7 +144,7 @@ REFUSED = {
         },
         r"teacher\.refresh=ema says how a teacher moves, but this method has no teacher: leave it unset",
     ),
-    "multi_turn": ({f"{ROLLOUT}.multi_turn.enable": True}, r"multi_turn\.enable=True.*Set it to False"),
+    "multi_turn": ({f"{ROLLOUT}.multi_turn.enable": True}, r"multi_turn\.enable=True.*set it to False"),
     "two_temperatures": (
         {"actor_rollout_ref.teacher.temperature": 0.7},
         r"teacher\.temperature=0\.7 differs from .*temperature=1\.1.*Remove it",

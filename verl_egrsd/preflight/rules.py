@@ -352,7 +352,7 @@ RULES: tuple[Rule, ...] = (
         f"{ROLLOUT}.multi_turn.enable",
         OFF,
         "makes rollouts with holes in their response mask, which the lookahead does not define",
-        "Set it to False",
+        FALSE,
     ),
     *(
         Rule(
