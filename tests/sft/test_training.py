@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pandas as pd
@@ -198,6 +199,25 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path):
         sft_main._train(config, None)
     # What ends a job elsewhere ends it in the same way.
     assert handlers == [sft_main.signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "environment", "message"),
+    [
+        (2, {}, r"trainer.nnodes=2 .* Run torchrun --nnodes=2 --nproc-per-node=8 -m verl_egrsd.sft.main"),
+        (1, {"RANK": "0", "WORLD_SIZE": "4"}, "gives 8 ranks, but the environment says WORLD_SIZE=4"),
+        (1, {}, None),
+        (2, {"RANK": "9", "WORLD_SIZE": "16"}, None),
+    ],
+)
+def test_another_number_of_processes_than_configured_is_refused(monkeypatch, nodes, environment, message):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, number in environment.items():
+        monkeypatch.setenv(name, number)
+    config = OmegaConf.create({"trainer": {"nnodes": nodes, "n_gpus_per_node": 8}})
+    with pytest.raises(ValueError, match=message) if message else nullcontext():
+        sft_main.check_ranks(config)
 
 
 def test_several_ranks_are_left_to_torchrun_with_the_same_arguments(monkeypatch):

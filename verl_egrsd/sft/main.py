@@ -34,6 +34,27 @@ def check_sft_start(config: DictConfig) -> None:
     check_sft(config)
 
 
+def check_ranks(config: DictConfig) -> None:
+    """Refuse to train with another number of processes than the configuration says.
+
+    Raises:
+        ValueError: naming the keys, and how to start the processes.
+    """
+    nodes, per_node = config.trainer.nnodes, config.trainer.n_gpus_per_node
+    said = f"trainer.nnodes={nodes} with trainer.n_gpus_per_node={per_node}"
+    if "RANK" not in os.environ:
+        if nodes > 1:
+            raise ValueError(
+                f"{said}: this command starts the ranks of one node. Run torchrun --nnodes={nodes} "
+                f"--nproc-per-node={per_node} -m verl_egrsd.sft.main with the same arguments on every node."
+            )
+    elif (started := int(os.environ.get("WORLD_SIZE", "1"))) != nodes * per_node:
+        raise ValueError(
+            f"{said} gives {nodes * per_node} ranks, but the environment says WORLD_SIZE={started}: set the "
+            "keys to the ranks that torchrun starts. Without torchrun, unset RANK and WORLD_SIZE."
+        )
+
+
 @hydra.main(config_path="../configs/sft", config_name="sft", version_base=None)
 def main(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
@@ -49,6 +70,7 @@ def main(config: DictConfig) -> None:
     if done := nothing_to_do(start, config.trainer.total_training_steps):
         print(f"verl_egrsd: {done}")
         return
+    checked_or_exit(check_ranks, config)
     ranks = config.trainer.n_gpus_per_node
     if "RANK" not in os.environ and ranks > 1:
         _run_torchrun(ranks)
