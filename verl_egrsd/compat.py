@@ -39,6 +39,8 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("verl.workers.engine_workers", "ActorRolloutRefWorker.init_model", ("self",)),
     ("verl.workers.engine_workers", "ActorRolloutRefWorker.compute_log_prob", ("self", "data")),
     ("verl.workers.engine_workers", "TrainingWorker.infer_batch", ("self", "data")),
+    ("verl.workers.engine_workers", "ActorRolloutRefWorker.update_actor", ("self", "data")),
+    ("verl.workers.engine_workers", "TrainingWorker.set_loss_fn", ("self", "loss_fn")),
     ("verl.workers.engine_workers", "ActorRolloutRefWorker.update_weights", ("self", "global_steps")),
     (
         "verl.workers.engine.fsdp.transformer_impl",
@@ -63,6 +65,13 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "FSDPEngineWithLMHead.prepare_model_inputs",
         ("self", "micro_batch"),
     ),
+    (
+        "verl.workers.engine.fsdp.transformer_impl",
+        "FSDPEngineWithLMHead.forward_step",
+        ("self", "micro_batch", "loss_function", "forward_only"),
+    ),
+    ("verl.utils.metric", "Metric", ("aggregation", "value")),
+    ("verl.utils.metric", "AggregationType.SUM", ()),
     ("verl.workers.engine.utils", "prepare_micro_batches", ("data", "dp_group")),
     ("verl.workers.engine.utils", "postprocess_batch_func", ("output_lst", "indices", "data")),
     ("verl.utils.seqlen_balancing", "calculate_workload", ("seqlen_list",)),
@@ -165,9 +174,19 @@ ADDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
                 "adapter_off",
                 "kernel",
             ),
+            *("use_divergence", "distillation", "distilled"),
         ),
     ),
-    ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer", ("teacher_config", "_compute_teacher_log_prob")),
+    (
+        "verl.trainer.ppo.v1.trainer_base",
+        "PPOTrainer",
+        ("teacher_config", "hidden_bytes", "_compute_teacher_log_prob"),
+    ),
+    (
+        "verl.workers.engine.fsdp.transformer_impl",
+        "FSDPEngineWithLMHead",
+        ("divergence", "teacher_head", "own_forward"),
+    ),
 )
 """Module, class, and the names that this package adds to it: in verl they would mean something else."""
 

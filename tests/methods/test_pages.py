@@ -11,8 +11,9 @@ import pytest
 import torch
 import yaml
 
-from verl_egrsd.methods import Method, factors
+from verl_egrsd.methods import Method, factors, methods
 from verl_egrsd.methods.table import TABLE
+from verl_egrsd.trainer.divergence_step import REPORTED
 
 from .test_panels import columns
 
@@ -65,6 +66,25 @@ def test_every_metric_of_a_factor_stands_on_a_page(factor):
         assert any(f"`egrsd/{factor.name}/{name}`" in text for text in pages_of(factor)), name
 
 
+DISTILLING = [row for row in TABLE if row.divergence]
+
+
+def test_every_key_of_a_divergence_stands_on_opsds_page_with_its_default():
+    assert vars(methods()["opsd"].divergence).items() <= keys(page("opsd")).items()
+
+
+@pytest.mark.parametrize("row", DISTILLING, ids=lambda row: row.name)
+def test_a_page_says_the_settings_of_its_divergence_or_those_of_opsd(row):
+    opsd = keys(page("opsd"))
+    for key, value in vars(row.divergence).items():
+        assert keys(page(row.name)).get(key, opsd[key]) == value, key
+
+
+def test_every_metric_of_a_divergence_stands_on_opsds_page():
+    for name in (*REPORTED, "hidden_bytes"):
+        assert f"`egrsd/divergence/{name}`" in page("opsd"), name
+
+
 PRESENT = {"egrsd", "cl_egrsd", "rlsd", "direction", "tip", "rlsd_published", "sdar", "dash"}
 """Methods that the overview must not lose."""
 
@@ -77,7 +97,7 @@ def overview(row: Method) -> str:
         f"[`{row.name}`]({link})",
         row.advantage.name,
         ", ".join(factor.name for factor in row.active) or "none",
-        row.loss,
+        f"{row.divergence.kind} divergence" if row.divergence else row.loss,
         teacher if row.uses_teacher else "none",
         "several" if row.needs_group else "one",
     )

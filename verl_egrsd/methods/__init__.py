@@ -6,6 +6,7 @@ Nothing here imports verl. CONTRIBUTING.md shows how to add a method.
 """
 
 from verl_egrsd.methods.columns import Columns
+from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.method import Credited, Method, Requirement
 from verl_egrsd.methods.part import AdvantageSource, Factor, HealthCheck, Panel
@@ -17,6 +18,7 @@ __all__ = [
     "AdvantageSource",
     "Columns",
     "Credited",
+    "Distillation",
     "EntropyGate",
     "Factor",
     "HealthCheck",

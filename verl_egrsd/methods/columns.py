@@ -16,8 +16,10 @@ from verl_egrsd.credit.types import PerRow, PerToken
 
 TOKEN_COLUMNS = ("student_log_prob", "student_entropy", "teacher_log_prob", "teacher_entropy")
 """Columns with one number per token, in nats."""
-TEACHER_COLUMNS = frozenset({"teacher_log_prob", "teacher_entropy"})
-"""Columns for which the teacher has to score the responses."""
+TEACHER_HIDDEN = "teacher_hidden"
+"""The teacher's last hidden state at each response token; it goes to the update, not to the credit."""
+TEACHER_COLUMNS = frozenset({"teacher_log_prob", "teacher_entropy", TEACHER_HIDDEN})
+"""Columns for which the teacher has to read the responses."""
 GROUP_COLUMNS = frozenset({"problems"})
 """Columns that are useful only if a prompt has several rollouts."""
 

@@ -31,5 +31,6 @@ def listing(name: str | None = None) -> str:
 
 def _parts(method: Method) -> str:
     product = " x ".join([f"{method.advantage.name} advantage", *(factor.name for factor in method.active)])
+    loss = f", {method.divergence.kind} divergence" if method.divergence else ""
     several = ", several rollouts per prompt" if method.needs_group else ""
-    return f"{product}{'' if method.uses_teacher else ', no teacher'}{several}"
+    return f"{product}{loss}{'' if method.uses_teacher else ', no teacher'}{several}"

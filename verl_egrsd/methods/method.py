@@ -12,7 +12,8 @@ import torch
 from verl_egrsd.credit.masks import response_values
 from verl_egrsd.credit.types import PerToken, PerTokenOrRow
 from verl_egrsd.methods.advantages import FromVerl, RunningBaseline
-from verl_egrsd.methods.columns import GROUP_COLUMNS, TEACHER_COLUMNS, Columns
+from verl_egrsd.methods.columns import GROUP_COLUMNS, TEACHER_COLUMNS, TEACHER_HIDDEN, Columns
+from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.part import AdvantageSource, Factor, Part
 from verl_egrsd.methods.reward import Reward
 
@@ -50,6 +51,8 @@ class Method:
         advantage: where the advantage comes from.
         reward: what a rollout earns.
         loss: name of the policy loss in verl.
+        divergence: what the credit weighs in place of the log-prob of the sampled token; None for a policy
+            gradient.
         teacher: keys of `actor_rollout_ref.teacher` that this method sets where the user does not.
         requires: what the name promises.
     """
@@ -60,6 +63,7 @@ class Method:
     advantage: AdvantageSource = field(default_factory=RunningBaseline)
     reward: Reward = field(default_factory=Reward)
     loss: str = "egrsd"
+    divergence: Distillation | None = None
     teacher: Mapping[str, Any] = field(default_factory=dict)
     requires: tuple[Requirement, ...] = ()
 
@@ -71,16 +75,18 @@ class Method:
     @property
     def parts(self) -> tuple[Part, ...]:
         """Everything whose fields are configuration keys."""
-        return (self.reward, self.advantage, *self.factors)
+        own = () if self.divergence is None else (self.divergence,)
+        return (self.reward, self.advantage, *self.factors, *own)
 
     @cached_property
     def reads(self) -> frozenset[str]:
         """Columns that have to be computed and fetched."""
-        return frozenset().union(self.advantage.reads, *(factor.reads for factor in self.active))
+        own = {TEACHER_HIDDEN} if self.divergence else set()
+        return frozenset().union(own, self.advantage.reads, *(factor.reads for factor in self.active))
 
     @property
     def uses_teacher(self) -> bool:
-        """Whether the teacher has to score the responses."""
+        """Whether the teacher has to read the responses."""
         return not self.reads.isdisjoint(TEACHER_COLUMNS)
 
     @property

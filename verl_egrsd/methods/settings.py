@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from verl_egrsd.config import flat
 from verl_egrsd.methods.advantages import FromVerl
+from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.method import Method
 from verl_egrsd.methods.part import NAMESPACE, AdvantageSource, Factor, Part
@@ -41,6 +42,7 @@ def resolve(
         reward=_with_keys(method.reward, values),
         advantage=_with_keys(method.advantage, values),
         factors=tuple(_with_keys(factor, values) for factor in method.factors),
+        divergence=method.divergence and _with_keys(method.divergence, values),
     )
     _refuse_contradictions(method)
     return method
@@ -51,7 +53,7 @@ def all_keys() -> dict[str, Any]:
     section: dict[str, Any] = {"advantage": None, "factors": None}
     rows = methods().values()
     parts = [*(method.reward for method in rows), *advantage_sources().values(), *factors().values()]
-    for part in parts:
+    for part in [*parts, Distillation()]:
         keys = {field.name: None for field in fields(part)}  # type: ignore[arg-type]
         if part.section and keys:
             section.setdefault(part.section, {}).update(keys)
@@ -111,6 +113,9 @@ def _refuse_unknown(method: Method, values: Mapping[str, Any]) -> None:
         if key not in known:
             owners = [name for name, factor in factors().items() if key in _keys([factor])]
             remedy = f" It is a key of {owners[0]}: add that to {NAMESPACE}.factors." if owners else ""
+            if key in _keys([Distillation()]):
+                distils = next(row.name for row in methods().values() if row.divergence)
+                remedy = f" A divergence is the loss of other methods: set algorithm.adv_estimator={distils}."
             raise ValueError(
                 f"unknown key {NAMESPACE}.{key}={value!r} of {method.name}; known keys: advantage, factors, "
                 f"{', '.join(known)}.{remedy}"

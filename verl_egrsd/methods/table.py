@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from verl_egrsd.methods.advantages import ADVANTAGES, Constant, GroupRelative
 from verl_egrsd.methods.backward_scan import BackwardScan
 from verl_egrsd.methods.consensus import Consensus
+from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.fire_gate import FireGate
 from verl_egrsd.methods.log_ratio import LogRatio
@@ -25,12 +26,16 @@ from verl_egrsd.methods.position import Position
 from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.regimes import DEFAULT_LOOKAHEAD
 from verl_egrsd.methods.reward import Reward
+from verl_egrsd.methods.row_mean import RowMean
 from verl_egrsd.methods.sdar import Sdar
 from verl_egrsd.methods.srpo_gate import SrpoGate
 from verl_egrsd.methods.student_entropy import StudentEntropyGate
 from verl_egrsd.methods.tip import Tip
 
 ENTRY_POINTS = "verl_egrsd.methods"
+
+OPSD = Distillation(kind="forward", clip=0.05, temperature=1.1)
+"""OPSD's loss in its second release, for the 4B model."""
 
 TABLE: tuple[Method, ...] = (
     Method(
@@ -136,6 +141,48 @@ TABLE: tuple[Method, ...] = (
         "constant_negative",
         "advantage -1 for every rollout, no teacher and no reward (a control of arXiv 2608.31046)",
         advantage=Constant(-1.0),
+    ),
+    Method(
+        "opsd",
+        "clipped forward divergence from the teacher, over the vocabulary (arXiv 2601.18734)",
+        advantage=Constant(1.0),
+        divergence=OPSD,
+    ),
+    Method(
+        "opsd_first_release",
+        "Jensen-Shannon divergence from the teacher (the first release of arXiv 2601.18734)",
+        advantage=Constant(1.0),
+        divergence=Distillation(kind="jsd", beta=0.5, temperature=1.1),
+    ),
+    Method(
+        "crisp",
+        "reverse divergence from a teacher that was asked to be concise (arXiv 2603.05433)",
+        advantage=Constant(1.0),
+        divergence=Distillation(kind="reverse"),
+        teacher={"template": "concise", "refresh": "copy", "every": 50},
+    ),
+    Method(
+        "pw_opsd",
+        "OPSD's divergence x position gate, every response alike (arXiv 2605.21606)",
+        (Position(), RowMean()),
+        advantage=Constant(1.0),
+        divergence=OPSD,
+    ),
+    Method(
+        "opsd_gated",
+        "OPSD's divergence x entropy gate of EGRSD, a combination of ours",
+        (EntropyGate(),),
+        advantage=Constant(1.0),
+        divergence=OPSD,
+        requires=(Requirement("window", lambda w: w == 0, "0; opsd_cl_gated has the lookahead"),),
+    ),
+    Method(
+        "opsd_cl_gated",
+        "OPSD's divergence x entropy gate with causal lookahead, a combination of ours",
+        (EntropyGate(window=DEFAULT_LOOKAHEAD),),
+        advantage=Constant(1.0),
+        divergence=OPSD,
+        requires=(Requirement("window", lambda w: w > 0, "1 or more; opsd_gated has no lookahead"),),
     ),
 )
 """The methods of this package."""

@@ -5,7 +5,8 @@ calls both before Ray starts, and the trainer calls both under stock `main_ppo`,
 alike. Read in this
 order: `values` (one key out of range), `names` (names that verl looks up late), `rules` and `keys` (settings
 of verl that change what the method means), `refusals` (settings that contradict each other), `lengths` (caps
-of tokens), `precision` (precision of entropies), `existing` (files and functions).
+of tokens), `precision` (precision of entropies), `divergence` (what one needs), `existing` (files and
+functions).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, open_dict
 from verl_egrsd.config import DataChecks, TeacherConfig, build, resolve_teacher
 from verl_egrsd.methods import Method, resolve
 from verl_egrsd.preflight.contexts import settle_context
+from verl_egrsd.preflight.divergence import check_divergence
 from verl_egrsd.preflight.existing import check_files
 from verl_egrsd.preflight.keys import check_keys
 from verl_egrsd.preflight.lengths import check_lengths, settle_lengths
@@ -88,6 +90,7 @@ def preflight(config: DictConfig) -> tuple[Method, TeacherConfig]:
     _check_temperature(config, teacher)
     check_refresh(config, teacher, scored=method.uses_teacher)
     settle_precision(config, method, teacher)
+    check_divergence(config, method, teacher)
     check_rollout_sync(config)
     named += [message(config) for holds, message in REMARKS if holds(config)]
     if named:

@@ -7,15 +7,14 @@ no end token and is shorter than the cap.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from verl_egrsd.checkpoints.places import config_file
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.methods import Method
+from verl_egrsd.preflight.reading import model_facts
 
 TOKENS_PER_GPU = 20_000
 """Default tokens of a micro-batch: the paper's cap of a sequence."""
@@ -69,17 +68,8 @@ def check_lengths(config: DictConfig, method: Method, teacher: TeacherConfig) ->
 def model_context(config: DictConfig) -> int | None:
     """Return the number of positions of the model, in tokens; None if its `config.json` is not on this
     machine.
-
-    The file is read in the model's folder or in the hub's cache; nothing is downloaded.
     """
-    model = config.actor_rollout_ref.model
-    given = model.override_config.get("max_position_embeddings")
-    file = None if given is not None else config_file(model.path)
-    if file is None:
-        return given
-    facts = json.loads(file.read_text())
-    facts = facts.get("text_config") or facts
-    positions = facts.get("max_position_embeddings")
+    positions = model_facts(config).get("max_position_embeddings")
     return positions if isinstance(positions, int) else None
 
 

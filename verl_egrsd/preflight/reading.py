@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from verl_egrsd.checkpoints.places import config_file
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.methods import methods
 from verl_egrsd.report.settings import ReportConfig, resolve_report
@@ -44,6 +46,18 @@ def scoring_role(config: DictConfig, teacher: TeacherConfig) -> Literal["actor",
     Under LoRA the actor holds its weights, and with `refresh: current` the actor is the teacher.
     """
     return "actor" if lora_rank(config) or teacher.refresh == "current" else "ref"
+
+
+def model_facts(config: DictConfig) -> dict[str, Any]:
+    """Return what is known of the model: `override_config`, else its `config.json`.
+
+    That lies in its folder or in the hub's cache; nothing is downloaded. A model of several kinds of input
+    answers for its language model.
+    """
+    model = config.actor_rollout_ref.model
+    file = config_file(model.path)
+    facts = {} if file is None else json.loads(file.read_text())
+    return (facts.get("text_config") or facts) | plain(model.get("override_config"))
 
 
 def report_settings(config: DictConfig) -> ReportConfig:

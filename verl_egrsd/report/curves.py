@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from verl_egrsd.methods import factors
+from verl_egrsd.methods import Distillation, factors
 from verl_egrsd.output.pictures import COLOURS, GREY, style
 from verl_egrsd.report.history import Steps
 
@@ -46,13 +46,13 @@ Curve = list[tuple[int, float]]
 
 
 def panels() -> list[tuple[str, tuple[str, ...]]]:
-    """Return the panels of every run, of the weights, and of each factor: title and metrics."""
+    """Return the panels of every run, of the weights, of each factor and of a divergence: title and metrics."""
     known = factors()
     weights = ("egrsd/weight/mean", *(f"egrsd/{name}/mean" for name in known))
     own = [
         (panel.title, tuple(f"egrsd/{name}" for name in panel.metrics))
-        for factor in known.values()
-        for panel in factor.panels
+        for part in (*known.values(), Distillation())
+        for panel in part.panels
     ]
     return [*PANELS, ("mean weight", weights), *own]
 

@@ -1,4 +1,4 @@
-"""verl's FSDP engine with two additions: an exact weight stream, and the model's own forward pass.
+"""verl's FSDP engine with three additions: an exact weight stream, the model's own forward pass, divergences.
 
 The worker asks for it by vendor (`VERL_ENGINE_VENDOR`, in its own process), so other runs of verl on the same
 machine keep verl's engine.
@@ -18,10 +18,10 @@ from torch.distributed.fsdp import FSDPModule
 from verl.models.transformers.monkey_patch import patch_forward_with_backends
 from verl.utils.fsdp_utils import offload_fsdp_model_to_cpu
 from verl.workers.engine.base import EngineRegistry
-from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from verl.workers.engine.fsdp.utils import unfuse_moe_params
 
 from verl_egrsd import cpu
+from verl_egrsd.trainer.divergence_step import DivergenceStep
 from verl_egrsd.trainer.rounding import UpdateShare
 from verl_egrsd.trainer.weight_stream import Named, measured_adapter, merged_weights, tied_copies
 
@@ -33,7 +33,7 @@ _OWN_FORWARDS: dict[type, Callable] = {}
 @EngineRegistry.register(
     model_type="language_model", backend=["fsdp", "fsdp2"], device=["cuda", "npu"], vendor=VENDOR
 )
-class EgrsdFSDPEngine(FSDPEngineWithLMHead):
+class EgrsdFSDPEngine(DivergenceStep):
     """The engine of this package's workers.
 
     Attributes:

@@ -22,6 +22,7 @@ from verl.workers.utils.padding import response_from_nested
 
 from verl_egrsd.trainer.engine import EgrsdFSDPEngine
 from verl_egrsd.trainer.queue import jagged
+from verl_egrsd.trainer.response_rows import packed, response_rows
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}
 """Largest allowed mean difference of scores, nats, by dtype of the engine: half precision rounds logits."""
@@ -67,9 +68,7 @@ def own_logits(engine: EgrsdFSDPEngine, use_remove_padding: bool) -> Tensor:
     inputs, _ = engine.prepare_model_inputs(micro_batch=batch.to(get_device_id()))
     with forward_only(engine), engine.own_forward():
         logits = engine.module(**inputs, use_cache=False).logits
-    mask = inputs["attention_mask"]
-    packed: Tensor = logits[0] if mask is None else logits[mask.bool()]
-    return packed.float()
+    return packed(logits, inputs).float()
 
 
 @contextmanager
@@ -119,22 +118,6 @@ def difference(scored: TensorDict, own: Scores, name: str) -> float:
 def vocabulary_of(engine: EgrsdFSDPEngine) -> int:
     """Return the number of rows of the model's embedding."""
     return int(engine.module.get_input_embeddings().num_embeddings)
-
-
-def response_rows(offsets: Tensor, response_lengths: Tensor) -> Tensor:
-    """Return the positions in packed sequences whose next token is a response token.
-
-    Args:
-        offsets: (batch + 1,), where each sequence begins, and the end of the last.
-        response_lengths: (batch,), tokens at the end of each sequence.
-
-    Returns:
-        (response tokens,), int64, ascending.
-    """
-    first = offsets[1:] - response_lengths - 1
-    begin = response_lengths.cumsum(0) - response_lengths
-    count = torch.arange(int(response_lengths.sum()), device=offsets.device)
-    return count + (first - begin).repeat_interleave(response_lengths)
 
 
 def _response_mask() -> Tensor:

@@ -30,12 +30,12 @@ from verl_egrsd.trainer.own_logits import (
     Scores,
     difference,
     forward_only,
-    response_rows,
     scores_of_own_logits,
     small_batch,
     spread_logits,
     vocabulary_of,
 )
+from verl_egrsd.trainer.response_rows import packed, response_rows
 
 logger = logging.getLogger(__name__)
 
@@ -121,17 +121,22 @@ def broadcast_from_rank0(value: T) -> T:
     return values[0]
 
 
-def score_responses(worker: TrainingWorker, data: TensorDict, kernel: Kernel) -> TensorDict:
+def score_responses(
+    worker: TrainingWorker, data: TensorDict, kernel: Kernel | None, *, hidden: bool = False
+) -> TensorDict:
     """Score response tokens with a worker's engine.
 
     Args:
         worker: one for which :func:`unsupported_reason` has no reason.
         data: as for `TrainingWorker.infer_batch`; `loss_mask` (batch, response) has the responses' lengths,
             and `no_lora_adapter` switches the adapter off.
+        kernel: what scores; None scores nothing.
+        hidden: whether to return the hidden states that precede the response tokens.
 
     Returns:
         jagged float32 `log_probs` and `entropy` (batch, prompt + response), nats, where verl has them: at the
-        position before their token. Positions that no response token follows hold 0.
+        position before their token. Positions that no response token follows hold 0. And `hidden`, jagged
+        (batch, response, width), in the precision in which the engine computes.
     """
     engine, settings = worker.engine, worker.engine_config
     without_adapter = tu.pop(data, key="no_lora_adapter", default=False)
@@ -149,31 +154,40 @@ def score_responses(worker: TrainingWorker, data: TensorDict, kernel: Kernel) ->
         forward_only(engine, disable_auto_offload=offload, without_adapter=without_adapter),
         engine.own_forward(),
     ):
-        outputs = [{"model_output": _score(engine, part, kernel)} for part in micro_batches]
+        outputs = [{"model_output": _score(engine, part, kernel, hidden)} for part in micro_batches]
         scores = postprocess_batch_func(output_lst=outputs, indices=order, data=data)["model_output"]
     return TensorDict(scores, batch_size=len(data)).cpu()
 
 
-def _score(engine: EgrsdFSDPEngine, micro_batch: TensorDict, kernel: Kernel) -> dict[str, Tensor]:
+def _score(
+    engine: EgrsdFSDPEngine, micro_batch: TensorDict, kernel: Kernel | None, keep_hidden: bool
+) -> dict[str, Tensor]:
     micro_batch = micro_batch.to(get_device_id())
     inputs, _ = engine.prepare_model_inputs(micro_batch=micro_batch)
-    sequences = micro_batch["input_ids"]
-    rows = response_rows(sequences.offsets(), micro_batch["loss_mask"].offsets().diff())
+    sequences, mask = micro_batch["input_ids"], micro_batch["loss_mask"]
+    rows = response_rows(sequences.offsets(), mask.offsets().diff())
     token_ids = sequences.values()[rows + 1]
-    scores: list[Tensor] = []
+    found: dict[str, Tensor] = {}
 
     def score(hidden: Tensor, head: nn.Linear) -> None:
-        packed = hidden[0] if inputs["attention_mask"] is None else hidden[inputs["attention_mask"].bool()]
-        options = {"temperature": micro_batch["temperature"], "bias": head.bias}
-        scores.extend(kernel(packed[rows], head.weight, token_ids, **options))
+        hidden = packed(hidden, inputs)[rows]
+        if kernel is not None:
+            options = {"temperature": micro_batch["temperature"], "bias": head.bias}
+            scores = kernel(hidden, head.weight, token_ids, **options)
+            found.update(zip(("log_probs", "entropy"), scores, strict=True))
+        if keep_hidden:
+            found["hidden"] = hidden.to(engine._autocast_dtype)
 
     with _behind_last_layer(engine.module, score):
         engine.module(**inputs, use_cache=False)
-    everywhere = [value.new_zeros(len(sequences.values())).index_copy_(0, rows, value) for value in scores]
-    return {
-        name: torch.nested.nested_tensor_from_jagged(values, sequences.offsets())
-        for name, values in zip(("log_probs", "entropy"), everywhere, strict=True)
-    }
+    columns = {}
+    if keep_hidden:
+        # To the host at once: the scores of a batch are small beside the hidden states of one row.
+        columns["hidden"] = torch.nested.nested_tensor_from_jagged(found.pop("hidden"), mask.offsets()).cpu()
+    for name, values in found.items():
+        everywhere = values.new_zeros(len(sequences.values())).index_copy_(0, rows, values)
+        columns[name] = torch.nested.nested_tensor_from_jagged(everywhere, sequences.offsets())
+    return columns
 
 
 @contextmanager

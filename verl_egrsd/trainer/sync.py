@@ -21,6 +21,7 @@ from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.methods.columns import TEACHER_COLUMNS
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
+from verl_egrsd.preflight.divergence import token_bytes
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
 from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings, end_token_ids
@@ -29,6 +30,7 @@ from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.advantage_step import AdvantageStep, CreditedStep
 from verl_egrsd.trainer.balance import balanced_order, ranks_of
 from verl_egrsd.trainer.dataset import use_privileged_dataset
+from verl_egrsd.trainer.distilled import Distilled
 from verl_egrsd.trainer.dump import dump_rollouts
 from verl_egrsd.trainer.moving_teacher import MovingTeacher
 from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
@@ -46,7 +48,7 @@ CPU_POLL_SECONDS = 0.1
 
 
 @register_trainer(TRAINER)
-class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainerSync):
+class EgrsdTrainer(MovingTeacher, Distilled, SavedState, Reported, RolloutMatch, PPOTrainerSync):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the
@@ -88,6 +90,7 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
         if self.config.reward.custom_reward_function.path == VERIFIER:
             warn_of_hidden_marks(self.tokenizer)
         model = omega_conf_to_dataclass(self.config.actor_rollout_ref.model)
+        self.hidden_bytes = token_bytes(self.config, model.hf_config.get_text_config().hidden_size)
         data, rollout = self.config.data, self.config.actor_rollout_ref.rollout
         outcomes = OutcomeWarnings(
             Caps(data.max_response_length, data.max_prompt_length, rollout.max_model_len),
@@ -168,7 +171,7 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
         return batch
 
     def _compute_teacher_log_prob(self, batch: KVBatchMeta, metrics: dict) -> None:
-        """Write `teacher_prompts`, then have the workers write `teacher_log_prob` and `teacher_entropy`."""
+        """Write `teacher_prompts`, then have the workers write what the method reads of the teacher."""
         prompts, shown = teacher_prompts(
             batch,
             self.context,
@@ -196,6 +199,7 @@ class EgrsdTrainer(MovingTeacher, SavedState, Reported, RolloutMatch, PPOTrainer
         metrics["egrsd/teacher_prompt/longest"] = max(own)
         metrics["egrsd/teacher_prompt/mean"] = sum(own) / len(own)
         metrics["egrsd/dropped_prompts"] = len(self.train_dataset.dropped)
+        self._count_hidden(batch, metrics)
 
     def _engine_tokens_per_gpu(self) -> int:
         section, role = self.config.actor_rollout_ref, scoring_role(self.config, self.teacher_config)

@@ -53,11 +53,13 @@ def merged_weights(module: nn.Module, dtype: torch.dtype, share: UpdateShare) ->
     """
     parameters, layers = module.state_dict(), dict(adapted_layers(module))
     for name, own in public_names(module, parameters).items():
-        weight, path = _whole(parameters[own]), own.removesuffix(f".{_BASE}")
+        weight, path = whole_weight(parameters[own]), own.removesuffix(f".{_BASE}")
         if path not in layers:
             yield name, weight
             continue
-        down, up = (_whole(parameters[f"{path}.lora_{side}.{_ADAPTER}.weight"]).float() for side in "AB")
+        down, up = (
+            whole_weight(parameters[f"{path}.lora_{side}.{_ADAPTER}.weight"]).float() for side in "AB"
+        )
         layer, base = layers[path], weight.float()
         update = up @ down * layer.scaling[_ADAPTER]
         update = update.T if layer.fan_in_fan_out else update
@@ -87,7 +89,7 @@ def tied_copies(module: nn.Module) -> set[str]:
     return set(getattr(model, "all_tied_weights_keys", None) or ())
 
 
-def _whole(weight: Any) -> Tensor:
+def whole_weight(weight: Any) -> Tensor:
     """Gather a sharded weight; every rank must ask for the same weights in the same order."""
     if not isinstance(weight, DTensor):
         return weight.detach()

@@ -14,9 +14,10 @@ from verl.utils.profiler import DistProfiler
 from verl.workers.utils.padding import response_from_nested
 
 from verl_egrsd.compat import assert_registered
+from verl_egrsd.methods.columns import TEACHER_HIDDEN
+from verl_egrsd.trainer.distilling_worker import DistillingWorker
 from verl_egrsd.preflight.reading import plain
 from verl_egrsd.trainer.engine import VENDOR, EgrsdFSDPEngine
-from verl_egrsd.trainer.held_teacher import HeldTeacher
 from verl_egrsd.trainer.queue import jagged
 from verl_egrsd.trainer.response_head import find_kernel, score_responses
 from verl_egrsd.trainer.weight_stream import refuse_small_bucket, refuse_unmergeable, rollout_dtype
@@ -24,10 +25,10 @@ from verl_egrsd.trainer.weight_stream import refuse_small_bucket, refuse_unmerge
 TEACHER_FIELDS = ("teacher_prompts", "responses", "response_mask")
 """Columns that the teacher reads."""
 ENGINE_NAMES = {"teacher_log_prob": "log_probs", "teacher_entropy": "entropy"}
-"""What verl's engine calls the teacher's columns."""
+"""What verl's engine calls the teacher's scores."""
 
 
-class TeacherWorker(HeldTeacher):
+class TeacherWorker(DistillingWorker):
     """verl's actor-rollout-reference worker, with a teacher.
 
     verl's reference engine scores for the teacher where the role has one (full fine-tuning), else the actor
@@ -82,28 +83,31 @@ class TeacherWorker(HeldTeacher):
                 `max_token_len_per_gpu`.
 
         Returns:
-            jagged float32 `teacher_log_prob` and `teacher_entropy` (batch, response), in nats, those of the
-            two that are read; None on ranks that hold no outputs.
+            jagged float32 `teacher_log_prob` and `teacher_entropy` (batch, response), in nats, and
+            `teacher_hidden` (batch, distilled tokens, width), in the engine's precision: those that are read;
+            None on ranks that hold no outputs.
 
         Raises:
             TypeError: when the engine returns anything but float32, naming the setting that mends it.
         """
+        read = data["columns"].split(",")
         batch = self._teacher_batch(data)
         with self.teacher_in_engine():
             if self.kernel is None:
                 output = self.teacher.infer_batch(batch)
             else:
-                output = score_responses(self.teacher, batch, self.kernel)
+                kernel = None if read == [TEACHER_HIDDEN] else self.kernel
+                output = score_responses(self.teacher, batch, kernel, hidden=TEACHER_HIDDEN in read)
         if output is None:
             return None
-        return TensorDict(
-            {
-                name: response_from_nested(_require_float32(output[key], name), data["response_mask"])
-                for name, key in ENGINE_NAMES.items()
-                if name in data["columns"].split(",")
-            },
-            batch_size=len(data),
-        ).cpu()
+        found = {
+            name: response_from_nested(_require_float32(output[key], name), data["response_mask"])
+            for name, key in ENGINE_NAMES.items()
+            if name in read
+        }
+        if TEACHER_HIDDEN in read:
+            found[TEACHER_HIDDEN] = self.distilled(output["hidden"])
+        return TensorDict(found, batch_size=len(data)).cpu()
 
     @register(dispatch_mode=make_nd_compute_dataproto_dispatch_fn(mesh_name="actor"))
     @DistProfiler.annotate(color="blue", role="actor_compute_log_prob")
@@ -115,13 +119,16 @@ class TeacherWorker(HeldTeacher):
 
     def _teacher_batch(self, data: TensorDict) -> TensorDict:
         """Privileged prompt + the student's response ids, byte for byte."""
-        pairs = zip(data["teacher_prompts"].unbind(), data["responses"].unbind(), strict=True)
+        responses, mask = data["responses"], data["response_mask"]
+        if data["columns"] == TEACHER_HIDDEN:
+            responses, mask = self.distilled(responses), self.distilled(mask)
+        pairs = zip(data["teacher_prompts"].unbind(), responses.unbind(), strict=True)
         input_ids = [torch.cat(pair) for pair in pairs]
         return tu.get_tensordict(
             {
                 "input_ids": jagged(input_ids),
                 "position_ids": jagged([torch.arange(len(ids)) for ids in input_ids]),
-                "loss_mask": data["response_mask"],
+                "loss_mask": mask,
             },
             non_tensor_dict={
                 "temperature": data["temperature"],

@@ -1,0 +1,129 @@
+"""Methods with a divergence as their loss, against values computed in float64 without this package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor
+
+from verl_egrsd.divergences import RowLoss, divergence
+from verl_egrsd.methods import Columns, Method, methods, resolve
+from verl_egrsd.methods.distillation import Distillation
+from verl_egrsd.methods.row_mean import RowMean
+
+from .strategies import examples, raw_columns
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "divergences" / "golden.json").read_text())
+LOGITS = GOLDEN["inputs"]
+EXACT = {"rtol": 0, "atol": 1e-9}
+
+
+def loss_and_gradient(method: Method, columns: Columns) -> tuple[Tensor, Tensor]:
+    """Return the loss of a batch, and its gradient with respect to the student's logits.
+
+    Rows of the batch take the three golden positions one after another; a head of ones on its diagonal makes
+    logits of hidden states.
+    """
+    tokens = int(columns.response_mask.sum())
+    student, teacher = (
+        torch.tensor(LOGITS[f"{side}_logits"], dtype=torch.float64).repeat(tokens, 1)[:tokens]
+        for side in ("student", "teacher")
+    )
+    student.requires_grad_()
+    advantages = method.advantage.start().advantages(columns).unsqueeze(1)
+    credit = method.credit(columns, advantages).credit[columns.response_mask]
+    head = torch.eye(student.shape[1], dtype=torch.float64)
+    settings: Any = method.divergence
+    rows = divergence(student, teacher, head, settings, row_loss=RowLoss(weights=credit.double() / tokens))
+    loss = rows.loss.sum()
+    return loss.detach(), torch.autograd.grad(loss, student)[0]
+
+
+def one_response(tokens: int = 3, **columns: Tensor) -> Columns:
+    return Columns.of(torch.ones(1, tokens), **columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "golden", "keys"),
+    [
+        ("opsd", "opsd", {}),
+        ("opsd", "opsd_8b_clip", {"clip": 0.06}),
+        ("opsd", "opsd_unclipped", {"clip": 1e9}),
+        ("opsd_first_release", "opsd_first_release", {}),
+        ("crisp", "crisp", {}),
+    ],
+)
+def test_loss_and_gradient_are_those_of_the_source(name, golden, keys):
+    method = resolve(name, {"divergence": keys}, max_response_length=3)
+    loss, gradient = loss_and_gradient(method, one_response())
+    torch.testing.assert_close(loss.item(), GOLDEN[golden]["loss"], **EXACT)
+    expected = torch.tensor(GOLDEN[golden]["grad_student_logits"], dtype=torch.float64)
+    torch.testing.assert_close(gradient, expected, **EXACT)
+
+
+def test_the_position_gate_weighs_opsds_divergence_as_pw_opsd_does():
+    loss, gradient = loss_and_gradient(methods()["pw_opsd"], one_response())
+    golden = GOLDEN["pw_opsd"]
+    torch.testing.assert_close(loss.item(), golden["loss"], rtol=0, atol=1e-7)
+    expected = torch.tensor(golden["grad_student_logits"], dtype=torch.float64)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-7)
+
+
+def test_pw_opsd_takes_the_mean_over_a_row_and_then_over_the_rows():
+    """Two rows of three and two tokens; divergences and weights were chosen, the loss computed by hand."""
+    columns = Columns.of(torch.tensor([[1, 1, 1], [1, 1, 0]]))
+    method = methods()["pw_opsd"]
+    credit = method.credit(columns, torch.ones(2, 1)).credit
+    values = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.0]])
+    torch.testing.assert_close((credit * values).sum() / 5, torch.tensor(0.26423287959599695))
+
+
+@examples
+@given(raw_columns())
+def test_with_the_row_mean_every_response_counts_alike(raw):
+    columns = Columns.of(**raw)
+    mask = columns.response_mask
+    weights = RowMean().weights(columns, torch.ones(len(mask), 1)) * mask
+    torch.testing.assert_close(weights[mask].mean(), torch.tensor(1.0))
+    sums = weights.sum(dim=1)[mask.any(dim=1)]
+    torch.testing.assert_close(sums, sums[:1].expand_as(sums))
+
+
+@pytest.mark.parametrize(("name", "window"), [("opsd_gated", 0), ("opsd_cl_gated", 3)])
+def test_the_gate_multiplies_the_divergence_and_its_gradient_at_every_token(name, window):
+    entropy = torch.tensor([[2.0, 0.1, 1.5, 0.7, 3.0, 2.5]])
+    columns = one_response(6, teacher_entropy=entropy)
+    plain_loss, plain = loss_and_gradient(methods()["opsd"], columns)
+    gated_loss, gated = loss_and_gradient(methods()[name], columns)
+    lowest = torch.stack([entropy[0, t : t + max(window, 1)].min() for t in range(6)])
+    gate = 1 - 0.3 * lowest / 3.0
+    torch.testing.assert_close(gated, plain * gate.double()[:, None], rtol=1e-6, atol=1e-9)
+    assert gated_loss.abs() < plain_loss.abs()
+    assert (methods()[name].reads, methods()["opsd"].reads) == (
+        {"teacher_entropy", "teacher_hidden"},
+        {"teacher_hidden"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "other"), [("opsd_gated", 2, "opsd_cl_gated"), ("opsd_cl_gated", 0, "opsd_gated")]
+)
+def test_a_lookahead_that_contradicts_the_name_is_refused_with_the_other_method(name, window, other):
+    with pytest.raises(ValueError, match=f"window={window} contradicts .*{other}"):
+        resolve(name, {"window": window}, max_response_length=3)
+
+
+def test_any_factor_goes_with_a_divergence_by_configuration():
+    method = resolve("opsd", {"factors": ["entropy_gate", "pass_rate"], "window": 2}, max_response_length=3)
+    assert [factor.name for factor in method.active] == ["entropy_gate", "pass_rate"]
+    assert method.divergence == methods()["opsd"].divergence
+
+
+def test_as_many_tokens_are_distilled_as_first_tokens_says():
+    assert [Distillation().kept(n) for n in (1, 9)] == [1, 9]
+    assert [Distillation(first_tokens=4).kept(n) for n in (1, 4, 9)] == [1, 4, 4]

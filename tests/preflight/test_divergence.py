@@ -1,0 +1,112 @@
+"""A divergence over the vocabulary is refused where it cannot be computed, by key and remedy."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from verl_egrsd.preflight import preflight
+from verl_egrsd.preflight.divergence import token_bytes
+
+ACTOR, MODEL = "actor_rollout_ref.actor", "actor_rollout_ref.model"
+SECTION = "algorithm.egrsd.divergence"
+
+
+@pytest.fixture(scope="module")
+def composed() -> DictConfig:
+    with initialize_config_module("verl_egrsd.configs", version_base=None):
+        return compose("egrsd", overrides=["+preset=opsd", "+model=qwen3_4b", "+hardware=gpu8"])
+
+
+@pytest.fixture
+def refusal(composed):
+    """Return the message for changed keys."""
+
+    def refused(changes):
+        with pytest.raises(ValueError, match=".") as error:
+            preflight(changed(composed, changes))
+        return str(error.value)
+
+    return refused
+
+
+def changed(composed, changes):
+    config = copy.deepcopy(composed)
+    with open_dict(config):
+        for key, value in changes.items():
+            OmegaConf.update(config, key, value)
+    return config
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Write a model's configuration; return its folder."""
+
+    def written(**facts):
+        facts = {"hidden_size": 2560, "max_position_embeddings": 65536} | facts
+        (tmp_path / "config.json").write_text(json.dumps(facts))
+        return {f"{MODEL}.path": str(tmp_path)}
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "remedy"),
+    [
+        ({f"{ACTOR}.policy_loss.loss_mode": "egrsd_ppo_clip"}, "policy_loss.loss_mode", "Set it to egrsd."),
+        ({f"{ACTOR}.strategy": "fsdp"}, f"{ACTOR}.strategy=fsdp", "set fsdp2"),
+        ({f"{ACTOR}.ulysses_sequence_parallel_size": 2}, "ulysses_sequence_parallel_size=2", "set it to 1"),
+        (
+            {f"{ACTOR}.fsdp_config.ulysses_sequence_parallel_size": 2},
+            "fsdp_config.ulysses_sequence_parallel_size=2",
+            "set it to 1",
+        ),
+        ({f"{MODEL}.target_modules": ["q_proj", "lm_head"]}, f"{MODEL}.target_modules", "leave lm_head out"),
+        ({f"{MODEL}.lora_rank": 0, "actor_rollout_ref.ref.strategy": "fsdp"}, "ref.strategy=fsdp", "fsdp2"),
+        ({"model_engine": "megatron"}, "model_engine=megatron", "Set model_engine=dp"),
+        ({f"{SECTION}.kind": "sideways"}, f"{SECTION}.kind='sideways'", "forward, reverse, jsd"),
+        ({f"{SECTION}.first_tokens": 0}, f"{SECTION}.first_tokens=0", "1 or more"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_key_and_remedy(refusal, changes, key, remedy):
+    message = refusal(changes)
+    assert key in message
+    assert remedy in message
+
+
+@pytest.mark.parametrize("key", ["final_logit_softcapping", "logits_scaling", "logit_scale"])
+def test_a_model_that_changes_its_logits_is_refused_before_the_start(refusal, model, key):
+    message = refusal(model(**{key: 30.0}))
+    assert f"{key}=30.0 in its config.json" in message
+    assert "choose another model" in message
+
+
+def test_a_scale_of_one_changes_nothing(composed, model):
+    method, _ = preflight(changed(composed, model(logit_scale=1.0, final_logit_softcapping=None)))
+    assert method.divergence is not None
+
+
+def test_hidden_states_beyond_the_bound_are_refused_with_the_number(refusal, composed, model):
+    """32 rollouts of 1,024 tokens of width 2,560 in two bytes each are 0.17 GB."""
+    folder = model()
+    message = refusal(folder | {f"{SECTION}.hidden_gigabytes": 0.16})
+    assert f"{SECTION}.hidden_gigabytes=0.16 is below the 0.17 GB" in message
+    assert f"{SECTION}.first_tokens to fewer" in message
+    preflight(changed(composed, folder | {f"{SECTION}.hidden_gigabytes": 0.17}))
+    few = {f"{SECTION}.hidden_gigabytes": 0.16, f"{SECTION}.first_tokens": 512}
+    preflight(changed(composed, folder | few))
+
+
+def test_a_hidden_state_has_the_bytes_of_the_engines_precision(composed):
+    assert token_bytes(composed, 2560) == 5120
+    exact = {f"{ACTOR}.fsdp_config.mixed_precision": {"param_dtype": "fp32"}}
+    assert token_bytes(changed(composed, exact), 2560) == 10240
+
+
+def test_a_key_of_the_divergence_is_unknown_to_other_methods(composed):
+    with pytest.raises(ValueError, match=r"divergence\.clip=0\.1 of egrsd.*algorithm\.adv_estimator=opsd"):
+        preflight(changed(composed, {"algorithm.adv_estimator": "egrsd", f"{SECTION}.clip": 0.1}))

@@ -1,0 +1,80 @@
+"""A divergence as the loss on verl's real FSDP2 engine: gradients, the first step, metrics; on one rank and two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SUPPORT = Path(__file__).parents[1] / "support"
+ONE_RANK = {
+    "full": ("forward", "reverse"),
+    "full, untied": ("forward", "reverse"),
+    "lora, moving": ("forward", "jsd"),
+    "full, current": ("reverse",),
+}
+TWO_RANKS = {"lora": ("forward", "reverse"), "full, untied": ("forward", "reverse")}
+RUNS = [("one rank", case) for case in ONE_RANK] + [("rank 1 of two", case) for case in TWO_RANKS]
+UPDATES = [
+    *(("one rank", case, kind) for case, kinds in ONE_RANK.items() for kind in kinds),
+    *(("rank 1 of two", case, kind) for case, kinds in TWO_RANKS.items() for kind in kinds),
+]
+
+pytestmark = pytest.mark.timeout(450)
+
+
+@pytest.fixture(scope="module")
+def probe(model_path, tmp_path_factory):
+    """Gradients of one process that holds all workers (see tests/support/divergence_probe.py)."""
+    output = tmp_path_factory.mktemp("probe") / "gradients.pt"
+    command = [sys.executable, str(SUPPORT / "divergence_probe.py"), str(model_path), str(output)]
+    path = os.pathsep.join([str(SUPPORT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    ranks = [torch.load(f"{output}.rank_{rank}", weights_only=False) for rank in range(2)]
+    found = torch.load(output, weights_only=False)
+    return {"one rank": found, "rank 0 of two": ranks[0], "rank 1 of two": ranks[1]}
+
+
+@pytest.mark.parametrize(("run", "case", "kind"), UPDATES)
+def test_gradients_equal_those_of_autograd_through_full_logits(probe, run, case, kind):
+    ours, plain = (found["gradients"] for found in probe[run][case][kind])
+    assert ours.keys() == plain.keys()
+    assert ours
+    for name, gradient in plain.items():
+        assert gradient.norm() > 0, name
+        assert (ours[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+@pytest.mark.parametrize(("run", "case"), RUNS)
+def test_a_teacher_of_the_same_context_has_no_divergence_and_gives_no_gradient_at_the_first_step(
+    probe, run, case
+):
+    found = probe[run][case]["same context"]
+    metrics = found["metrics"]
+    assert metrics["divergence/mean"] == [0]
+    assert metrics["divergence/student_entropy"] == metrics["divergence/teacher_entropy"]
+    assert all(gradient.abs().max() == 0 for gradient in found["gradients"].values())
+
+
+@pytest.mark.parametrize(("run", "case", "kind"), UPDATES)
+def test_the_mean_divergence_of_an_update_is_that_of_the_whole_batch_on_all_ranks(probe, run, case, kind):
+    update, plain = probe[run][case][kind]
+    total = plain["mean"]
+    if run != "one rank":
+        total += probe["rank 0 of two"][case][kind][1]["mean"]
+    (mean,) = update["metrics"]["divergence/mean"]
+    assert mean == pytest.approx(total, rel=1e-5)
+    assert update["metrics"]["loss"] != [0]
+
+
+def test_with_first_tokens_the_teacher_keeps_these_alone(probe):
+    update, _ = probe["one rank"]["full"]["reverse"]
+    assert [len(row) for row in update["hidden"]] == [9, 1, 9, 8]
+    whole, _ = probe["one rank"]["full"]["forward"]
+    assert [len(row) for row in whole["hidden"]] == [12, 1, 17, 8]

@@ -1,0 +1,49 @@
+"""Distillation: the loss is a divergence of the whole next-token distributions of teacher and student.
+
+Where a method has one, the credit of a token weighs the divergence at its position, instead of the log-prob
+of the sampled token: L = sum of credit * D / number of tokens. So every factor goes with every divergence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from verl_egrsd.divergences import Divergence
+from verl_egrsd.methods.part import Panel, Part
+
+
+@dataclass(frozen=True)
+class Distillation(Divergence, Part):
+    """Which divergence is the loss, on how many tokens of a response, and what it may hold in memory.
+
+    The other keys are those of :class:`~verl_egrsd.divergences.Divergence`.
+
+    Attributes:
+        first_tokens: response tokens that are distilled, counted from the first one; None distils all. The
+            update then reads no further, and its mean is over these tokens.
+        hidden_gigabytes: most that the teacher's hidden states of a step may take, in units of 1e9 bytes.
+    """
+
+    name: ClassVar[str] = "divergence"
+    panels: ClassVar[tuple[Panel, ...]] = (
+        Panel("divergence (nats)", ("divergence/mean",)),
+        Panel(
+            "entropies at the divergence's temperature (nats)",
+            ("divergence/student_entropy", "divergence/teacher_entropy"),
+        ),
+    )
+
+    first_tokens: int | None = None
+    hidden_gigabytes: float = 16.0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range, naming key, value and remedy."""
+        super().__post_init__()
+        if self.first_tokens is not None:
+            self.check.integer("first_tokens", minimum=1)
+        self.check.number("hidden_gigabytes", lambda x: x > 0, "positive, in units of 1e9 bytes")
+
+    def kept(self, response_length: int) -> int:
+        """Return how many tokens of a response are distilled."""
+        return response_length if self.first_tokens is None else min(response_length, self.first_tokens)

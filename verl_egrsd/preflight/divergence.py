@@ -1,0 +1,90 @@
+"""What a divergence over the vocabulary asks of the engine, the model and the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from omegaconf import DictConfig, OmegaConf
+
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.divergences.settings import DIVERGENCE_SECTION
+from verl_egrsd.methods import Distillation, Method
+from verl_egrsd.preflight.reading import PLAIN_LOSS, loss_mode, model_facts, scoring_role
+
+NEUTRAL = {
+    "final_logit_softcapping": (None, 0),
+    "logits_scaling": (None, 1),
+    "logit_scale": (None, 1),
+    "lm_head_multiplier": (None, 1),
+}
+"""Keys of a model's config.json that change its logits, with the values that do not."""
+BYTES = {"fp32": 4, "float32": 4}
+"""Of a number, by the precision of the engine; all others have two."""
+
+
+def check_divergence(config: DictConfig, method: Method, teacher: TeacherConfig) -> None:
+    """Refuse a run whose divergence cannot be computed, or whose hidden states take too much memory.
+
+    Raises:
+        ValueError: naming key, value and remedy.
+    """
+    if method.divergence is None:
+        return
+    named = f"with algorithm.adv_estimator={method.name}, whose loss is a divergence over the vocabulary"
+    if loss_mode(config) != PLAIN_LOSS:
+        raise ValueError(
+            f"actor_rollout_ref.actor.policy_loss.loss_mode={loss_mode(config)} {named}: no ratio is there to "
+            f"clip. Set it to {PLAIN_LOSS}."
+        )
+    for key, value, remedy in _engine_keys(config, scoring_role(config, teacher)):
+        raise ValueError(f"{key}={value} {named}: {remedy}.")
+    _check_bytes(config, method.divergence)
+
+
+def _engine_keys(config: DictConfig, role: str) -> Iterator[tuple[str, object, str]]:
+    """Yield key, value and remedy of everything that keeps the engines from computing a divergence."""
+    for name in dict.fromkeys(("actor", role)):
+        section = f"actor_rollout_ref.{name}"
+        strategy = OmegaConf.select(config, f"{section}.strategy")
+        if strategy != "fsdp2":
+            yield f"{section}.strategy", strategy, "the head must be sharded as FSDP2 does it; set fsdp2"
+        for key in ("ulysses_sequence_parallel_size", "fsdp_config.ulysses_sequence_parallel_size"):
+            ranks = OmegaConf.select(config, f"{section}.{key}")
+            if ranks not in (None, 1):
+                yield f"{section}.{key}", ranks, "a response must lie on one rank; set it to 1"
+    targets = config.actor_rollout_ref.model.get("target_modules")
+    if "lm_head" in ([targets] if isinstance(targets, str) else targets or []):
+        remedy = "the head must be the teacher's too; leave lm_head out"
+        yield "actor_rollout_ref.model.target_modules", targets, remedy
+    facts = model_facts(config)
+    for key, neutral in NEUTRAL.items():
+        if facts.get(key) not in neutral:
+            remedy = (
+                f"{key}={facts[key]} in its config.json changes the logits behind the head; choose another "
+                "model, or a method without a divergence (verl-egrsd methods)"
+            )
+            yield "actor_rollout_ref.model.path", config.actor_rollout_ref.model.path, remedy
+
+
+def token_bytes(config: DictConfig, width: int) -> int:
+    """Return the bytes of the teacher's hidden state at one token, which the engine's precision decides."""
+    precision = OmegaConf.select(config, "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype")
+    return width * BYTES.get(precision, 2)
+
+
+def _check_bytes(config: DictConfig, divergence: Distillation) -> None:
+    """Refuse hidden states that may take more than `hidden_gigabytes`; an unknown width is not checked."""
+    width, data = model_facts(config).get("hidden_size"), config.data
+    if width is None:
+        return
+    rollouts = data.train_batch_size * config.actor_rollout_ref.rollout.n
+    tokens = divergence.kept(data.max_response_length)
+    needed = rollouts * tokens * token_bytes(config, width) / 1e9
+    if needed > divergence.hidden_gigabytes:
+        raise ValueError(
+            f"{DIVERGENCE_SECTION}.hidden_gigabytes={divergence.hidden_gigabytes:g} is below the {needed:.2g} GB of the "
+            f"teacher's hidden states of a step: {rollouts} rollouts (data.train_batch_size * rollout.n) of "
+            f"up to {tokens} tokens with {width} numbers each. Raise it where the hosts have the memory, set "
+            f"{DIVERGENCE_SECTION}.first_tokens to fewer tokens, or lower data.max_response_length or "
+            "data.train_batch_size."
+        )

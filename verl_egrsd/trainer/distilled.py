@@ -1,0 +1,46 @@
+"""A divergence as the loss, mixed into verl's synchronous trainer: what the workers are told, and metrics."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from transfer_queue import KVBatchMeta
+
+from verl_egrsd.methods import Method
+
+if TYPE_CHECKING:
+    from verl.trainer.ppo.v1 import PPOTrainerSync as Trainer
+else:
+    # The import of verl's trainers imports `sync`, which needs the class below (see `verl_egrsd.plugin`).
+    Trainer = object
+
+_ACTORS = "actor/divergence/"
+"""What verl makes of the names that the update reports."""
+
+
+class Distilled(Trainer):
+    """Hands the method's divergence to the workers before the first step, and counts what it takes."""
+
+    method: Method
+    hidden_bytes: int
+    """Of one token: width of the teacher's hidden states times the size of a number."""
+
+    def on_init_end(self) -> None:
+        """Tell the workers, which may have served a run before; they refuse a model that they cannot distil."""
+        divergence = self.method.divergence
+        self.actor_rollout_wg.use_divergence(None if divergence is None else asdict(divergence))
+        super().on_init_end()
+
+    def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
+        batch = super()._update_actor(batch, metrics)
+        for name in [name for name in metrics if name.startswith(_ACTORS)]:
+            metrics[f"egrsd/divergence/{name.removeprefix(_ACTORS)}"] = metrics.pop(name)
+        return batch
+
+    def _count_hidden(self, batch: KVBatchMeta, metrics: dict) -> None:
+        """Count the bytes of the column `teacher_hidden`, padding rows included."""
+        divergence = self.method.divergence
+        if divergence is not None:
+            tokens = sum(divergence.kept(tag["response_len"]) for tag in batch.tags)
+            metrics["egrsd/divergence/hidden_bytes"] = tokens * self.hidden_bytes
