@@ -47,7 +47,9 @@ add_number trainer.n_gpus_per_node "${GPUS:-8}"
 [[ -z ${BATCH:-} ]] || add_number data.train_batch_size "$BATCH"
 [[ -z ${LR:-} ]] || add_number actor_rollout_ref.actor.optim.lr "$LR"
 if [[ -n ${SEED:-} ]]; then
-  for key in data.seed algorithm.egrsd.seed actor_rollout_ref.rollout.seed; do add_number "$key" "$SEED"; done
+  for key in data.seed actor_rollout_ref.rollout.seed; do add_number "$key" "$SEED"; done
+  # Of the shuffled control, which only methods with a gate have.
+  [[ $preset != *egrsd ]] || add_number algorithm.egrsd.seed "$SEED"
 fi
 [[ -z ${LOGGER:-} ]] || overrides+=("trainer.logger=$LOGGER")
 

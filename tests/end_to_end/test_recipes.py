@@ -1,6 +1,7 @@
 """The recipes as a user runs them."""
 
 import json
+import re
 import subprocess
 import uuid
 from pathlib import Path
@@ -130,6 +131,40 @@ def test_a_dry_run_prints_the_resolved_configuration_of_the_paper_and_nothing_el
     assert config["data"]["train_files"] == str(rows)
     assert config["trainer"]["default_local_dir"] == f"{rows.parent}/checkpoints"
     assert config["report"]["folder"] == str(rows.parent)
+
+
+DISTILLING = {
+    "opsd_qwen3_8b": {"kind": "forward", "clip": 0.06, "temperature": 1.1},
+    "crisp_qwen3_4b": {"kind": "reverse", "clip": None, "temperature": 1.0},
+    "grpo_qwen3_4b": {},
+}
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("name", DISTILLING)
+def test_a_dry_run_of_the_other_methods_prints_the_settings_of_their_sources(name, rows):
+    files = {"TRAIN_FILE": str(rows), "VAL_FILE": str(rows), "OUTPUT": str(rows.parent)}
+    done = recipe(name, DRY_RUN="1", PYTHON="python", SEED="3", **files)
+    assert done.returncode == 0, done.stderr[-3000:]
+    config = yaml.safe_load(done.stdout)
+    method = name.partition("_")[0]
+    assert config["algorithm"]["adv_estimator"] == method
+    assert DISTILLING[name].items() <= config["algorithm"]["egrsd"].get("divergence", {}).items()
+    assert config["data"]["seed"] == config["actor_rollout_ref"]["rollout"]["seed"] == 3
+    rollouts = config["data"]["train_batch_size"] * config["actor_rollout_ref"]["rollout"]["n"]
+    assert rollouts == 32
+    if method == "crisp":
+        teacher = config["actor_rollout_ref"]["teacher"]
+        assert (teacher["template"], teacher["refresh"], teacher["every"]) == ("concise", "copy", 50)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "recipes").glob("[!s]*_qwen3_*.sh")), ids=lambda p: p.stem
+)
+def test_a_gpu_recipe_is_named_after_its_preset_and_model(path):
+    values = dict(re.findall(r"^(preset|model|default_model)=(.+)$", path.read_text(), flags=re.MULTILINE))
+    assert path.stem == f"{values['preset']}_{values['model']}"
+    assert values["default_model"].replace("Qwen/Qwen3-", "qwen3_").lower() == values["model"]
 
 
 @pytest.mark.timeout(200)

@@ -1,4 +1,4 @@
-"""A divergence as the loss on verl's real FSDP2 engine: gradients, the first step, metrics; on one rank and two."""
+"""A divergence as the loss on verl's real FSDP2 engine, on one rank and two: gradients and metrics."""
 
 from __future__ import annotations
 

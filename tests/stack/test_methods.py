@@ -35,7 +35,8 @@ def test_every_preset_trains_two_steps_with_the_columns_and_factors_of_its_metho
     method = resolve(name, max_response_length=1)
     assert len(runs[name]) == 2
     for metrics in runs[name]:
-        assert all(map(math.isfinite, (metrics["actor/grad_norm"], metrics["actor/pg_loss"])))
+        loss = "egrsd/divergence/mean" if method.divergence else "actor/pg_loss"
+        assert all(map(math.isfinite, (metrics["actor/grad_norm"], metrics[loss])))
         assert ("timing_s/teacher" in metrics) == method.uses_teacher
         reported = {key.split("/")[1] for key in metrics if key.startswith("egrsd/")}
         assert {factor.name for factor in method.active} == {*factors()} & reported
@@ -48,6 +49,17 @@ def test_only_a_teacher_that_moves_has_an_age(runs, name, ages):
     """One start holds teachers of every kind, each as its preset says."""
     found = [metrics.get("egrsd/teacher/age") for metrics in runs[name]]
     assert found == (ages or [None, None])
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if methods()[name].divergence])
+def test_a_divergence_is_reported_with_the_bytes_of_the_teachers_hidden_states(runs, name):
+    """The width of the tiny model is 128; on a CPU its engine computes in float32."""
+    for metrics in runs[name]:
+        assert metrics["egrsd/divergence/mean"] != 0
+        assert metrics["egrsd/divergence/teacher_entropy"] != metrics["egrsd/divergence/student_entropy"]
+        tokens = 8 * metrics["egrsd/response_length/mean"]
+        assert metrics["egrsd/divergence/hidden_bytes"] == pytest.approx(tokens * 128 * 4)
+        assert "actor/pg_loss" not in metrics
 
 
 @pytest.mark.parametrize("name", factors())

@@ -1,4 +1,4 @@
-"""Update a student on divergences with the real worker, without Ray; write down the gradients, and plain ones.
+"""Update a student on divergences with the real worker, without Ray; write down gradients, and plain ones.
 
 Usage: python divergence_probe.py MODEL OUTPUT, with the checkout on PYTHONPATH. The plain gradients are those
 of autograd through the full logits of the same engine.

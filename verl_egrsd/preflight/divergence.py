@@ -33,7 +33,7 @@ def check_divergence(config: DictConfig, method: Method, teacher: TeacherConfig)
     named = f"with algorithm.adv_estimator={method.name}, whose loss is a divergence over the vocabulary"
     if loss_mode(config) != PLAIN_LOSS:
         raise ValueError(
-            f"actor_rollout_ref.actor.policy_loss.loss_mode={loss_mode(config)} {named}: no ratio is there to "
+            f"actor_rollout_ref.actor.policy_loss.loss_mode={loss_mode(config)} {named}: it has no ratio to "
             f"clip. Set it to {PLAIN_LOSS}."
         )
     for key, value, remedy in _engine_keys(config, scoring_role(config, teacher)):
@@ -82,9 +82,9 @@ def _check_bytes(config: DictConfig, divergence: Distillation) -> None:
     needed = rollouts * tokens * token_bytes(config, width) / 1e9
     if needed > divergence.hidden_gigabytes:
         raise ValueError(
-            f"{DIVERGENCE_SECTION}.hidden_gigabytes={divergence.hidden_gigabytes:g} is below the {needed:.2g} GB of the "
-            f"teacher's hidden states of a step: {rollouts} rollouts (data.train_batch_size * rollout.n) of "
-            f"up to {tokens} tokens with {width} numbers each. Raise it where the hosts have the memory, set "
-            f"{DIVERGENCE_SECTION}.first_tokens to fewer tokens, or lower data.max_response_length or "
-            "data.train_batch_size."
+            f"{DIVERGENCE_SECTION}.hidden_gigabytes={divergence.hidden_gigabytes:g} is below the "
+            f"{needed:.2g} GB of the teacher's hidden states of a step: {rollouts} rollouts "
+            f"(data.train_batch_size * rollout.n) of up to {tokens} tokens with {width} numbers each. Raise "
+            f"it where the hosts have the memory, set {DIVERGENCE_SECTION}.first_tokens to fewer tokens, or "
+            "lower data.max_response_length or data.train_batch_size."
         )

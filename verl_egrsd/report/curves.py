@@ -46,13 +46,13 @@ Curve = list[tuple[int, float]]
 
 
 def panels() -> list[tuple[str, tuple[str, ...]]]:
-    """Return the panels of every run, of the weights, of each factor and of a divergence: title and metrics."""
+    """Return the panels of every run, the weights, each factor and a divergence: title and metrics."""
     known = factors()
     weights = ("egrsd/weight/mean", *(f"egrsd/{name}/mean" for name in known))
     own = [
         (panel.title, tuple(f"egrsd/{name}" for name in panel.metrics))
-        for part in (*known.values(), Distillation())
-        for panel in part.panels
+        for panels_of_part in (*(factor.panels for factor in known.values()), Distillation.panels)
+        for panel in panels_of_part
     ]
     return [*PANELS, ("mean weight", weights), *own]
 

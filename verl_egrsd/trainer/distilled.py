@@ -27,7 +27,7 @@ class Distilled(Trainer):
     """Of one token: width of the teacher's hidden states times the size of a number."""
 
     def on_init_end(self) -> None:
-        """Tell the workers, which may have served a run before; they refuse a model that they cannot distil."""
+        """Tell the workers, which may have served another run; they refuse a model that does not fit."""
         divergence = self.method.divergence
         self.actor_rollout_wg.use_divergence(None if divergence is None else asdict(divergence))
         super().on_init_end()
