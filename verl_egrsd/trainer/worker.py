@@ -15,8 +15,8 @@ from verl.workers.utils.padding import response_from_nested
 
 from verl_egrsd.compat import assert_registered
 from verl_egrsd.methods.columns import TEACHER_HIDDEN
-from verl_egrsd.trainer.distilling_worker import DistillingWorker
 from verl_egrsd.preflight.reading import plain
+from verl_egrsd.trainer.distilling_worker import DistillingWorker
 from verl_egrsd.trainer.engine import VENDOR, EgrsdFSDPEngine
 from verl_egrsd.trainer.queue import jagged
 from verl_egrsd.trainer.response_head import find_kernel, score_responses
