@@ -14,6 +14,7 @@ from torch import Tensor
 from verl_egrsd.divergences import RowLoss, divergence
 from verl_egrsd.methods import Columns, Method, methods, resolve
 from verl_egrsd.methods.distillation import Distillation
+from verl_egrsd.methods.has_sibling import HasSibling
 from verl_egrsd.methods.row_mean import RowMean
 
 from .strategies import examples, raw_columns
@@ -92,6 +93,45 @@ def test_with_the_row_mean_every_response_counts_alike(raw):
     torch.testing.assert_close(weights[mask].mean(), torch.tensor(1.0))
     sums = weights.sum(dim=1)[mask.any(dim=1)]
     torch.testing.assert_close(sums, sums[:1].expand_as(sums))
+
+
+def test_sdpo_keeps_the_students_most_likely_tokens_and_one_entry_for_the_others():
+    """The golden rows are weighted by ratios to the old policy; one update per batch leaves these at 1."""
+    golden = GOLDEN["sdpo"]
+    settings = resolve("sdpo", {"divergence": {"top_k": golden["k"]}}, max_response_length=3).divergence
+    student, teacher, ratio = (
+        torch.tensor(values, dtype=torch.float64)
+        for values in (LOGITS["student_logits"], LOGITS["teacher_logits"], golden["importance"])
+    )
+    student.requires_grad_()
+    head = torch.eye(student.shape[1], dtype=torch.float64)
+    loss = divergence(student, teacher, head, settings, row_loss=RowLoss(weights=ratio / 3)).loss.sum()
+    torch.testing.assert_close(loss.item(), golden["loss"], **EXACT)
+    expected = torch.tensor(golden["grad_student_logits"], dtype=torch.float64)
+    torch.testing.assert_close(torch.autograd.grad(loss, student)[0], expected, **EXACT)
+
+
+def test_sdpo_learns_on_the_rollouts_with_another_correct_one_alone():
+    """Two prompts: of the first, one rollout of three is correct, so the other two have it as a sibling."""
+    columns = Columns.of(
+        torch.tensor([[1, 1], [1, 1], [1, 0], [1, 1]]),
+        correct=torch.tensor([True, False, False, True]),
+        problems=torch.tensor([0, 0, 0, 1]),
+    )
+    factor = HasSibling()
+    weights = factor.weights(columns, torch.ones(4, 1))
+    torch.testing.assert_close(weights, torch.tensor([[0.0], [7 / 3], [7 / 3], [0.0]]))
+    assert factor.metrics(columns, weights * columns.response_mask)["share_kept"] == 0.5
+    alone = Columns.of(torch.ones(2, 2), correct=torch.tensor([True, True]))
+    assert not HasSibling().weights(alone, torch.ones(2, 1)).any()
+
+
+def test_the_pass_rate_weighs_the_reverse_divergence_of_paced():
+    method, crisp = methods()["paced_divergence"], methods()["crisp"]
+    assert method.divergence == crisp.divergence
+    columns = Columns.of(torch.ones(2, 3), correct=torch.tensor([True, False]), problems=torch.tensor([0, 0]))
+    plain, weighted = (loss_and_gradient(each, columns)[1] for each in (crisp, method))
+    torch.testing.assert_close(weighted, plain / 4)
 
 
 @pytest.mark.parametrize(("name", "window"), [("opsd_gated", 0), ("opsd_cl_gated", 3)])

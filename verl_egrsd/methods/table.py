@@ -16,6 +16,7 @@ from verl_egrsd.methods.consensus import Consensus
 from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.fire_gate import FireGate
+from verl_egrsd.methods.has_sibling import HasSibling
 from verl_egrsd.methods.log_ratio import LogRatio
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.mixed_ratio import MixedRatio
@@ -183,6 +184,21 @@ TABLE: tuple[Method, ...] = (
         advantage=Constant(1.0),
         divergence=OPSD,
         requires=(Requirement("window", lambda w: w > 0, "1 or more; opsd_gated has no lookahead"),),
+    ),
+    Method(
+        "paced_divergence",
+        "reverse divergence x pass rate weight p (1 - p) (arXiv 2603.11178)",
+        (PassRate(),),
+        advantage=Constant(1.0),
+        divergence=Distillation(kind="reverse"),
+    ),
+    Method(
+        "sdpo",
+        "Jensen-Shannon divergence from a teacher that reads a correct sibling (arXiv 2601.20802)",
+        (HasSibling(),),
+        advantage=Constant(1.0),
+        divergence=Distillation(kind="jsd", beta=0.5, top_k=100, support="student", tail="bucket"),
+        teacher={"template": "sibling", "refresh": "ema", "decay": 0.95},
     ),
 )
 """The methods of this package."""

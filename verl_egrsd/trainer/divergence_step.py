@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tensordict import TensorDict
@@ -19,11 +19,16 @@ from torch import Tensor, nn
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id, get_device_name
 from verl.utils.metric import AggregationType, Metric
-from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from verl_egrsd.divergences import Divergence, RowLoss, Rows, divergence
 from verl_egrsd.methods.columns import TEACHER_HIDDEN
 from verl_egrsd.trainer.response_rows import packed, response_rows
+
+if TYPE_CHECKING:
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead as Engine
+else:
+    # The import of verl's engines imports `engine`, which needs the class below (see `verl_egrsd.plugin`).
+    Engine = object
 
 REPORTED = {
     "mean": "divergence",
@@ -33,8 +38,8 @@ REPORTED = {
 """By metric: the field of :class:`~verl_egrsd.divergences.Rows` whose token mean an update reports."""
 
 
-class DivergenceStep(FSDPEngineWithLMHead):
-    """verl's FSDP engine, whose training step can have a divergence as its loss.
+class DivergenceStep(Engine):
+    """Mixed into verl's FSDP engine: its training step can have a divergence as its loss.
 
     Attributes:
         divergence: its settings; None leaves the step as verl has it. With one, the batch holds the column

@@ -18,6 +18,7 @@ from torch.distributed.fsdp import FSDPModule
 from verl.models.transformers.monkey_patch import patch_forward_with_backends
 from verl.utils.fsdp_utils import offload_fsdp_model_to_cpu
 from verl.workers.engine.base import EngineRegistry
+from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from verl.workers.engine.fsdp.utils import unfuse_moe_params
 
 from verl_egrsd import cpu
@@ -33,7 +34,7 @@ _OWN_FORWARDS: dict[type, Callable] = {}
 @EngineRegistry.register(
     model_type="language_model", backend=["fsdp", "fsdp2"], device=["cuda", "npu"], vendor=VENDOR
 )
-class EgrsdFSDPEngine(DivergenceStep):
+class EgrsdFSDPEngine(DivergenceStep, FSDPEngineWithLMHead):
     """The engine of this package's workers.
 
     Attributes:
