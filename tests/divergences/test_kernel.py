@@ -120,6 +120,25 @@ def test_bfloat16_weights_and_hidden_states_give_the_values_of_their_exact_produ
     torch.testing.assert_close(student.grad.double(), exact.grad, rtol=5e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["forward", "reverse", "jsd"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_vocabulary_of_qwen3_in_single_precision(kind, dtype):
+    vocabulary, draw = 151_936, torch.Generator().manual_seed(0)
+    student, noise = (torch.randn(2, 8, generator=draw) for _ in range(2))
+    teacher, head = student + 0.3 * noise, torch.randn(vocabulary, 8, generator=draw).to(dtype)
+    exact = student.double().requires_grad_()
+    right = divergence_of_logits(
+        exact @ head.double().T, teacher.double() @ head.double().T, Divergence(kind)
+    )
+    right.sum().backward()
+    student.requires_grad_()
+    found = divergence(student, teacher, head, Divergence(kind), token_ids=torch.tensor([0, vocabulary - 1]))
+    found.loss.sum().backward()
+    close(found.divergence.double(), right.detach(), 1e-5)
+    # The product over 151,936 entries rounds, as that of plain autograd does.
+    close(student.grad.double(), exact.grad, 3e-4)
+
+
 def test_a_head_in_half_precision_is_widened_part_by_part(monkeypatch):
     from verl_egrsd.divergences import products
 

@@ -12,8 +12,8 @@ from verl_egrsd.divergences.call import Call, Rows
 from verl_egrsd.divergences.products import Head, sum_dtype
 from verl_egrsd.divergences.slices import sweep
 
-BLOCK_BYTES, GPU_BLOCK_BYTES = 160 * 2**20, 2 * 2**30
-"""Memory of a block's logits, both sides."""
+BLOCK_BYTES, GPU_BLOCK_BYTES = 149 * 2**20, 2 * 2**30
+"""Memory of a block's logits, both sides; on a CPU 128 rows of Qwen3's vocabulary."""
 SLICE_BYTES, GPU_SLICE_BYTES = 5 * 2**20, 512 * 2**20
 """The same of a slice; on a CPU it stays in the cache."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from verl_egrsd.divergences.blocks import run
 from verl_egrsd.divergences.call import Call, Rows
@@ -84,14 +85,14 @@ class _Sweep(torch.autograd.Function):
         return tuple(rows)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Any) -> tuple[Tensor | None, Tensor | None, None]:
         of_hidden, of_weight = ctx.gradients
         if of_hidden is not None:
             of_hidden = (of_hidden * upstream[:, None]).to(ctx.dtypes[0])
         if of_weight is not None:
-            of_weight = (of_weight * _one_upstream(upstream[ctx.row_loss.counted(len(upstream))])).to(
-                ctx.dtypes[1]
-            )
+            counted = ctx.row_loss.counted(len(upstream))
+            of_weight = (of_weight * _one_upstream(upstream[counted])).to(ctx.dtypes[1])
         return of_hidden, of_weight, None
 
 

@@ -91,9 +91,7 @@ class RowLoss:
         ratio = (log_prob - _of(self.old_log_probs, rows, log_prob)).exp()
         if self.ratio_cap is not None:
             weight = weight * ratio.clamp(max=self.ratio_cap)
-        advantage = _of(self.advantages, rows, none) * _of(
-            self.policy_weights, rows, torch.ones_like(entropy)
-        )
+        advantage = _of(self.advantages, rows, none) * _of(self.policy_weights, rows, one)
         if self.old_log_probs is None:
             return Terms(weight, -advantage * log_prob, -advantage)
         plain, clipped = -advantage * ratio, -advantage * ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
