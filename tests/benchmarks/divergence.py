@@ -3,7 +3,7 @@
     python -m tests.benchmarks.divergence > tests/benchmarks/results/divergence.md
 
 Run it on an idle machine; it takes some minutes and 6 GB. TRL and Liger-Kernel are measured where they are
-installed. Memory is the peak of resident memory above what was there before the call, less the gradients.
+installed. Memory is the peak of anonymous memory above what was there before the call, less the gradients.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
+from threading import Event, Thread
 from typing import NamedTuple
 
 import torch
@@ -40,15 +40,36 @@ class Found(NamedTuple):
     memory: float
 
 
+class Peak(Thread):
+    """Watches the memory of this process that no file backs; libraries come and go with others' needs."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.before = self.most = resident("RssAnon")
+        self._over = Event()
+
+    def run(self) -> None:
+        """Look every few milliseconds."""
+        while not self._over.wait(0.005):
+            self.most = max(self.most, resident("RssAnon"))
+
+    def above(self) -> float:
+        """Stop, and return the peak above what was there, MiB."""
+        self._over.set()
+        self.join()
+        return max(self.most, resident("RssAnon")) - self.before
+
+
 def measure(way: Way, inputs: Inputs, gradients: int) -> Found:
     """Call a way; `gradients` are the bytes that its gradients take."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # memory that the allocator keeps would hide what a way takes
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before, start, processor = resident("VmRSS"), time.perf_counter(), time.process_time()
+    peak = Peak()
+    peak.start()
+    start, processor = time.perf_counter(), time.process_time()
     way(inputs)
     seconds, processor = time.perf_counter() - start, time.process_time() - processor
-    return Found(seconds, processor, resident("VmHWM") - before - gradients / 2**20)
+    return Found(seconds, processor, peak.above() - gradients / 2**20)
 
 
 def table(found: dict[str, Found], floor: Found) -> str:

@@ -110,7 +110,7 @@ def peers(device: torch.device) -> dict[str, Way]:
     if find_spec("trl"):
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 
-        for kind, beta in (("forward", 0.0), ("reverse", 1.0), ("jsd", 0.5)):
+        for kind, beta in (("forward", 0.0), ("jsd", 0.5)):
             found[f"TRL, {kind}"] = partial(trl, function=ChunkedDivergenceFunction, beta=beta)
     if find_spec("liger_kernel"):
         from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
