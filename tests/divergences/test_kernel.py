@@ -228,6 +228,14 @@ def test_weights_after_the_call_are_refused_where_the_head_is_trained():
         (inputs.weights * loss).sum().backward()
 
 
+def test_a_second_backward_pass_is_refused_where_the_head_is_trained():
+    inputs = case()
+    loss = divergence(inputs.student, inputs.teacher, inputs.head, Divergence()).loss.sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="call divergence again"):
+        loss.backward()
+
+
 def test_rows_without_a_loss_may_have_any_upstream_gradient():
     inputs = case()
     inputs.weights[::2] = 0

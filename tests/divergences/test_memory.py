@@ -59,6 +59,16 @@ def peak(settings: Any, rows: int) -> int:
     return live.peak - inputs.student.nbytes - inputs.head.nbytes
 
 
+def test_the_head_s_gradient_is_handed_over_and_not_copied():
+    inputs = case()
+    with LiveBytes([inputs.student, inputs.teacher, inputs.head]) as live:
+        loss = divergence(inputs.student, inputs.teacher, inputs.head, SETTINGS["reverse"]).loss.sum()
+        before = live.peak = live.now
+        loss.backward()
+    assert before > inputs.head.nbytes
+    assert live.peak - before < inputs.head.nbytes / 2
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_memory_does_not_grow_with_the_rows(name, monkeypatch):
     settings = SETTINGS[name]

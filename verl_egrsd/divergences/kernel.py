@@ -80,19 +80,24 @@ class _Sweep(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, call: Call) -> tuple[Tensor | None, ...]:
         with torch.autocast(hidden.device.type, enabled=False):
             rows, *gradients = run(hidden, weight, call, *ctx.needs_input_grad[:2])
-        ctx.gradients, ctx.dtypes, ctx.row_loss = gradients, (hidden.dtype, weight.dtype), call.row_loss
+        ctx.hidden_gradient, ctx.weight_gradient = gradients
+        ctx.dtypes, ctx.row_loss = (hidden.dtype, weight.dtype), call.row_loss
         ctx.mark_non_differentiable(*(value for value in rows[1:] if value is not None))
         return tuple(rows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Any) -> tuple[Tensor | None, Tensor | None, None]:
-        of_hidden, of_weight = ctx.gradients
-        if of_hidden is not None:
-            of_hidden = (of_hidden * upstream[:, None]).to(ctx.dtypes[0])
-        if of_weight is not None:
+        of_hidden = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_hidden = (ctx.hidden_gradient * upstream[:, None]).to(ctx.dtypes[0])
+        if ctx.needs_input_grad[1]:
+            # The head's gradient is as large as the head: it is scaled in place and handed over.
+            of_weight, ctx.weight_gradient = ctx.weight_gradient, None
+            if of_weight is None:
+                raise RuntimeError("the head's gradient is made once: call divergence again to use it again.")
             counted = ctx.row_loss.counted(len(upstream))
-            of_weight = (of_weight * _one_upstream(upstream[counted])).to(ctx.dtypes[1])
+            of_weight = of_weight.mul_(_one_upstream(upstream[counted])).to(ctx.dtypes[1])
         return of_hidden, of_weight, None
 
 
