@@ -107,7 +107,7 @@ def liger(inputs: Inputs, loss: Any) -> None:
 def peers(device: torch.device) -> dict[str, Way]:
     """Return the other packages' ways that are installed."""
     found: dict[str, Way] = {}
-    if find_spec("trl"):
+    if find_spec("trl") and find_spec("trl.kernels"):
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 
         for kind, beta in (("forward", 0.0), ("jsd", 0.5)):
