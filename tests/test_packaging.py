@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("verl_egrsd", "data_prep")
-OPTIONAL = {"vllm", "liger_kernel", "_typeshed"}
-"""The extra `vllm`, a kernel that is taken where it is installed, and a package of type checkers."""
+OPTIONAL = {"vllm", "liger_kernel", "trl", "_typeshed"}
+"""The extra `vllm`, kernels that are taken where they are installed, and a package of type checkers."""
 
 
 def imported() -> set[str]:

@@ -244,7 +244,7 @@ def test_the_initial_weights_can_be_named(checkpoint, model_path):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"adapter_config.json, actor/ or \*.parquet"):
+    with pytest.raises(FileNotFoundError, match=r"fsdp_config.json, actor/ or \*.parquet"):
         find_weights(str(tmp_path), None)
 
 

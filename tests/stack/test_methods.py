@@ -42,6 +42,11 @@ def test_every_preset_trains_two_steps_with_the_columns_and_factors_of_its_metho
         assert {factor.name for factor in method.active} == {*factors()} & reported
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_moves_the_student(runs, name):
+    assert max(metrics["actor/grad_norm"] for metrics in runs[name]) > 0
+
+
 @pytest.mark.parametrize(
     ("name", "ages"), [("rlsd_published", [0.0, 1.0]), ("sdar", None), ("tip", None)], ids=str
 )

@@ -37,6 +37,8 @@ def composed(preset: str, out: Path, overrides: Sequence[str]) -> DictConfig:
         f"data.train_batch_size={8 // rollouts}",
         f"actor_rollout_ref.rollout.n={rollouts}",
         *("trainer.total_training_steps=2", "trainer.save_freq=-1", "trainer.test_freq=-1"),
+        # Rollouts of one prompt differ, or a method that compares them would learn nothing.
+        "+actor_rollout_ref.rollout.custom={answers:2}",
         *("trainer.val_before_train=false", "trainer.logger=[console]", "trainer.resume_mode=disable"),
     ]
     with initialize_config_module("verl_egrsd.configs", version_base=None):

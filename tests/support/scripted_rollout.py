@@ -6,13 +6,14 @@ run (agent loop, reward, TransferQueue, FSDP, gloo, weight sync up to the last h
 Loaded into every process by `VERL_USE_EXTERNAL_MODULES=tests.support.scripted_rollout` with the checkout on
 PYTHONPATH (verl's wheel installs a package called `tests` too, which comes behind it), and chosen by
 `actor_rollout_ref.rollout.name=scripted`. With `+actor_rollout_ref.rollout.custom={refuse: text}` the server
-raises for prompts that contain the text.
+raises for prompts that contain the text; with `{answers: 2}` it answers a prompt in two ways, by turns.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
@@ -31,11 +32,12 @@ NAME = "scripted"
 class ScriptedServer:
     """Answers sums: briefly or at length, right or wrong, some of them until the cap cuts them off."""
 
-    def __init__(self, tokenizer_path: str, cap: int, refuse: str | None) -> None:
+    def __init__(self, tokenizer_path: str, cap: int, refuse: str | None, answers: int) -> None:
         from transformers import AutoTokenizer
 
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         self.cap, self.refuse, self.global_steps = cap, refuse, 0
+        self.answers, self.asked = answers, Counter[str]()
 
     async def generate(self, prompt_ids: list[int], **_: Any) -> TokenOutput:
         """Return the answer that belongs to this prompt."""
@@ -43,7 +45,9 @@ class ScriptedServer:
         if self.refuse and self.refuse in prompt:
             raise RuntimeError("the script refuses this prompt")
         total = sum(map(int, re.search(r"\d(?:\+\d)+", prompt)[0].split("+")))
-        fate, length = divmod(zlib.crc32(str(prompt_ids).encode()) % 16, 4)
+        way = self.asked[prompt] % self.answers
+        self.asked[prompt] += 1
+        fate, length = divmod((zlib.crc32(str(prompt_ids).encode()) + 4 * way) % 16, 4)
         thought = " then 1+1=2." * (1 + 3 * length if fate < 3 else self.cap)
         answer = total + 1 if fate == 2 else total
         text = f"<think>\n{thought}\n</think>\n\nThe answer is \\boxed{{{answer}}}.{self.tokenizer.eos_token}"
@@ -85,8 +89,13 @@ class ScriptedReplica(RolloutReplica):
     async def launch_servers(self) -> None:
         """Start the server."""
         server = ray.remote(ScriptedServer).options(name=f"{NAME}_{self.replica_rank}", max_concurrency=64)
-        refuse = (self.config.custom or {}).get("refuse")
-        self._server_handle = server.remote(self.model_config.path, self.config.response_length, refuse)
+        custom = self.config.custom or {}
+        self._server_handle = server.remote(
+            self.model_config.path,
+            self.config.response_length,
+            custom.get("refuse"),
+            custom.get("answers", 1),
+        )
         self._server_address = f"{NAME}:{self.replica_rank}"
         self.servers = [self._server_handle]
 
