@@ -42,8 +42,9 @@ def test_every_preset_trains_two_steps_with_the_columns_and_factors_of_its_metho
         assert {factor.name for factor in method.active} == {*factors()} & reported
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "gates"])
 def test_every_preset_moves_the_student(runs, name):
+    """But for `gates`, which leaves out prompts whose answers differ, as they do here."""
     assert max(metrics["actor/grad_norm"] for metrics in runs[name]) > 0
 
 
