@@ -13,12 +13,15 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 import verl_egrsd.configs  # noqa: F401  (puts the keys of the methods into Hydra's store)
+
+if TYPE_CHECKING:
+    from verl_egrsd.checkpoints.resume import Start
 
 Found = TypeVar("Found")
 
@@ -62,20 +65,34 @@ def checked_or_exit(checks: Callable[[DictConfig], Found], config: DictConfig) -
             sys.exit(f"verl_egrsd: {error}")
 
 
-@hydra.main(config_path="configs", config_name="egrsd", version_base=None)
-def main(config: DictConfig) -> None:
-    """Check, then train or, with `dry_run=true`, print."""
-    from verl_egrsd.checkpoints.resume import nothing_to_do, settle_start
-    from verl_egrsd.preflight import check_files
+def checked_start(
+    config: DictConfig, checks: Callable[[DictConfig], object], check_files: Callable[[DictConfig], object]
+) -> Start | None:
+    """Check a configuration and the files that it names; end the process where they cannot work.
+
+    Returns:
+        where the run starts; None with `dry_run=true`, which prints the resolved configuration instead.
+    """
+    from verl_egrsd.checkpoints.resume import settle_start
 
     if not isinstance(config.dry_run, bool):
         sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")
-    checked_or_exit(check, config)
+    checked_or_exit(checks, config)
     if config.dry_run:
         print(OmegaConf.to_yaml(config, resolve=True), end="", flush=True)
     checked_or_exit(check_files, config)
     start = checked_or_exit(settle_start, config)
-    if config.dry_run:
+    return None if config.dry_run else start
+
+
+@hydra.main(config_path="configs", config_name="egrsd", version_base=None)
+def main(config: DictConfig) -> None:
+    """Check, then train or, with `dry_run=true`, print."""
+    from verl_egrsd.checkpoints.resume import nothing_to_do
+    from verl_egrsd.preflight import check_files
+
+    start = checked_start(config, check, check_files)
+    if start is None:
         return
     done = nothing_to_do(start, config.trainer.total_training_steps)
     if done and not config.trainer.val_only:

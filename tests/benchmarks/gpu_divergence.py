@@ -19,7 +19,7 @@ import torch
 
 from tests.benchmarks.cost_model import Shape
 from tests.benchmarks.divergence_ways import Inputs, ways
-from tests.benchmarks.gpu_teacher import MEASURED, SHAPES, ceiling, line, measure, without_gpu
+from tests.benchmarks.gpu_teacher import MEASURED, SHAPES, line, machine, measure, without_gpu
 from verl_egrsd.output.tables import text_table
 
 PRODUCTS = 3
@@ -47,10 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if without_gpu(options.device):
         return 1
-    device = torch.device(options.device)
-    cuda = device.type == "cuda"
-    limit = ceiling(device, 8_192 if cuda else 512)
-    name = torch.cuda.get_device_name() if cuda else "CPU"
+    device, name, limit = machine(options.device)
     print(f"# Divergences and their gradients on {name}\n")
     print(
         f"The ceiling is one large matrix product in bf16: {limit / 1e12:.3g} TFLOP/s. A way counts as three"

@@ -171,6 +171,21 @@ def without_gpu(device: str) -> bool:
     return missing
 
 
+class Machine(NamedTuple):
+    """What is measured on: its device, name, and operations per second in a large product."""
+
+    device: torch.device
+    name: str
+    limit: float
+
+
+def machine(device: str) -> Machine:
+    """Measure the ceiling of a device."""
+    cuda = device == "cuda"
+    limit = ceiling(torch.device(device), 8_192 if cuda else 512)
+    return Machine(torch.device(device), torch.cuda.get_device_name() if cuda else "CPU", limit)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print the page; returns 1 without the device that is asked for."""
     parser = argparse.ArgumentParser()
@@ -181,10 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if without_gpu(options.device):
         return 1
-    device = torch.device(options.device)
-    cuda = device.type == "cuda"
-    limit = ceiling(device, 8_192 if cuda else 512)
-    name = torch.cuda.get_device_name() if cuda else "CPU"
+    device, name, limit = machine(options.device)
     print(f"# The teacher's pass on {name}\n")
     print(f"The ceiling is one large matrix product in bf16: {limit / 1e12:.3g} TFLOP/s. Best of {ROUNDS}.")
     for key in options.shapes:

@@ -28,21 +28,18 @@ def close(found, right, at: float = 1e-12) -> None:
     torch.testing.assert_close(found, right, rtol=at, atol=at)
 
 
+def swept(inputs, settings, row_loss, **more):
+    own = {"teacher_weight": inputs.teacher_head, "token_ids": inputs.token_ids, "row_loss": row_loss}
+    return divergence(inputs.student, inputs.teacher, inputs.head, settings, **own, **more)
+
+
 @every_setting
 def test_values_and_gradients_equal_those_of_full_logits(settings):
     inputs = case()
     x, z = inputs.logits()
     right = divergence_of_logits(x, z, settings)
     wanted = torch.autograd.grad((inputs.weights * right).sum(), (inputs.student, inputs.head))
-    found = divergence(
-        inputs.student,
-        inputs.teacher,
-        inputs.head,
-        settings,
-        teacher_weight=inputs.teacher_head,
-        token_ids=inputs.token_ids,
-        row_loss=RowLoss(inputs.weights),
-    )
+    found = swept(inputs, settings, RowLoss(inputs.weights))
     (0.25 * found.loss.sum()).backward()
     close(found.divergence, right.detach())
     close(found.loss, (inputs.weights * right))
@@ -172,16 +169,7 @@ def test_a_policy_term_joins_the_same_gradient(settings, score_temperature, rati
     )
     right = row_loss_of_logits(x, z, settings, loss, inputs.token_ids, at)
     wanted = torch.autograd.grad(right.sum(), (inputs.student, inputs.head))
-    found = divergence(
-        inputs.student,
-        inputs.teacher,
-        inputs.head,
-        settings,
-        teacher_weight=inputs.teacher_head,
-        token_ids=inputs.token_ids,
-        row_loss=loss,
-        score_temperature=score_temperature,
-    )
+    found = swept(inputs, settings, loss, score_temperature=score_temperature)
     found.loss.sum().backward()
     close(found.loss.detach(), right.detach())
     close(inputs.student.grad, wanted[0])

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from verl_egrsd.methods import resolve
 from verl_egrsd.trainer.distilled import Distilled
@@ -42,6 +43,20 @@ def test_workers_that_may_have_served_another_run_hear_of_a_method_without_a_div
     trainer = Trainer("egrsd")
     trainer.on_init_end()
     assert trainer.told == [None, "verl begins"]
+
+
+def test_hidden_states_beyond_the_bound_are_refused_when_the_width_is_known_in_the_trainer_only():
+    trainer = Trainer("opsd", hidden_gigabytes=0.16)
+    trainer.config = OmegaConf.create(
+        {
+            "data": {"train_batch_size": 32, "max_response_length": 1024},
+            "actor_rollout_ref": {"rollout": {"n": 1}, "actor": {}},
+        }
+    )
+    with pytest.raises(ValueError, match=r"hidden_gigabytes=0\.16 is below the 0\.17 GB"):
+        trainer._know_width(2560)
+    trainer._know_width(1280)
+    assert trainer.hidden_bytes == 2560
 
 
 def test_what_an_update_reports_of_a_divergence_gets_the_names_of_this_package():

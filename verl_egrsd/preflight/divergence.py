@@ -38,7 +38,9 @@ def check_divergence(config: DictConfig, method: Method, teacher: TeacherConfig)
         )
     for key, value, remedy in _engine_keys(config, scoring_role(config, teacher)):
         raise ValueError(f"{key}={value} {named}: {remedy}.")
-    _check_bytes(config, method.divergence)
+    width = model_facts(config).get("hidden_size")
+    if width is not None:  # that of a model on the hub is known when the trainer has loaded its configuration
+        check_bytes(config, method.divergence, width)
 
 
 def _engine_keys(config: DictConfig, role: str) -> Iterator[tuple[str, object, str]]:
@@ -72,11 +74,13 @@ def token_bytes(config: DictConfig, width: int) -> int:
     return width * BYTES.get(precision, 2)
 
 
-def _check_bytes(config: DictConfig, divergence: Distillation) -> None:
-    """Refuse hidden states that may take more than `hidden_gigabytes`; an unknown width is not checked."""
-    width, data = model_facts(config).get("hidden_size"), config.data
-    if width is None:
-        return
+def check_bytes(config: DictConfig, divergence: Distillation, width: int) -> None:
+    """Refuse hidden states of this width that may take more than `hidden_gigabytes`.
+
+    Raises:
+        ValueError: naming the key, the bytes and the remedy.
+    """
+    data = config.data
     rollouts = data.train_batch_size * config.actor_rollout_ref.rollout.n
     tokens = divergence.kept(data.max_response_length)
     needed = rollouts * tokens * token_bytes(config, width) / 1e9

@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from verl_egrsd.checkpoints.resume import Start, nothing_to_do, settle_start
-from verl_egrsd.main import checked_or_exit
+from verl_egrsd.checkpoints.resume import Start, nothing_to_do
+from verl_egrsd.main import checked_or_exit, checked_start
 from verl_egrsd.preflight.existing import check_sft_files
 from verl_egrsd.sft.settings import check_sft
 
@@ -58,14 +58,8 @@ def check_ranks(config: DictConfig) -> None:
 @hydra.main(config_path="../configs/sft", config_name="sft", version_base=None)
 def main(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
-    if not isinstance(config.dry_run, bool):
-        sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")
-    checked_or_exit(check_sft_start, config)
-    if config.dry_run:
-        print(OmegaConf.to_yaml(config, resolve=True), end="", flush=True)
-    checked_or_exit(check_sft_files, config)
-    start = checked_or_exit(settle_start, config)
-    if config.dry_run:
+    start = checked_start(config, check_sft_start, check_sft_files)
+    if start is None:
         return
     if done := nothing_to_do(start, config.trainer.total_training_steps):
         print(f"verl_egrsd: {done}")

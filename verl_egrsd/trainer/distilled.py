@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from transfer_queue import KVBatchMeta
 
 from verl_egrsd.methods import Method
+from verl_egrsd.preflight.divergence import check_bytes, token_bytes
 
 if TYPE_CHECKING:
     from verl.trainer.ppo.v1 import PPOTrainerSync as Trainer
@@ -25,6 +26,16 @@ class Distilled(Trainer):
     method: Method
     hidden_bytes: int
     """Of one token: width of the teacher's hidden states times the size of a number."""
+
+    def _know_width(self, width: int) -> None:
+        """Note the bytes of a hidden state, and check the bound, also for a model that the hub describes.
+
+        Raises:
+            ValueError: when the hidden states of a step may take more than `hidden_gigabytes`.
+        """
+        self.hidden_bytes = token_bytes(self.config, width)
+        if self.method.divergence is not None:
+            check_bytes(self.config, self.method.divergence, width)
 
     def on_init_end(self) -> None:
         """Tell the workers, which may have served another run; they refuse a model that does not fit."""

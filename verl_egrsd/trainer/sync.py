@@ -21,7 +21,6 @@ from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.methods.columns import TEACHER_COLUMNS
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
-from verl_egrsd.preflight.divergence import token_bytes
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
 from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings, end_token_ids
@@ -90,7 +89,7 @@ class EgrsdTrainer(MovingTeacher, Distilled, SavedState, Reported, RolloutMatch,
         if self.config.reward.custom_reward_function.path == VERIFIER:
             warn_of_hidden_marks(self.tokenizer)
         model = omega_conf_to_dataclass(self.config.actor_rollout_ref.model)
-        self.hidden_bytes = token_bytes(self.config, model.hf_config.get_text_config().hidden_size)
+        self._know_width(model.hf_config.get_text_config().hidden_size)
         data, rollout = self.config.data, self.config.actor_rollout_ref.rollout
         outcomes = OutcomeWarnings(
             Caps(data.max_response_length, data.max_prompt_length, rollout.max_model_len),
