@@ -180,7 +180,7 @@ ADDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "verl.trainer.ppo.v1.trainer_base",
         "PPOTrainer",
-        ("teacher_config", "hidden_bytes", "_compute_teacher_log_prob"),
+        ("teacher_config", "hidden_bytes", "_know_width", "_count_hidden", "_compute_teacher_log_prob"),
     ),
     (
         "verl.workers.engine.fsdp.transformer_impl",
