@@ -1,0 +1,43 @@
+"""Leaves out the faults that take over a minute, unless `-m` names them; times what it tries, for a table."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.table import Fault, add
+
+TABLE = "FAULTS_TABLE"
+"""Environment variable: file of the table that the measured faults are written to."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests marked `faults`; addopts could not, since another `-m` would replace it."""
+    if "faults" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("faults")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[[str, str], AbstractContextManager[None]]:
+    """Time a block: `with measured("disk full", "no space left for FILE"): ...` is one row of the table.
+
+    The row is written when the block ends without an exception, and only if FAULTS_TABLE names a file.
+    """
+
+    @contextmanager
+    def timed(fault: str, ends: str):
+        began = time.monotonic()
+        yield
+        if TABLE in os.environ:
+            add(Path(os.environ[TABLE]), Fault(fault, ends, time.monotonic() - began))
+
+    return timed
