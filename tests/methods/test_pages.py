@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from verl_egrsd.methods import Method, factors, methods
+from verl_egrsd.methods import Factor, Method, factors, methods
 from verl_egrsd.methods.table import TABLE
-from verl_egrsd.trainer.divergence_step import REPORTED
+from verl_egrsd.trainer.divergence_step import POLICY_LOSS, REPORTED
 
 from .test_panels import columns
 
@@ -24,7 +24,7 @@ OF_THE_PAPER = {"egrsd", "cl_egrsd", "rlsd", "direction"}
 PAGES = [row.name for row in TABLE if row.name not in OF_THE_PAPER]
 SUPERVISED = ["sft", "ssd"]
 """What `verl-egrsd sft` trains: pages of the same parts, and presets of its own."""
-FACTORS = [factor for row in TABLE for factor in row.factors if factor.section]
+FACTORS = [factor for row in TABLE for factor in row.all_factors if factor.section]
 
 
 def page(name: str) -> str:
@@ -39,7 +39,7 @@ def keys(text: str) -> dict[str, Any]:
 
 def pages_of(factor: Any) -> list[str]:
     """Pages of the methods that have the factor."""
-    return [page(row.name) for row in TABLE if factor.name in {each.name for each in row.factors}]
+    return [page(row.name) for row in TABLE if factor.name in {each.name for each in row.all_factors}]
 
 
 def test_every_method_has_a_page_and_every_page_a_method():
@@ -81,7 +81,7 @@ def test_a_page_says_the_settings_of_its_divergence_or_those_of_opsd(row):
 
 
 def test_every_metric_of_a_divergence_stands_on_opsds_page():
-    for name in (*REPORTED, "hidden_bytes"):
+    for name in (*REPORTED, POLICY_LOSS, "hidden_bytes"):
         assert f"`egrsd/divergence/{name}`" in page("opsd"), name
 
 
@@ -89,14 +89,19 @@ PRESENT = {"egrsd", "cl_egrsd", "rlsd", "direction", "tip", "rlsd_published", "s
 """Methods that the overview must not lose."""
 
 
+def names(some: tuple[Factor, ...]) -> str:
+    return ", ".join(factor.name for factor in some if not factor.off) or "none"
+
+
 def overview(row: Method) -> str:
     """The line of a method in docs/methods/README.md."""
     link = f"{row.name}.md" if row.name in PAGES else "../method.md"
     teacher = ", ".join(f"`{key}={value}`" for key, value in row.teacher.items()) or "as set"
+    terms = [row.factors] if row.policy_factors is None else [row.factors, row.policy_factors]
     cells = (
         f"[`{row.name}`]({link})",
         row.advantage.name,
-        ", ".join(factor.name for factor in row.active) or "none",
+        "; policy: ".join(map(names, terms)),
         f"{row.divergence.kind} divergence" if row.divergence else row.loss,
         teacher if row.uses_teacher else "none",
         "several" if row.needs_group else "one",

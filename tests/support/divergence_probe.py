@@ -31,8 +31,11 @@ RANKS = 2
 LENGTHS = ((9, 14, 5, 11), (31, 25, 40, 28), (12, 1, 17, 8))
 """Tokens of prompts, privileged prompts and responses, of one rank."""
 FIRST = 9
+TEMPERATURE = 1.2
+"""Of the rollouts."""
 FORWARD, REVERSE = Distillation(clip=0.02, temperature=1.3), Distillation("reverse", first_tokens=FIRST)
-JSD = Distillation("jsd", beta=0.3)
+JSD = Distillation("jsd", beta=0.3, temperature=1.3, weight=0.7)
+"""With a policy term beside it, whose temperature is that of the rollouts."""
 
 
 class Case(NamedTuple):
@@ -65,6 +68,7 @@ class Batch(NamedTuple):
     privileged: Rows
     responses: Rows
     credit: Rows
+    policy: Rows
     mask: Rows
 
 
@@ -116,10 +120,11 @@ def _batch(rank: int) -> Batch:
     prompts, privileged, responses = (
         [torch.randint(0, 400, (n,), generator=draw) for n in lengths] for lengths in LENGTHS
     )
-    credit = [torch.randn(len(row), generator=draw) for row in responses]
+    credit, policy = ([torch.randn(len(row), generator=draw) for row in responses] for _ in range(2))
     mask = [torch.ones_like(row) for row in responses]
-    credit[-1], mask[-1] = torch.zeros_like(credit[-1]), torch.zeros_like(mask[-1])
-    return Batch(prompts, privileged, responses, credit, mask)
+    for rows in (credit, policy, mask):
+        rows[-1] = torch.zeros_like(rows[-1])
+    return Batch(prompts, privileged, responses, credit, policy, mask)
 
 
 def _update(worker: TeacherWorker, batch: Batch) -> dict[str, Any]:
@@ -135,7 +140,10 @@ def _update(worker: TeacherWorker, batch: Batch) -> dict[str, Any]:
         return 0.0
 
     engine.optimizer_step = optimizer_step
-    output = worker.update_actor(_update_batch(batch, teacher))
+    update = _update_batch(batch, teacher)
+    if worker.distillation == JSD:
+        update["policy_credit"] = jagged(batch.policy)
+    output = worker.update_actor(update)
     del engine.optimizer_step
     return found | {"metrics": tu.get(output, "metrics"), "hidden": list(teacher["teacher_hidden"].unbind())}
 
@@ -151,7 +159,7 @@ def _update_batch(batch: Batch, teacher: TensorDict) -> TensorDict:
         "teacher_hidden": teacher["teacher_hidden"],
     }
     size = len(rows) * torch.distributed.get_world_size()
-    settings = {"temperature": 1.0, "calculate_entropy": False, "mini_batch_size": size, "epochs": 1}
+    settings = {"temperature": TEMPERATURE, "calculate_entropy": False, "mini_batch_size": size, "epochs": 1}
     settings |= {"global_batch_size": size, "seed": 1, "dataloader_kwargs": {"shuffle": False}}
     data: TensorDict = tu.get_tensordict(columns, non_tensor_dict=settings)
     return data
@@ -165,7 +173,7 @@ def _plain(worker: TeacherWorker, batch: Batch, settings: Distillation) -> dict[
     torch.distributed.all_reduce(tokens)
     total, ranks = 0.0, torch.distributed.get_world_size()
     engine.optimizer_zero_grad()
-    for prompt, privileged, response, credit, mask in zip(*batch, strict=True):
+    for prompt, privileged, response, credit, policy, mask in zip(*batch, strict=True):
         with (
             torch.no_grad(),
             worker.teacher_in_engine(),
@@ -174,7 +182,11 @@ def _plain(worker: TeacherWorker, batch: Batch, settings: Distillation) -> dict[
             z = _log_probs(teacher, privileged, response, settings.temperature).clone()
         values = _divergence(_log_probs(engine, prompt, response, settings.temperature), z, settings)[:first]
         # The row counts with its mask, so that a padding row takes part in the backward pass of all ranks.
-        (values * credit[:first] * mask[:first]).sum().mul(ranks / tokens).backward()
+        loss = settings.weight * (values * credit[:first] * mask[:first]).sum()
+        if settings == JSD:
+            scores = _log_probs(engine, prompt, response, TEMPERATURE)
+            loss = loss - (policy * scores.gather(1, response[:, None])[:, 0]).sum()
+        loss.mul(ranks / tokens).backward()
         total += float((values.detach() * mask[:first]).sum() / tokens)
     gradients = _gradients(engine)
     engine.optimizer_zero_grad()

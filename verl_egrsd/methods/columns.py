@@ -18,6 +18,8 @@ TOKEN_COLUMNS = ("student_log_prob", "student_entropy", "teacher_log_prob", "tea
 """Columns with one number per token, in nats."""
 TEACHER_HIDDEN = "teacher_hidden"
 """The teacher's last hidden state at each response token; it goes to the update, not to the credit."""
+POLICY_CREDIT = "policy_credit"
+"""Credit of the policy term beside a divergence; it goes to the update."""
 TEACHER_COLUMNS = frozenset({"teacher_log_prob", "teacher_entropy", TEACHER_HIDDEN})
 """Columns for which the teacher has to read the responses."""
 GROUP_COLUMNS = frozenset({"problems"})

@@ -2,6 +2,7 @@
 
 Where a method has one, the credit of a token weighs the divergence at its position, instead of the log-prob
 of the sampled token: L = sum of credit * D / number of tokens. So every factor goes with every divergence.
+A policy gradient may stand beside it: L = sum of (weight * credit * D - policy credit * log p_S) / tokens.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Distillation(Divergence, Part):
     The other keys are those of :class:`~verl_egrsd.divergences.Divergence`.
 
     Attributes:
+        weight: what the divergence is multiplied with in the loss, beside the credit.
         first_tokens: response tokens that are distilled, counted from the first one; None distils all. The
             update then reads no further, and its mean is over these tokens.
         hidden_gigabytes: most that the teacher's hidden states of a step may take, in units of 1e9 bytes.
@@ -34,12 +36,14 @@ class Distillation(Divergence, Part):
         ),
     )
 
+    weight: float = 1.0
     first_tokens: int | None = None
     hidden_gigabytes: float = 16.0
 
     def __post_init__(self) -> None:
         """Refuse values outside their range, naming key, value and remedy."""
         super().__post_init__()
+        self.check.number("weight", lambda x: x > 0, "positive")
         if self.first_tokens is not None:
             self.check.integer("first_tokens", minimum=1)
         self.check.number("hidden_gigabytes", lambda x: x > 0, "positive, in units of 1e9 bytes")

@@ -30,7 +30,12 @@ def listing(name: str | None = None) -> str:
 
 
 def _parts(method: Method) -> str:
-    product = " x ".join([f"{method.advantage.name} advantage", *(factor.name for factor in method.active)])
+    advantage = f"{method.advantage.name} advantage"
+    product = " x ".join([*([advantage] if method.policy_factors is None else []), *method.weighing])
     loss = f", {method.divergence.kind} divergence" if method.divergence else ""
+    if method.policy_factors is not None:
+        loss += (
+            f", policy gradient: {' x '.join([advantage, *(each.name for each in method.policy_factors)])}"
+        )
     several = ", several rollouts per prompt" if method.needs_group else ""
     return f"{product}{loss}{'' if method.uses_teacher else ', no teacher'}{several}"

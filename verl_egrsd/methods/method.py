@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import mul
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from verl_egrsd.credit.types import PerToken, PerTokenOrRow
 from verl_egrsd.methods.advantages import FromVerl, RunningBaseline
 from verl_egrsd.methods.columns import GROUP_COLUMNS, TEACHER_COLUMNS, TEACHER_HIDDEN, Columns
 from verl_egrsd.methods.distillation import Distillation
-from verl_egrsd.methods.part import AdvantageSource, Factor, Part
+from verl_egrsd.methods.part import NAMESPACE, AdvantageSource, Factor, Part
 from verl_egrsd.methods.reward import Reward
 
 
@@ -30,14 +31,16 @@ class Credited(NamedTuple):
     """Credit of a batch and what it is made of; all (B, T), float32, 0 outside the mask.
 
     Attributes:
-        credit: advantage times all weights.
+        credit: advantage times all weights; beside a policy term the weights alone.
         advantages: A on every response token.
         weights: weight of each factor that is on, by its name.
+        policy_credit: of the policy term beside a divergence, advantage times its weights; None without one.
     """
 
     credit: PerToken
     advantages: PerToken
     weights: dict[str, PerToken]
+    policy_credit: PerToken | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Method:
         loss: name of the policy loss in verl.
         divergence: what the credit weighs in place of the log-prob of the sampled token; None for a policy
             gradient.
+        policy_factors: factors of a policy gradient beside the divergence. The advantage is then that of the
+            policy gradient, and the divergence has its own factors alone. None: the divergence is the loss.
         teacher: keys of `actor_rollout_ref.teacher` that this method sets where the user does not.
         requires: what the name promises.
     """
@@ -64,19 +69,46 @@ class Method:
     reward: Reward = field(default_factory=Reward)
     loss: str = "egrsd"
     divergence: Distillation | None = None
+    policy_factors: tuple[Factor, ...] | None = None
     teacher: Mapping[str, Any] = field(default_factory=dict)
     requires: tuple[Requirement, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a policy term without a divergence, and one that would see a part of the responses."""
+        if self.policy_factors is None:
+            return
+        names = [factor.name for factor in self.policy_factors]
+        if self.divergence is None:
+            raise ValueError(
+                f"{NAMESPACE}.policy_factors={names} adds a policy gradient to a divergence, and {self.name} "
+                f"is a policy gradient itself: name them in {NAMESPACE}.factors."
+            )
+        if self.divergence.first_tokens is not None:
+            raise ValueError(
+                f"{NAMESPACE}.divergence.first_tokens={self.divergence.first_tokens} cuts the responses, and "
+                f"the policy gradient ({NAMESPACE}.policy_factors={names}) reads all of them: leave it unset."
+            )
+
+    @property
+    def all_factors(self) -> tuple[Factor, ...]:
+        """The factors, those of the policy term too, each once."""
+        return tuple(dict.fromkeys((*self.factors, *(self.policy_factors or ()))))
+
     @cached_property
     def active(self) -> tuple[Factor, ...]:
-        """The factors that are on."""
-        return tuple(factor for factor in self.factors if not factor.off)
+        """All factors that are on."""
+        return tuple(_on(self.all_factors))
+
+    @property
+    def weighing(self) -> tuple[str, ...]:
+        """The names of the factors of the credit that are on, without those of the policy term."""
+        return tuple(factor.name for factor in _on(self.factors))
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """Everything whose fields are configuration keys."""
         own = () if self.divergence is None else (self.divergence,)
-        return (self.reward, self.advantage, *self.factors, *own)
+        return (self.reward, self.advantage, *self.all_factors, *own)
 
     @cached_property
     def reads(self) -> frozenset[str]:
@@ -119,15 +151,18 @@ class Method:
         tokens = mask if advantages.shape == mask.shape else mask.any(dim=1, keepdim=True)
         advantages = response_values("advantages", advantages, tokens)
         weights = {factor.name: factor.weights(columns, advantages) for factor in self.active}
-        credit = advantages
-        for weight in weights.values():
-            credit = credit * weight
 
         def on_tokens(values: PerTokenOrRow) -> PerToken:
             return torch.where(mask, values, 0.0).float()
 
+        def product(start: PerTokenOrRow, factors: Iterable[Factor]) -> PerToken:
+            return on_tokens(reduce(mul, (weights[factor.name] for factor in _on(factors)), start))
+
         spread = {name: on_tokens(weight) for name, weight in weights.items()}
-        return Credited(on_tokens(credit), on_tokens(advantages), spread)
+        if self.policy_factors is None:
+            return Credited(product(advantages, self.factors), on_tokens(advantages), spread)
+        credit = product(torch.ones_like(advantages), self.factors)
+        return Credited(credit, on_tokens(advantages), spread, product(advantages, self.policy_factors))
 
     def keys(self) -> dict[str, Any]:
         """Return the resolved section `algorithm.egrsd`: every key of every part."""
@@ -135,7 +170,13 @@ class Method:
             "advantage": self.advantage.name,
             "factors": [factor.name for factor in self.factors],
         }
+        if self.policy_factors is not None:
+            section["policy_factors"] = [factor.name for factor in self.policy_factors]
         for part in self.parts:
             target = section.setdefault(part.section, {}) if part.section else section
             target.update(vars(part))
         return {key: value for key, value in section.items() if value != {}}
+
+
+def _on(factors: Iterable[Factor]) -> Iterator[Factor]:
+    return (factor for factor in factors if not factor.off)

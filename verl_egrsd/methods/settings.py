@@ -43,6 +43,8 @@ def resolve(
         advantage=_with_keys(method.advantage, values),
         factors=tuple(_with_keys(factor, values) for factor in method.factors),
         divergence=method.divergence and _with_keys(method.divergence, values),
+        policy_factors=method.policy_factors
+        and tuple(_with_keys(factor, values) for factor in method.policy_factors),
     )
     _refuse_contradictions(method)
     return method
@@ -50,7 +52,7 @@ def resolve(
 
 def all_keys() -> dict[str, Any]:
     """Return every key of `algorithm.egrsd` that some method has, with the value null."""
-    section: dict[str, Any] = {"advantage": None, "factors": None}
+    section: dict[str, Any] = {"advantage": None, "factors": None, "policy_factors": None}
     rows = methods().values()
     parts = [*(method.reward for method in rows), *advantage_sources().values(), *factors().values()]
     for part in [*parts, Distillation()]:
@@ -80,17 +82,19 @@ def _composed(method: Method, values: dict[str, Any]) -> Method:
     """Return the method with the factors and the advantage that the user names, and take the names out."""
     names, source = values.pop("factors", None), values.pop("advantage", method.advantage.name)
     if names is not None:
-        method = replace(method, factors=_factors(method, names))
+        method = replace(method, factors=_factors(method, "factors", names))
+    if (policy := values.pop("policy_factors", None)) is not None:
+        method = replace(method, policy_factors=_factors(method, "policy_factors", policy))
     if source != method.advantage.name:
         method = replace(method, advantage=_source(method, source))
     return method
 
 
-def _factors(method: Method, names: Any) -> tuple[Factor, ...]:
-    known = factors() | {factor.name: factor for factor in method.factors}
+def _factors(method: Method, key: str, names: Any) -> tuple[Factor, ...]:
+    known = factors() | {factor.name: factor for factor in method.all_factors}
     if not isinstance(names, list | tuple) or len({*names}) != len(names) or not {*names} <= known.keys():
         raise ValueError(
-            f"{NAMESPACE}.factors={names!r} is not allowed: it must be a list of different factors. Known: "
+            f"{NAMESPACE}.{key}={names!r} is not allowed: it must be a list of different factors. Known: "
             f"{', '.join(known)}."
         )
     return tuple(known[name] for name in names)
@@ -109,6 +113,7 @@ def _source(method: Method, name: Any) -> AdvantageSource:
 
 def _refuse_unknown(method: Method, values: Mapping[str, Any]) -> None:
     known = _keys(method.parts)
+    lists = ["advantage", "factors", *(["policy_factors"] if method.divergence else [])]
     for key, value in flat(values).items():
         if key not in known:
             owners = [name for name, factor in factors().items() if key in _keys([factor])]
@@ -117,8 +122,8 @@ def _refuse_unknown(method: Method, values: Mapping[str, Any]) -> None:
                 distils = next(row.name for row in methods().values() if row.divergence)
                 remedy = f" A divergence is the loss of other methods: set algorithm.adv_estimator={distils}."
             raise ValueError(
-                f"unknown key {NAMESPACE}.{key}={value!r} of {method.name}; known keys: advantage, factors, "
-                f"{', '.join(known)}.{remedy}"
+                f"unknown key {NAMESPACE}.{key}={value!r} of {method.name}; known keys: "
+                f"{', '.join([*lists, *known])}.{remedy}"
             )
 
 

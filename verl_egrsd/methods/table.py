@@ -15,9 +15,11 @@ from verl_egrsd.methods.backward_scan import BackwardScan
 from verl_egrsd.methods.consensus import Consensus
 from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.entropy_gate import EntropyGate
+from verl_egrsd.methods.entropy_threshold import EntropyThreshold
 from verl_egrsd.methods.fire_gate import FireGate
 from verl_egrsd.methods.has_sibling import HasSibling
 from verl_egrsd.methods.log_ratio import LogRatio
+from verl_egrsd.methods.longest_wrong import LongestWrong
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.mixed_ratio import MixedRatio
 from verl_egrsd.methods.outcome import Outcome
@@ -200,6 +202,24 @@ TABLE: tuple[Method, ...] = (
         divergence=Distillation(kind="jsd", beta=0.5, top_k=100, support="student", tail="bucket"),
         teacher={"template": "sibling", "refresh": "ema", "decay": 0.95},
     ),
+    Method(
+        "eopd",
+        "log-ratio as credit, and a forward divergence where the teacher is undecided (arXiv 2603.07079)",
+        (EntropyThreshold(),),
+        advantage=Constant(1.0),
+        divergence=Distillation(kind="forward", top_k=16, tail="teacher_renormalised"),
+        policy_factors=(LogRatio(),),
+    ),
+    Method(
+        "ssopd",
+        "GRPO, and OPSD's divergence on one wrong rollout of each prompt (arXiv 2605.17497)",
+        (PassRate(), LongestWrong()),
+        advantage=GroupRelative(),
+        reward=Reward(length_beta=0.0),
+        divergence=Distillation(kind="forward", clip=0.05, weight=2.0),
+        policy_factors=(),
+        teacher={"template": "sibling"},
+    ),
 )
 """The methods of this package."""
 
@@ -215,7 +235,7 @@ def register(method: Method) -> Method:
     if _registered.get(method.name, method) != method:
         raise ValueError(f"a method {method.name!r} exists already: choose another name.")
     known = _factors_of(*_registered.values())
-    for factor in method.factors:
+    for factor in method.all_factors:
         if type(known.get(factor.name, factor)) is not type(factor):
             raise ValueError(
                 f"the factor {factor.name!r} of method {method.name!r} has the name of another factor: "
@@ -247,7 +267,7 @@ def advantage_sources() -> dict[str, AdvantageSource]:
 
 
 def _factors_of(*rows: Method) -> dict[str, Factor]:
-    return {factor.name: type(factor)() for method in rows for factor in method.factors}
+    return {factor.name: type(factor)() for method in rows for factor in method.all_factors}
 
 
 @cache

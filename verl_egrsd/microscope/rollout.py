@@ -134,7 +134,12 @@ def credited(batch: Sequence[Rollout], method: Method) -> tuple[list[Rollout], d
     for tracker in filter(None, (factor.tracker() for factor in method.active)):
         tracker.update(columns)
         views |= tracker.views(columns)
-    arrays = {"credit": found.credit, "weight": total_weight(found), **found.weights, **views}
+    arrays = {
+        "credit": found.credit,
+        "weight": total_weight(found, method.weighing),
+        **found.weights,
+        **views,
+    }
     return with_arrays(batch, arrays), factor_metrics(method, columns, found)
 
 

@@ -20,8 +20,9 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id, get_device_name
 from verl.utils.metric import AggregationType, Metric
 
-from verl_egrsd.divergences import Divergence, RowLoss, Rows, divergence
-from verl_egrsd.methods.columns import TEACHER_HIDDEN
+from verl_egrsd.divergences import RowLoss, Rows, divergence
+from verl_egrsd.methods import Distillation
+from verl_egrsd.methods.columns import POLICY_CREDIT, TEACHER_HIDDEN
 from verl_egrsd.trainer.response_rows import packed, response_rows
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ REPORTED = {
     "teacher_entropy": "teacher_entropy",
 }
 """By metric: the field of :class:`~verl_egrsd.divergences.Rows` whose token mean an update reports."""
+POLICY_LOSS = "policy_loss"
+"""Metric of an update with a policy term beside the divergence."""
 
 
 class DivergenceStep(Engine):
@@ -43,12 +46,13 @@ class DivergenceStep(Engine):
 
     Attributes:
         divergence: its settings; None leaves the step as verl has it. With one, the batch holds the column
-            `teacher_hidden`, jagged (batch, response, width).
+            `teacher_hidden`, jagged (batch, response, width). With a column `policy_credit`, jagged (batch,
+            response), the loss has a policy term too.
         teacher_head: weights of the teacher's head, whole, (vocabulary, width); None where the head is the
             student's own, as it is before the update.
     """
 
-    divergence: Divergence | None = None
+    divergence: Distillation | None = None
     teacher_head: Tensor | None = None
 
     def forward_step(
@@ -82,6 +86,7 @@ class DivergenceStep(Engine):
         assert settings is not None, "without a divergence the step is verl's"
         sequences = data["input_ids"]
         rows = response_rows(sequences.offsets(), data["response_mask"].offsets().diff())
+        policy = policy_credit(data)
 
         def rows_of(hidden: Tensor, head: nn.Linear) -> Rows:
             return divergence(
@@ -90,7 +95,13 @@ class DivergenceStep(Engine):
                 head.weight,
                 settings,
                 teacher_weight=self.teacher_head,
-                row_loss=RowLoss(weights=credit_share(data)),
+                token_ids=None if policy is None else sequences.values()[rows + 1],
+                row_loss=RowLoss(
+                    weights=settings.weight * data["advantages"].values() * token_share(data),
+                    advantages=policy,
+                    policy_weights=None if policy is None else token_share(data),
+                ),
+                score_temperature=None if policy is None else data["temperature"],
             )
 
         return rows_of
@@ -112,9 +123,13 @@ def _head_returns(head: Any, function: Callable[[Tensor, nn.Linear], Rows]) -> I
         del head.forward
 
 
-def credit_share(data: TensorDict) -> Tensor:
-    """Return what the loss multiplies each response token's divergence with, (tokens,): its credit / N."""
-    return data["advantages"].values() * token_share(data)
+def policy_credit(data: TensorDict) -> Tensor | None:
+    """Return the credit of the policy term for each response token, (tokens,); None without this term.
+
+    Its ratio to the old policy is left out: with one update per batch it is 1.
+    """
+    policy = data.get(POLICY_CREDIT)
+    return None if policy is None else policy.values()
 
 
 def token_share(data: TensorDict) -> Tensor:
@@ -130,7 +145,9 @@ def token_share(data: TensorDict) -> Tensor:
 def divergence_loss(
     model_output: Mapping[str, Tensor], data: TensorDict, dp_group: Any = None
 ) -> tuple[Tensor, dict[str, Metric]]:
-    """L = sum of credit * D / N over the response tokens; a worker's loss function in verl.
+    """L = sum of (weight * credit * D - policy credit * log p_S) / N over the response tokens.
+
+    It is a worker's loss function in verl.
 
     Args:
         model_output: fields of :class:`~verl_egrsd.divergences.Rows`, (tokens,).
@@ -142,4 +159,7 @@ def divergence_loss(
         f"divergence/{metric}": Metric(AggregationType.SUM, (model_output[name] * share).sum())
         for metric, name in REPORTED.items()
     }
+    if (policy := policy_credit(data)) is not None:
+        loss = -(policy * model_output["student_log_prob"] * share).sum()
+        metrics[f"divergence/{POLICY_LOSS}"] = Metric(AggregationType.SUM, loss)
     return model_output["loss"].sum(), metrics

@@ -70,9 +70,11 @@ def token_arrays(step: CreditedStep, source: AdvantageStep) -> dict[str, Tensor]
         **columns.token_columns(),
         "advantage": credited.advantages,
         **credited.weights,
-        "weight": total_weight(credited),
+        "weight": total_weight(credited, source.method.weighing),
         "credit": credited.credit,
     }
+    if credited.policy_credit is not None:
+        arrays["policy_credit"] = credited.policy_credit
     for tracker in source.trackers.values():
         arrays |= tracker.views(columns)
     return arrays

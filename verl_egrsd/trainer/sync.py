@@ -18,7 +18,7 @@ from verl.utils.device import get_device_name
 
 from verl_egrsd.checkpoints.resume import settle_start
 from verl_egrsd.compat import assert_registered, check_verl
-from verl_egrsd.methods.columns import TEACHER_COLUMNS
+from verl_egrsd.methods.columns import POLICY_CREDIT, TEACHER_COLUMNS
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
 from verl_egrsd.preflight.reading import VERIFIER
@@ -161,6 +161,8 @@ class EgrsdTrainer(MovingTeacher, Distilled, SavedState, Reported, RolloutMatch,
         written = {"advantages": step.credited.credit}
         if not self.method.is_verls:
             written["returns"] = step.columns.rewards.unsqueeze(1) * step.columns.response_mask
+        if step.credited.policy_credit is not None:
+            written[POLICY_CREDIT] = step.credited.policy_credit
         batch = queue.write(
             batch, {name: step.rollouts.as_column(values) for name, values in written.items()}
         )
