@@ -4,11 +4,13 @@
 #   bash recipes/mini_frontier.sh
 #
 #   QUICK=1   one seed, fewer updates and problems: only shows that it runs
-#   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd" (all)
+#   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd"; ARMS=all takes the ten more that are measured by
+#             name only (the other 29)
 #   SEEDS     seeds, e.g. SEEDS="3 4" (0 1 2; with QUICK=1: 0)
 #   OUT       folder of the results (outputs/mini_frontier, with QUICK=1 outputs/mini_frontier_quick)
 #
-# Finished parts are kept: after an interruption the same command continues.
+# It is made in parts of under two hours. After each part the page is written with what has been measured by then.
+# Finished runs are kept: after an interruption the same command continues.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source recipes/common.sh

@@ -9,6 +9,10 @@ UNTRAINED = "untrained"
 WRONG, SHUFFLED = "wrong_solution", "shuffled"
 STRONG_GATE = "algorithm.egrsd.gamma=1.0"
 """The small teacher's entropies are lower than a large one's: at the usual 0.3 its gate stays near 1."""
+SHARED, CLIPPED, CURRENT, SUPERVISED = "shared", "clipped loss", "current teacher", "supervised"
+"""Starts: what the processes of a run are started with. Runs of one start can follow one another on it."""
+ALL = "all"
+"""Stands for all arms on the command line."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,16 @@ class Arm:
         title: in tables and pictures.
         overrides: Hydra overrides; empty for the model that is not trained.
         wrong_solutions: the reference solutions of the training rows are wrong ones.
+        start: which start its runs need; `SUPERVISED` is another trainer, which has a start for each run.
+        by_name: it is measured when it is named, and not when no arm is.
     """
 
     name: str
     title: str
     overrides: tuple[str, ...] = ()
     wrong_solutions: bool = False
+    start: str = SHARED
+    by_name: bool = False
 
     @property
     def trained(self) -> bool:
@@ -33,28 +41,74 @@ class Arm:
         return bool(self.overrides)
 
 
-_EGRSD = ("+preset=egrsd", STRONG_GATE)
+def _preset(name: str, title: str, *keys: str, start: str = SHARED, by_name: bool = False) -> Arm:
+    return Arm(name, title, (f"+preset={name}", *keys), start=start, by_name=by_name)
+
+
+def _egrsd(name: str, title: str, *keys: str, wrong_solutions: bool = False) -> Arm:
+    """Return EGRSD with one thing changed."""
+    return Arm(name, title, ("+preset=egrsd", STRONG_GATE, *keys), wrong_solutions)
+
+
+_TEACHER = "actor_rollout_ref.teacher"
+_PAPER = (
+    Arm(UNTRAINED, "no training"),
+    _preset("sft", "SFT", start=SUPERVISED),
+    _preset("grpo", "GRPO"),
+    _preset("opsd", "OPSD"),
+    _preset("crisp", "CRISP"),
+    _preset("direction", "direction only"),
+    _preset("rlsd", "RLSD (gate off)"),
+    _egrsd("egrsd", "EGRSD"),
+    _preset("cl_egrsd", "CL-EGRSD", STRONG_GATE),
+)
+"""The table of the paper, with the two arms between GRPO and EGRSD."""
+_DIVERGENCES = (
+    _preset("opsd_gated", "OPSD x gate", STRONG_GATE),
+    _preset("opsd_cl_gated", "OPSD x gate with lookahead", STRONG_GATE),
+    _preset("pw_opsd", "PW-OPSD"),
+    _preset("sdpo", "SDPO"),
+    _preset("eopd", "EOPD"),
+    _preset("ssopd", "SSOPD"),
+)
+_TOKEN_WEIGHTS = (
+    _preset("position", "RLSD x position"),
+    _preset("tip", "RLSD x TIP"),
+    _preset("student_entropy", "EGRSD, student's entropy", "algorithm.egrsd.student_entropy_gate.gamma=1.0"),
+    _preset("dash", "DASH"),
+)
+_ROLLOUTS = (
+    _preset("correct_only", "EGRSD, correct only", STRONG_GATE),
+    _preset("wrong_only", "EGRSD, wrong only", STRONG_GATE),
+    _preset("constant_negative", "constant negative advantage"),
+)
+_CONTROLS = (
+    _egrsd("no_reference", "EGRSD, no reference", f"{_TEACHER}.template=none"),
+    _egrsd(WRONG, "EGRSD, wrong solution", wrong_solutions=True),
+    _egrsd("answer_only", "EGRSD, answer only", f"{_TEACHER}.template=answer_only"),
+    _egrsd("reflection", "EGRSD, reflection", f"{_TEACHER}.template=reflection"),
+    _egrsd("ema", "EGRSD, moving average", f"{_TEACHER}.refresh=ema"),
+    _egrsd("copy", "EGRSD, copy", f"{_TEACHER}.refresh=copy"),
+    _egrsd("mean_preserving", "EGRSD, gate / mean gate", "algorithm.egrsd.gate_control=mean_preserving"),
+    _egrsd(SHUFFLED, "EGRSD, gate shuffled", "algorithm.egrsd.gate_control=shuffled"),
+)
+"""These change one thing about EGRSD each."""
+_BY_NAME = (
+    _preset("rlsd_published", "RLSD as published", start=CLIPPED, by_name=True),
+    _preset("sdar", "SDAR", start=CURRENT, by_name=True),
+    _preset("opsd_first_release", "OPSD, first release", by_name=True),
+    _preset("paced_divergence", "PACED", by_name=True),
+    _preset("opsd_sampled", "OPSD, sampled token", by_name=True),
+    _preset("reopold_floor", "OPSD, sampled token, floor", by_name=True),
+    _preset("paced", "OPSD, sampled token x pass rate", by_name=True),
+    _preset("gates", "OPSD, sampled token x consensus", by_name=True),
+    _preset("srpo_gate", "RLSD x SRPO's weight", by_name=True),
+    _preset("fire_gate", "RLSD x FiRe-OPD's weight", by_name=True),
+)
 ARMS: dict[str, Arm] = {
-    arm.name: arm
-    for arm in (
-        Arm(UNTRAINED, "no training"),
-        Arm("direction", "direction only", ("+preset=direction",)),
-        Arm("grpo", "GRPO", ("+preset=grpo",)),
-        Arm("rlsd", "RLSD (gate off)", ("+preset=rlsd",)),
-        Arm("egrsd", "EGRSD", _EGRSD),
-        Arm("cl_egrsd", "CL-EGRSD", ("+preset=cl_egrsd", STRONG_GATE)),
-        Arm("no_reference", "EGRSD, no reference", (*_EGRSD, "actor_rollout_ref.teacher.template=none")),
-        Arm(WRONG, "EGRSD, wrong solution", _EGRSD, wrong_solutions=True),
-        Arm("answer_only", "EGRSD, answer only", (*_EGRSD, "actor_rollout_ref.teacher.template=answer_only")),
-        Arm(
-            "mean_preserving",
-            "EGRSD, gate / mean gate",
-            (*_EGRSD, "algorithm.egrsd.gate_control=mean_preserving"),
-        ),
-        Arm(SHUFFLED, "EGRSD, gate shuffled", (*_EGRSD, "algorithm.egrsd.gate_control=shuffled")),
-    )
+    arm.name: arm for arm in (*_PAPER, *_DIVERGENCES, *_TOKEN_WEIGHTS, *_ROLLOUTS, *_CONTROLS, *_BY_NAME)
 }
-"""Arms by name, in the order of the tables. The controls change one thing about EGRSD each."""
+"""Arms by name, in the order of tables and trainings."""
 
 
 class Question(NamedTuple):
@@ -67,16 +121,48 @@ class Question(NamedTuple):
 
 QUESTIONS = (
     Question("direction", UNTRAINED, "Does the outcome reward alone train anything?"),
+    Question("sft", UNTRAINED, "Does imitating the solutions train anything?"),
     Question("grpo", "direction", "Does a baseline per prompt do better than the running one?"),
     Question("rlsd", "direction", "What does the likelihood ratio add to the direction?"),
     Question("egrsd", "rlsd", "What does the gate change?"),
     Question("cl_egrsd", "egrsd", "What does the lookahead give back?"),
     Question("cl_egrsd", "grpo", "Is the whole method better than GRPO?"),
+    Question("cl_egrsd", "sft", "Is it better than imitating the solutions?"),
+    Question("cl_egrsd", "opsd", "Is it better than the teacher's whole distribution?"),
+    Question("cl_egrsd", "crisp", "Is it better than a teacher that is asked to be concise?"),
+    Question("opsd", UNTRAINED, "Does the teacher's whole distribution train anything without a reward?"),
+    Question("opsd_gated", "opsd", "Does the gate pay on a whole distribution?"),
+    Question("opsd_cl_gated", "opsd_gated", "Does the lookahead pay there?"),
+    Question("pw_opsd", "opsd", "Does a weight that grows along the response pay there?"),
+    Question("sdpo", "opsd", "Can a correct sibling take the place of the solution?"),
+    Question("eopd", "opsd", "Is the whole distribution needed where the teacher is sure?"),
+    Question("ssopd", "grpo", "What does one corrected failure per prompt add to GRPO?"),
+    Question("position", "egrsd", "Does position beat the teacher's entropy?"),
+    Question("position", "rlsd", "What does the position gate change?"),
+    Question("tip", "rlsd", "Do half of the tokens, chosen by TIP, do as well as all?"),
+    Question("student_entropy", "egrsd", "Would the student's entropy do in place of the teacher's?"),
+    Question("dash", "opsd", "Do log-ratios of later tokens replace the whole distribution?"),
+    Question("correct_only", "egrsd", "Are correct rollouts enough?"),
+    Question("wrong_only", "egrsd", "Are wrong rollouts enough?"),
+    Question("constant_negative", UNTRAINED, "Is a constant negative advantage enough?"),
     Question("no_reference", "egrsd", "Is it the reference that matters?"),
     Question(WRONG, "egrsd", "Must the reference be right?"),
     Question("answer_only", "egrsd", "Would the final answer do in place of the solution?"),
+    Question("reflection", "egrsd", "Does a reflection on the attempt beat the solution?"),
+    Question("ema", "egrsd", "Should the teacher follow the student slowly?"),
+    Question("copy", "egrsd", "Should the teacher be a copy of the student now and then?"),
     Question("mean_preserving", "egrsd", "Is it the gate's shape, or that it shrinks the update?"),
     Question(SHUFFLED, "egrsd", "Does it matter where the gate is low?"),
+    Question("rlsd_published", "rlsd", "Does RLSD as published do better than EGRSD without its gate?"),
+    Question("sdar", "grpo", "What does the teacher's endorsement add to GRPO?"),
+    Question("opsd_first_release", "opsd", "Which release of OPSD is better?"),
+    Question("paced_divergence", "opsd", "Do prompts that are solved half of the time suffice?"),
+    Question("opsd_sampled", "opsd", "Does the sampled token do in place of the whole distribution?"),
+    Question("reopold_floor", "opsd_sampled", "What does a floor under the log-ratio change?"),
+    Question("paced", "opsd_sampled", "What does the pass rate change on the sampled token?"),
+    Question("gates", "opsd_sampled", "What does the consensus of the answers change?"),
+    Question("srpo_gate", "egrsd", "Is SRPO's weight a better gate?"),
+    Question("fire_gate", "egrsd", "Is FiRe-OPD's weight a better gate?"),
 )
 """The questions of the page, in order."""
 
@@ -94,14 +180,18 @@ class Run(NamedTuple):
 
 
 def find_arms(names: list[str]) -> list[Arm]:
-    """Look arms up, in the order of the tables; no name means all.
+    """Look arms up, in the order of the tables.
+
+    Args:
+        names: none takes those that are not `by_name`, `all` takes every arm.
 
     Raises:
         ValueError: for an unknown name, or when none of the arms is trained.
     """
-    if unknown := set(names) - ARMS.keys():
-        raise ValueError(f"arm {min(unknown)!r} is unknown; known arms: {', '.join(ARMS)}.")
-    found = [arm for arm in ARMS.values() if not names or arm.name in names]
+    if unknown := {*names} - {*ARMS, ALL}:
+        raise ValueError(f"arm {min(unknown)!r} is unknown; known arms: {', '.join(ARMS)}, or {ALL}.")
+    wanted = {*names} or {name for name, arm in ARMS.items() if not arm.by_name}
+    found = [arm for arm in ARMS.values() if arm.name in wanted or ALL in wanted]
     if not any(arm.trained for arm in found):
         raise ValueError(f"{' '.join(names)}: there is nothing to train; name another arm too.")
     return found

@@ -13,15 +13,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recipes.miniature.arms import UNTRAINED, Arm, Run
+from recipes.miniature.arms import SUPERVISED, UNTRAINED, Arm, Run
 from recipes.miniature.processes import Job, run_jobs
 from recipes.miniature.results import Measured, measure
+from recipes.miniature.supervised import MINIATURE, sft_command
 from recipes.rehearsal.build import BuildSettings, build
 from verl_egrsd.evaluation.samples import SAMPLES
 from verl_egrsd.evaluation.summary import JSON_SUMMARY
 from verl_egrsd.report.run import STEPS_FILE
 
-MODEL = Path(".cache/rehearsal/miniature")
+MODEL = MINIATURE
 BUILD = BuildSettings(roles="miniature", steps=1500, train_rows=4096, validation_rows=2000)
 TRAINING = {
     "VERL_PLATFORM": "cpu",
@@ -54,8 +55,10 @@ class Plan:
 
 
 FULL, QUICK = Plan(), Plan(seeds=(0,), steps=4, problems=200)
-TRAIN_LIMIT, EVAL_LIMIT = 3 * 3600, 600
-"""Seconds after which a training of all arms, or one evaluation, is taken to hang."""
+RUNS_PER_PART = 24
+"""Runs that are trained on one start and evaluated before the next ones: under two hours on two cores."""
+TRAIN_LIMIT, EVAL_LIMIT = 2 * 3600, 600
+"""Seconds after which the trainings of a part, or one evaluation, are taken to hang."""
 
 
 class Measurement:
@@ -104,29 +107,45 @@ class Measurement:
         """Name of the evaluation of the model before training; with more seeds it is another one."""
         return f"{UNTRAINED}-x{self.plan.samples * len(self.plan.seeds)}"
 
-    def train(self) -> None:
-        """Train the runs that have no last checkpoint."""
-        marks = {run: self.checkpoint(run) / "data.pt" for run in self.runs}
-        names = [run.name for run, mark in marks.items() if not mark.exists()]
-        if not names:
+    def parts(self) -> list[list[Run]]:
+        """Return the runs in the order in which they are measured; those of a part need the same start."""
+        starts = dict.fromkeys(run.arm.start for run in self.runs)
+        by_start = [[run for run in self.runs if run.arm.start == start] for start in starts]
+        return [
+            runs[begin : begin + RUNS_PER_PART]
+            for runs in by_start
+            for begin in range(0, len(runs), RUNS_PER_PART)
+        ]
+
+    def train(self, part: Sequence[Run]) -> None:
+        """Train the runs of a part that have no last checkpoint."""
+        missing = [run for run in part if not any(self.checkpoint(run).glob("data*.pt"))]
+        if not missing:
             return
-        command = [sys.executable, "-m", "recipes.miniature.train", "--out", str(self.out / "runs")]
-        command += ["--runs", *names, "--set", f"trainer.total_training_steps={self.plan.steps}"]
-        total = self.plan.steps * len(self.runs)
+        total = self.plan.steps * len(part)
         with self.seconds("train"), tqdm(total=total, desc="training", unit="step") as bar:
             run_jobs(
-                [Job(command, self.out / "train.log")],
+                self._trainings(missing),
                 at_once=1,
                 environment=TRAINING,
                 time_limit=TRAIN_LIMIT,
-                done=lambda: sum(_lines(self.out / "runs" / run.name / STEPS_FILE) for run in self.runs),
+                done=lambda: sum(_lines(self.out / "runs" / run.name / STEPS_FILE) for run in part),
                 bar=bar,
             )
 
-    def evaluate(self) -> None:
-        """Run the evaluations that are missing."""
+    def _trainings(self, runs: Sequence[Run]) -> list[Job]:
+        """Return one job for all runs, or one for each where the training is supervised."""
+        out, steps, logs = self.out / "runs", self.plan.steps, self.out / "logs"
+        if runs[0].arm.start == SUPERVISED:
+            return [Job(sft_command(run, out, steps), logs / f"train-{run.name}.log") for run in runs]
+        command = [sys.executable, "-m", "recipes.miniature.train", "--out", str(out)]
+        command += ["--runs", *(run.name for run in runs), "--set", f"trainer.total_training_steps={steps}"]
+        return [Job(command, logs / f"train-{runs[0].name}.log")]
+
+    def evaluate(self, part: Sequence[Run]) -> None:
+        """Run the evaluations of a part, and of the untrained model, that are missing."""
         samples = self.plan.samples
-        models = {run.name: (self.checkpoint(run), samples) for run in self.runs}
+        models = {run.name: (self.checkpoint(run), samples) for run in part}
         if not all(arm.trained for arm in self.arms):
             models[self.untrained] = MODEL / "model", samples * len(self.plan.seeds)
         jobs = [
@@ -154,13 +173,14 @@ class Measurement:
         return [*command, "--out", str(self.evaluation(name))]
 
     def measured(self) -> dict[str, Measured]:
-        """Return the results of each arm."""
+        """Return the results of each arm that has any, over the seeds that have been evaluated."""
         found = {}
         for arm in self.arms:
-            runs = [run for run in self.runs if run.arm is arm]
-            names = [run.name for run in runs] or [self.untrained]
-            folders = [self.out / "runs" / run.name for run in runs]
-            found[arm.name] = measure(arm, [self.evaluation(name) for name in names], folders)
+            names = [run.name for run in self.runs if run.arm is arm] if arm.trained else [self.untrained]
+            done = [name for name in names if (self.evaluation(name) / JSON_SUMMARY).exists()]
+            folders = [self.out / "runs" / name for name in done if arm.trained]
+            if done:
+                found[arm.name] = measure(arm, [self.evaluation(name) for name in done], folders)
         return found
 
     @contextmanager

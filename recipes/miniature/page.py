@@ -30,13 +30,14 @@ def results_table(arms: Mapping[str, Measured]) -> str:
 
 def findings(arms: Mapping[str, Measured]) -> str:
     """Answer each question whose two arms were measured."""
-    asked = [question for question in QUESTIONS if {question.arm, question.other} <= arms.keys()]
-    return "\n".join(
+    answers = differences(QUESTIONS, arms)
+    lines = [
         f"- **{question.asks}** {arms[question.arm].arm.title} against {arms[question.other].arm.title}: "
-        + "; ".join(in_words(metric, found) for metric, found in differences(question, arms).items())
+        + "; ".join(in_words(metric, difference) for metric, difference in found.items())
         + "."
-        for question in asked
-    )
+        for question, found in answers
+    ]
+    return "\n".join([FINDINGS.format(count=sum(len(found) for _, found in answers)), "", *lines])
 
 
 def in_words(metric: str, difference: Difference) -> str:
@@ -63,8 +64,6 @@ def page(arms: Mapping[str, Measured], facts: Mapping[str, Any]) -> str:
             results_table(arms),
             LEGEND,
             "## What was found",
-            "One comparison per line: the first arm minus the second. A difference is called one when its "
-            "interval leaves out zero and all seeds of the two arms agree on its side.",
             findings(arms),
             "## How it was measured",
             "\n".join(f"- {name}: {_listed(value)}" for name, value in facts["how"].items()),
@@ -73,6 +72,11 @@ def page(arms: Mapping[str, Measured], facts: Mapping[str, Any]) -> str:
     )
 
 
+FINDINGS = (
+    "One line per question: the first arm minus the second. {count} differences were tested. One is called "
+    "clear when its p-value is below 0.05 after Holm's correction for all of them, and all seeds of the two "
+    "arms agree on its side. The intervals are not corrected."
+)
 LEGEND = (
     "In brackets: 95 % bootstrap intervals over problems, the answers of all seeds pooled. They leave out "
     "how much seeds differ, so the seeds are listed. Gate: its mean over all steps of the training. Forks: "

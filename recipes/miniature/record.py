@@ -13,6 +13,7 @@ from recipes.miniature.measurement import MODEL, SECONDS_FILE, Measurement
 from recipes.miniature.page import page, points, results_table
 from recipes.miniature.results import largest_engine_difference
 from verl_egrsd.evaluation.settings import PRESETS
+from verl_egrsd.evaluation.summary import JSON_SUMMARY
 from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.output.pictures import render
 
@@ -43,6 +44,12 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
     reports = sorted((measurement.out / "runs").glob("*/report.json"))
     versions |= json.loads(reports[0].read_text())["versions"]
     difference = largest_engine_difference([report.parent for report in reports])
+    engines = (
+        "no run had rollouts"
+        if difference is None
+        else f"the probabilities of all sampled tokens differ by at most {difference:.0e}"
+    )
+    evaluated = sum((measurement.evaluation(run.name) / JSON_SUMMARY).exists() for run in measurement.runs)
     seeds = f"{len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
     return {
         "about": (
@@ -54,9 +61,8 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
             "model": f"{before['parameters']:,} parameters, {_in_short(before['before_training'])}",
             "sampling of the evaluation": asdict(PRESETS["rehearsal"]) | {"samples": plan.samples},
             "seeds": " ".join(map(str, plan.seeds)),
-            "vLLM against the training engine": (
-                f"the probabilities of all sampled tokens differ by at most {difference:.0e}"
-            ),
+            "runs": f"{evaluated} of {len(measurement.runs)}",
+            "vLLM against the training engine": engines,
             "date": date.today().isoformat(),
             "machine": f"{os.cpu_count()} cores, {processor()}",
             "versions": versions,

@@ -2,14 +2,17 @@
 
 The seeds of an arm answer the same problems. Their answers are pooled, as if each seed were another sample
 of a problem, and intervals come from the bootstrap over problems of `verl-egrsd eval`. It leaves out
-how much seeds differ; so the seeds are listed too, and a difference counts as clear only when its interval
-leaves out zero and every seed of the one arm lies on the same side of every seed of the other.
+how much seeds differ; so the seeds are listed too. Many questions are asked at once, and some differences
+would look real by chance: p-values are corrected by Holm's method over all of them. A difference counts as
+clear only when its corrected p is below 0.05 and every seed of the one arm lies on the same side of every
+seed of the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import erfc, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,9 @@ TRAINING = {
     "ratio": "egrsd/ratio/mean",
 }
 """Metrics of the training; the results hold their means over all steps."""
+DIFFERENCE = "training/rollout_probs_diff_max"
+LEVEL = 0.05
+"""Chance that a measurement without any real difference has one that is called clear."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of an arm minus that of another, and whether it is clear (see the module)."""
+    """One metric of an arm minus that of another.
+
+    Attributes:
+        found: the difference with its interval.
+        p: chance of a difference at least as large where there is none, corrected for all that were asked.
+        clear: see the module.
+    """
 
     found: Interval
+    p: float
     clear: bool
 
 
@@ -82,13 +95,18 @@ def measure(arm: Arm, evaluations: Sequence[Path], trainings: Sequence[Path]) ->
     )
 
 
-def largest_engine_difference(folders: Sequence[Path]) -> float:
-    """Return by how much vLLM and the training engine disagreed on the probability of a sampled token."""
-    return max(
-        step["training/rollout_probs_diff_max"]
+def largest_engine_difference(folders: Sequence[Path]) -> float | None:
+    """Return by how much vLLM and the training engine disagreed on the probability of a sampled token.
+
+    None where no run had rollouts.
+    """
+    found = [
+        step[DIFFERENCE]
         for folder in folders
         for step in training_steps(read_steps(folder / STEPS_FILE))
-    )
+        if DIFFERENCE in step
+    ]
+    return max(found, default=None)
 
 
 def pool(tables: Sequence[Table]) -> Table:
@@ -109,19 +127,42 @@ def pool(tables: Sequence[Table]) -> Table:
     )
 
 
-def differences(question: Question, arms: Mapping[str, Measured]) -> dict[str, Difference]:
-    """Return arm minus other for each metric."""
-    one, other = arms[question.arm], arms[question.other]
-    return {
-        metric: _difference(interval(one.pooled[metric] - other.pooled[metric]), metric, one, other)
-        for metric in METRICS
-    }
+def differences(
+    questions: Sequence[Question], arms: Mapping[str, Measured]
+) -> list[tuple[Question, dict[str, Difference]]]:
+    """Return arm minus other for each metric, of each question whose two arms were measured."""
+    asked = [question for question in questions if {question.arm, question.other} <= arms.keys()]
+    pairs = [(arms[question.arm], arms[question.other]) for question in asked]
+    series = [
+        {metric: one.pooled[metric] - other.pooled[metric] for metric in METRICS} for one, other in pairs
+    ]
+    corrected = iter(holm([two_sided_p(each[metric]) for each in series for metric in METRICS]))
+    return [
+        (question, {metric: _difference(each[metric], next(corrected), metric, *pair) for metric in METRICS})
+        for question, pair, each in zip(asked, pairs, series, strict=True)
+    ]
 
 
-def _difference(found: Interval, metric: str, one: Measured, other: Measured) -> Difference:
+def two_sided_p(series: Series) -> float:
+    """Return the p-value of a value against zero: normal, with the standard deviation of its replicates."""
+    value, error = abs(float(series[0])), float(series[1:].std(ddof=1))
+    return erfc(value / error / sqrt(2)) if error else float(value == 0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's method: the chance that any is below a level holds it."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, largest = [1.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def _difference(series: Series, p: float, metric: str, one: Measured, other: Measured) -> Difference:
     ours, theirs = ([seed[metric] for seed in arm.seeds] for arm in (one, other))
     apart = min(ours) > max(theirs) or max(ours) < min(theirs)
-    return Difference(found, apart and not found.covers_zero)
+    return Difference(interval(series), p, apart and p < LEVEL)
 
 
 def _training(folders: Sequence[Path]) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
     python -m recipes.miniature.run [--quick] [--arms NAME ...] [--seeds N ...] [--out DIR]
 
-Finished parts are kept, so the same command continues after an interruption.
+The trainings are made in parts. After each part its runs are evaluated and the page is written, with what has
+been measured by then. Finished runs are kept, so the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 when the page is written, 1 when something failed, 2 for a wrong call."""
     parser = argparse.ArgumentParser(prog="python -m recipes.miniature.run")
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: proves nothing")
-    parser.add_argument("--arms", nargs="+", default=[], metavar="NAME", help="(all)")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="NAME", help="or all (those of the page)")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="(those of the plan)")
     parser.add_argument("--out", type=Path, help="(outputs/mini_frontier or, quick, .._quick)")
     given = parser.parse_args(arguments)
@@ -36,12 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         measurement = Measurement(out, plan, find_arms(given.arms))
         measurement.begin()
-        measurement.train()
-        measurement.evaluate()
+        for part in measurement.parts():
+            measurement.train(part)
+            measurement.evaluate(part)
+            table = write_page(measurement)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"mini_frontier: {error}", file=sys.stderr)
         return 1
-    print(write_page(measurement))
+    print(table)
     print(f"page: {out / 'index.md'}, picture: {out / 'frontier.png'}, numbers: {out / 'results.json'}")
     return 0
 

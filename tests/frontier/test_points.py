@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from verl_egrsd.frontier import Point, published_points, read_points
+from verl_egrsd.frontier import Point, frontier, published_points, read_points
 from verl_egrsd.frontier.points import PUBLISHED_MODELS
 from verl_egrsd.output.intervals import Interval
 
@@ -117,6 +117,30 @@ def test_the_published_efficiencies_are_those_of_the_paper():
     printed = [5.96, 6.05, 5.58, 5.65, 5.86, 6.08, 6.06]
     assert [round(point.efficiency, 2) for point in points] == printed
     assert not any(point.about for point in points)
+
+
+@pytest.mark.parametrize(
+    ("model", "first", "egrsd", "cl_egrsd"),
+    [("qwen3_4b", "DAPD", 63.20, 62.91), ("qwen3_8b", "PAINT", 64.03, 66.57)],
+)
+def test_later_accuracies_stand_beside_the_papers_over_the_same_benchmarks(model, first, egrsd, cl_egrsd):
+    later = published_points(model).later
+    accuracies = {row.name: 100 * row.accuracy for row in later}
+    assert accuracies["EGRSD"] == pytest.approx(egrsd, abs=0.005)
+    assert accuracies["CL-EGRSD"] == pytest.approx(cl_egrsd, abs=0.005)
+    assert later[0].name == first
+    assert [*accuracies.values()] == sorted(accuracies.values(), reverse=True)
+    assert all(row.source.startswith("arXiv 26") for row in later)
+
+
+def test_the_terminal_and_the_page_list_later_accuracies_with_source_and_protocol(tmp_path):
+    told = frontier(EXAMPLES[:1], tmp_path, published="qwen3_4b")
+    page = (tmp_path / "frontier.html").read_text()
+    assert "without a length, mean of AIME24, AIME25, HMMT25" in told
+    for text in (told, page):
+        assert "arXiv 2608.06243, 4 seeds" in text
+    assert "nobody compared these methods under one protocol" in page
+    assert "without a length" not in frontier(EXAMPLES[:1], tmp_path)
 
 
 def test_approximate_lengths_keep_their_mark():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from verl_egrsd.frontier.page import frontier_page, row
+from verl_egrsd.frontier.page import frontier_page, later_rows, row
 from verl_egrsd.frontier.pareto import pareto_front
 from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.frontier.points import Point, Published, published_points, read_points
@@ -54,11 +54,23 @@ def frontier(
 
 
 def table(points: Sequence[Point], published: Published | None = None) -> str:
-    """Return the points as aligned columns: name, accuracy, length, Eff, whether on the front."""
+    """Return the points as aligned columns: name, accuracy, length, Eff, whether on the front.
+
+    Published accuracies without a length follow in a table of their own, with their source.
+    """
     front = pareto_front([point.place for point in points])
     rows = [row(point, on_front=i in front) for i, point in enumerate(points)]
     rows += [row(point) | {"front": "published"} for point in (published.points if published else [])]
-    lines = [dict(zip(_COLUMNS, ("model", "accuracy", "length", "Eff", ""), strict=True)), *rows]
-    widths = {name: max(len(line[name]) for line in lines) for name in _COLUMNS}
+    drawn = _aligned([dict(zip(_COLUMNS, ("model", "accuracy", "length", "Eff", ""), strict=True)), *rows])
+    if published is None:
+        return drawn
+    head = (
+        f"Published for {published.model} without a length, mean of {', '.join(published.later_benchmarks)}"
+    )
+    return f"{drawn}\n\n{head}:\n{_aligned(later_rows(published))}"
+
+
+def _aligned(lines: Sequence[Mapping[str, str]]) -> str:
+    widths = {name: max(len(line[name]) for line in lines) for name in lines[0]}
     cells = ([line[name].ljust(width) for name, width in widths.items()] for line in lines)
     return "\n".join("  ".join(row).rstrip() for row in cells)

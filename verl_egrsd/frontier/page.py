@@ -27,6 +27,7 @@ def frontier_page(title: str, points: Sequence[Point], published: Published | No
         rows=[row(point, on_front=i in front) for i, point in enumerate(points)],
         published=published,
         published_rows=[row(point) for point in published.points] if published else [],
+        later_rows=later_rows(published),
         picture=inline(svg),
     )
 
@@ -40,6 +41,18 @@ def row(point: Point, *, on_front: bool = False) -> dict[str, str]:
         "efficiency": f"{point.efficiency:.2f}",
         "front": "on the front" if on_front else "",
     }
+
+
+def later_rows(published: Published | None) -> list[dict[str, str]]:
+    """Return the texts of the published accuracies without a length."""
+    return [
+        {
+            "name": found.name,
+            "accuracy": f"{POINTS_PER_SHARE * found.accuracy:.2f} %",
+            "source": f"{found.source}{', ' if found.note else ''}{found.note}",
+        }
+        for found in (published.later if published else [])
+    ]
 
 
 def _with_interval(interval: Interval, scale: float, form: str) -> str:

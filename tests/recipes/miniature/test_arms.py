@@ -2,57 +2,118 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_module
 
-from recipes.miniature.arms import ARMS, QUESTIONS, Run, find_arms
+from recipes.miniature.arms import ARMS, CLIPPED, CURRENT, QUESTIONS, SHARED, SUPERVISED, Run, find_arms
+from recipes.miniature.supervised import sft_command
+from recipes.miniature.sweep import require_shared_processes
 from recipes.miniature.train import compose_run, read_run
 from verl_egrsd.config import flat
+from verl_egrsd.methods import methods
 from verl_egrsd.preflight import plain, preflight
 
-TRAINED = [arm for arm in ARMS.values() if arm.trained]
-CHANGES = {
-    "direction": {"algorithm.adv_estimator", "algorithm.egrsd.factors"},
-    "grpo": {
-        *("algorithm.adv_estimator", "algorithm.egrsd.advantage", "algorithm.egrsd.gamma"),
-        *("algorithm.egrsd.clip", "data.train_batch_size", "actor_rollout_ref.rollout.n"),
-    },
-    "rlsd": {"algorithm.adv_estimator", "algorithm.egrsd.gamma"},
+TRAINED = [arm for arm in ARMS.values() if arm.trained and arm.start != SUPERVISED]
+CONTROLS = {
     "egrsd": set(),
     "cl_egrsd": {"algorithm.adv_estimator", "algorithm.egrsd.window"},
     "no_reference": {"actor_rollout_ref.teacher.template"},
     "wrong_solution": {"data.train_files"},
     "answer_only": {"actor_rollout_ref.teacher.template"},
+    "reflection": {"actor_rollout_ref.teacher.template", "actor_rollout_ref.teacher.max_rollout_tokens"},
+    "ema": {"actor_rollout_ref.teacher.refresh", "actor_rollout_ref.teacher.decay"},
+    "copy": {"actor_rollout_ref.teacher.refresh", "actor_rollout_ref.teacher.every"},
     "mean_preserving": {"algorithm.egrsd.gate_control"},
     "shuffled": {"algorithm.egrsd.gate_control"},
+    "rlsd": {"algorithm.adv_estimator", "algorithm.egrsd.gamma"},
+    "correct_only": {"algorithm.adv_estimator", "algorithm.egrsd.factors"},
+    "wrong_only": {"algorithm.adv_estimator", "algorithm.egrsd.factors"},
+    "grpo": {
+        *("algorithm.adv_estimator", "algorithm.egrsd.advantage", "algorithm.egrsd.gamma"),
+        *("algorithm.egrsd.clip", "data.train_batch_size", "actor_rollout_ref.rollout.n"),
+    },
 }
 SETTINGS = ("algorithm", "data", "actor_rollout_ref.rollout.n", "actor_rollout_ref.teacher")
 
 
+PLAIN = [arm for arm in TRAINED if arm.overrides == (f"+preset={arm.name}",) and arm.name not in CONTROLS]
+"""Their presets are composed in tests/methods/test_presets.py."""
+
+
 @pytest.fixture(scope="module")
-def resolved():
-    """The settings of each arm that a method can differ in, by dotted name; a factor brings its own."""
-    found = {}
-    for arm in TRAINED:
-        config = compose_run(Run(arm, 0), Path("runs"))
+def configs():
+    """The checked configuration of each arm that is more than its preset, and of one per start."""
+    needed = [arm for arm in TRAINED if arm not in PLAIN or arm.start != SHARED or arm.name == "sdpo"]
+    found = {arm.name: compose_run(Run(arm, 0), Path("runs")) for arm in needed}
+    for config in found.values():
         preflight(config)
-        found[arm.name] = {
-            key: value for key, value in flat(plain(config)).items() if key.startswith(SETTINGS)
-        }
     return found
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_an_arm_differs_from_egrsd_in_what_its_title_says(resolved, name):
-    ours, egrsd = resolved[name], resolved["egrsd"]
-    assert {key for key in ours.keys() & egrsd if ours[key] != egrsd[key]} == CHANGES[name]
+@pytest.mark.parametrize("name", CONTROLS)
+def test_an_arm_differs_from_egrsd_in_what_its_title_says(configs, name):
+    ours, egrsd = (
+        {key: value for key, value in flat(plain(configs[arm])).items() if key.startswith(SETTINGS)}
+        for arm in (name, "egrsd")
+    )
+    assert {key for key in ours.keys() & egrsd if ours[key] != egrsd[key]} == CONTROLS[name]
 
 
-def test_every_arm_is_checked_and_sees_as_many_rollouts_per_step(resolved):
-    assert resolved.keys() == CHANGES.keys()
-    for found in resolved.values():
-        assert found["data.train_batch_size"] * found["actor_rollout_ref.rollout.n"] == 32
+def test_an_arm_of_another_method_has_the_gate_at_its_full_strength(configs):
+    rest = {*configs} - {*CONTROLS} - {arm.name for arm in PLAIN}
+    assert rest == {"opsd_gated", "opsd_cl_gated", "student_entropy"}
+    for name in rest:
+        settings = configs[name].algorithm.egrsd
+        section = settings.student_entropy_gate if name == "student_entropy" else settings
+        assert section.gamma == 1
+
+
+def test_every_method_is_an_arm():
+    assert {*methods()} <= ARMS.keys()
+
+
+def test_every_arm_sees_as_many_rollouts_per_step(configs):
+    for config in configs.values():
+        assert config.data.train_batch_size * config.actor_rollout_ref.rollout.n == 32
+
+
+def test_arms_of_one_start_can_share_their_processes_and_those_of_others_cannot(configs):
+    for name in ("sdpo", "opsd_gated", "ema", "rlsd_published", "sdar"):
+        shared = ARMS[name].start == SHARED
+        with nullcontext() if shared else pytest.raises(ValueError, match="start them apart"):
+            require_shared_processes(configs["egrsd"], configs[name])
+
+
+@pytest.mark.parametrize("arm", PLAIN, ids=lambda arm: arm.name)
+def test_the_start_of_a_preset_goes_by_its_loss_and_by_the_weights_of_its_teacher(arm):
+    method = methods()[arm.name]
+    current = method.teacher.get("refresh") == "current"
+    assert arm.start == (CLIPPED if method.loss != "egrsd" else CURRENT if current else SHARED)
+
+
+def test_the_supervised_arm_learns_with_the_settings_of_the_others(configs):
+    """The command composes, and its keys are those of the trainer (tests/sft runs it)."""
+    command = sft_command(Run(ARMS["sft"], 3), Path("runs"), 40)
+    assert command[1:4] == ["-m", "verl_egrsd.cli", "sft"]
+    with initialize_config_module("verl_egrsd.configs.sft", version_base=None):
+        config = compose("sft", overrides=command[4:])
+    opsd = configs["opsd_gated"]
+    assert config.optim.lr == opsd.actor_rollout_ref.actor.optim.lr
+    assert config.optim.clip_grad == opsd.actor_rollout_ref.actor.optim.clip_grad
+    assert config.model.path == opsd.actor_rollout_ref.model.path
+    assert config.model.lora_rank == opsd.actor_rollout_ref.model.lora_rank
+    assert config.data.train_files == opsd.data.train_files
+    assert config.data.train_batch_size == 32
+    assert config.trainer.seed == 3
+
+
+def test_without_a_name_the_arms_of_the_page_are_measured_and_all_takes_every_arm():
+    assert len(find_arms([])) == 30
+    assert find_arms(["all"]) == [*ARMS.values()]
+    assert ARMS["sdar"] not in find_arms([])
 
 
 def test_every_arm_is_asked_about_and_every_question_names_arms():
@@ -72,7 +133,7 @@ def test_a_run_is_found_by_its_name():
 
 
 def test_an_unknown_arm_and_a_measurement_without_training_are_refused():
-    with pytest.raises(ValueError, match="'ppo' is unknown; known arms: untrained, direction"):
+    with pytest.raises(ValueError, match="'ppo' is unknown; known arms: untrained, sft, grpo"):
         find_arms(["egrsd", "ppo"])
     with pytest.raises(ValueError, match="untrained: there is nothing to train"):
         find_arms(["untrained"])

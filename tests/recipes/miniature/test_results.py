@@ -10,7 +10,7 @@ import pytest
 
 from recipes.miniature.arms import ARMS, Question
 from recipes.miniature.page import findings, in_words, page, points, results_table
-from recipes.miniature.results import Difference, differences, measure, pool
+from recipes.miniature.results import Difference, differences, holm, measure, pool, two_sided_p
 from verl_egrsd.evaluation.samples import SAMPLES, SAMPLES_SCHEMA, SETTINGS, Sample
 from verl_egrsd.evaluation.tables import Table
 from verl_egrsd.output.intervals import Interval
@@ -72,14 +72,39 @@ def test_a_difference_is_clear_when_interval_and_seeds_agree(arm):
         "egrsd": arm("egrsd", (150, 70), (151, 71)),
         "shuffled": arm("shuffled", (120, 60), (180, 62)),
     }
-    gate = differences(Question("egrsd", "rlsd", ""), arms)
+    questions = [Question("egrsd", "rlsd", ""), Question("shuffled", "rlsd", ""), Question("sft", "rlsd", "")]
+    (_, gate), (_, control) = differences(questions, arms)
     assert gate["length"].clear
     assert gate["length"].found.value == pytest.approx(10)
     assert not gate["accuracy"].clear
     # The pooled interval of the length leaves out zero, but one seed of each lies on the wrong side.
-    control = differences(Question("shuffled", "rlsd", ""), arms)["length"]
-    assert control.found.low > 0
-    assert not control.clear
+    assert control["length"].found.low > 0
+    assert control["length"].p < 0.05
+    assert not control["length"].clear
+
+
+def test_holms_correction_of_a_worked_example():
+    """Four p-values: the smallest times 4, the next times 3, and never below the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_p_value_is_that_of_the_normal_distribution():
+    replicates = np.random.default_rng(0).normal(1.96, 1.0, 400_000)
+    assert two_sided_p(np.concatenate([[1.96], replicates])) == pytest.approx(0.05, abs=5e-4)
+    assert two_sided_p(np.array([0.0, 0.0, 0.0])) == 1
+    assert two_sided_p(np.array([3.0, 3.0, 3.0])) == 0
+
+
+def test_a_difference_that_is_clear_alone_may_be_chance_among_many(arm):
+    arms = {"rlsd": arm("rlsd", (130, 60), (131, 60)), "egrsd": arm("egrsd", (136, 60), (137, 60))}
+    question = Question("egrsd", "rlsd", "")
+    (_, alone), *_ = differences([question], arms)
+    (_, among), *_ = differences([question] * 400, arms)
+    assert among["accuracy"].p > alone["accuracy"].p
+    assert alone["accuracy"].clear
+    assert not among["accuracy"].clear
 
 
 def test_tables_over_other_problems_are_not_pooled():
@@ -92,9 +117,9 @@ def test_tables_over_other_problems_are_not_pooled():
 @pytest.mark.parametrize(
     ("metric", "difference", "words"),
     [
-        ("length", Difference(Interval(-4.0, -5.0, -3.0), True), "shorter (-4.0 tokens"),
-        ("accuracy", Difference(Interval(0.02, 0.01, 0.03), True), "more accurate (+2.0 poi"),
-        ("accuracy", Difference(Interval(0.02, -0.01, 0.03), False), "no clear difference"),
+        ("length", Difference(Interval(-4.0, -5.0, -3.0), 0.0, True), "shorter (-4.0 tokens"),
+        ("accuracy", Difference(Interval(0.02, 0.01, 0.03), 0.0, True), "more accurate (+2.0 poi"),
+        ("accuracy", Difference(Interval(0.02, -0.01, 0.03), 0.3, False), "no clear difference"),
     ],
 )
 def test_a_difference_is_said_in_words(metric, difference, words):
@@ -114,7 +139,8 @@ def test_the_page_has_a_row_per_arm_and_an_answer_per_question(arm):
     assert cells[3].startswith("75.2 [")
     assert cells[5].startswith("72.5 [")
     assert "0.850" in table
-    assert findings(arms).count("\n") == 0  # of the questions, one names two of these arms
+    assert findings(arms).count("- **") == 1  # of the questions, one names two of these arms
+    assert "2 differences were tested" in findings(arms)
     assert "EGRSD against RLSD (gate off): no clear difference in accuracy" in findings(arms)
     text = page(arms, {"about": "Three arms.", "how": {"date": "today", "seconds": {"train": 5}}})
     assert "Three arms." in text

@@ -9,6 +9,7 @@ import pytest
 
 from recipes.miniature import measurement
 from recipes.miniature import run as command
+from recipes.miniature.arms import find_arms
 from recipes.miniature.measurement import Plan
 from recipes.rehearsal import build as rehearsal_build
 from recipes.rehearsal.build import BuildSettings
@@ -53,9 +54,9 @@ def test_the_command_trains_evaluates_and_writes_the_page_and_then_has_nothing_t
         assert step["training/rollout_probs_diff_max"] < 1e-4
         assert (out / "evaluations" / name / "summary.json").exists()
 
-    log = (out / "train.log").stat().st_mtime_ns
+    log = (out / "logs" / "train-cl_egrsd-0.log").stat().st_mtime_ns
     assert command.main(arguments) == 0
-    assert (out / "train.log").stat().st_mtime_ns == log
+    assert (out / "logs" / "train-cl_egrsd-0.log").stat().st_mtime_ns == log
 
 
 def test_a_folder_with_another_measurement_is_refused(small, capsys):
@@ -71,6 +72,37 @@ def test_an_unknown_arm_is_refused_before_anything_is_built(small, capsys):
     assert command.main(["--quick", "--arms", "ppo"]) == 1
     assert "'ppo' is unknown" in capsys.readouterr().err
     assert not (small / ".cache").exists()
+
+
+def test_a_part_holds_runs_of_one_start_and_the_seeds_of_the_page_come_one_after_another(small, monkeypatch):
+    monkeypatch.setattr(measurement, "RUNS_PER_PART", 3)
+    arms = find_arms(["untrained", "sft", "opsd", "egrsd", "sdar"])
+    found = measurement.Measurement(small / "out", Plan(seeds=(0, 1)), arms)
+    assert [[run.name for run in part] for part in found.parts()] == [
+        ["sft-0", "sft-1"],
+        ["opsd-0", "egrsd-0", "opsd-1"],
+        ["egrsd-1"],
+        ["sdar-0", "sdar-1"],
+    ]
+
+
+def test_supervised_runs_are_jobs_of_their_own_and_others_share_one(small):
+    found = measurement.Measurement(small / "out", Plan(seeds=(0, 1)), find_arms(["sft", "opsd", "egrsd"]))
+    supervised, shared = (found._trainings(part) for part in found.parts())
+    assert [job.log.name for job in supervised] == ["train-sft-0.log", "train-sft-1.log"]
+    (job,) = shared
+    assert job.command[5:].count("opsd-0") == job.command[5:].count("egrsd-1") == 1
+
+
+def test_the_page_shows_what_has_been_measured_when_a_part_ends(small, monkeypatch):
+    monkeypatch.setattr(measurement, "measure", lambda arm, folders, _: [path.name for path in folders])
+    found = measurement.Measurement(
+        small / "out", Plan(seeds=(0, 1)), find_arms(["untrained", "opsd", "tip"])
+    )
+    for name in (found.untrained, "opsd-1"):
+        found.evaluation(name).mkdir(parents=True)
+        (found.evaluation(name) / "summary.json").touch()
+    assert found.measured() == {"untrained": ["untrained-x2"], "opsd": ["opsd-1"]}
 
 
 def test_a_measurement_in_parts_names_every_commit_that_a_part_began_at(small, monkeypatch):
