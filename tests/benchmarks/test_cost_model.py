@@ -56,6 +56,18 @@ def test_no_gradient_of_base_weights_saves_a_third_of_the_update_and_recomputing
     assert again.head == plain.head
 
 
+def test_hidden_states_of_a_step_have_the_bytes_that_were_measured_and_travel_below_a_tenth_of_a_step():
+    """The shares of docs/performance.md, for a solution of 1,000 tokens on the faster machine."""
+    lengths, shares = cost_model.Rollout(200, 1_000, 1_024), []
+    for shape, megabytes in ((cost_model.QWEN3_4B, 168), (cost_model.QWEN3_8B, 268)):
+        assert cost_model.hidden_bytes(shape) / 1e6 == pytest.approx(megabytes, abs=0.5)
+        work = cost_model.step_work(shape, lengths, lora=True, recomputed=True)
+        step = cost_model.generation_seconds(shape, lengths, 32, cost_model.H100)
+        step += sum(cost_model.training_seconds(part, 32, cost_model.H100) for part in work)
+        shares.append(sum(seconds[shape] for seconds in cost_model.QUEUE_SECONDS.values()) / step)
+    assert [round(100 * share) for share in shares] == [9, 8]
+
+
 def test_a_negative_length_is_refused():
     with pytest.raises(ValueError, match="response=-1 is not allowed"):
         cost_model.Rollout(prompt=1, solution=0, response=-1)
