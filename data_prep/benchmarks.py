@@ -26,7 +26,9 @@ from data_prep.rows import VerlRow, to_row, without_marks
 from data_prep.sources import read_rows
 from data_prep.values import UnreadableError, as_answer
 from verl_egrsd.output.files import file_digest
+from verl_egrsd.output.lock import only_writer
 from verl_egrsd.output.tables import text_table
+from verl_egrsd.processes import term_interrupts
 from verl_egrsd.reward import VerdictPool, final_answer, normalise
 
 SPLIT = "test"
@@ -190,7 +192,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--source names {', '.join(sorted(unused))}, which --only leaves out.")
     head, rows = ("benchmark", "rows", "compared as strings only", "file", "SHA-256"), []
     try:
-        with VerdictPool(PROCESSES) as pool:
+        with (
+            term_interrupts(),
+            only_writer(options.out, "choose another --out"),
+            VerdictPool(PROCESSES) as pool,
+        ):
             for name in options.only:
                 benchmark, path = BENCHMARKS[name], options.out / f"{name}.parquet"
                 unread = write_benchmark(benchmark, path, sources.get(name), pool)
@@ -201,6 +207,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{error}\nGive another source with --source {name}=PATH, or choose others with --only.",
             file=sys.stderr,
         )
+        return 1
+    except OSError as error:
+        print(f"data_prep.benchmarks: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("data_prep.benchmarks: interrupted: run the same command again.", file=sys.stderr)
         return 1
     finally:
         print(text_table(head, rows, "lrrll"))

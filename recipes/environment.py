@@ -14,7 +14,7 @@ import sys
 RECIPES = {
     "train_gpu": (
         *("MODEL_PATH", "TRAIN_FILE", "VAL_FILE", "OUTPUT", "STEPS", "BATCH", "LR", "SEED", "THINKING"),
-        *("NNODES", "RAY_ADDRESS", "GPUS", "LOGGER", "PYTHON", "DRY_RUN"),
+        *("RESUME", "NNODES", "RAY_ADDRESS", "GPUS", "LOGGER", "PYTHON", "DRY_RUN"),
     ),
     "rehearse_cpu": (
         *("PRESET", "VOCABULARY", "DATA", "RUN_NAME", "TIME_LIMIT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
@@ -22,7 +22,7 @@ RECIPES = {
     ),
     "sft_gpu": (
         *("MODEL_PATH", "TRAIN_FILE", "VAL_FILE", "OUTPUT", "STEPS", "BATCH", "LR", "SEED", "THINKING"),
-        *("SFT_PRESET", "GPUS", "LOGGER", "TIME_LIMIT", "PYTHON", "DRY_RUN"),
+        *("RESUME", "SFT_PRESET", "GPUS", "LOGGER", "TIME_LIMIT", "PYTHON", "DRY_RUN"),
     ),
     "mini_frontier": ("QUICK", "ARMS", "SEEDS", "OUT", "PYTHON", "PIP_EXTRA_INDEX_URL", "OMP_WAIT_POLICY"),
 }

@@ -5,6 +5,7 @@
 #   MODEL_PATH, TRAIN_FILE, VAL_FILE   local paths or hub ids                     (the recipe's)
 #   OUTPUT      folder of checkpoints, logs and metrics  (outputs/<preset>_<model>_<thinking or not>_seed<SEED>)
 #   STEPS, BATCH, LR, SEED             training steps, rows per step, ...         (the preset's; seed 0)
+#   RESUME      latest-whole: from the newest checkpoint that can be read; disable: anew (auto: from the latest)
 #   THINKING    1: the responses contain reasoning                                (0; with SFT_PRESET=ssd 1)
 #   GPUS        of this node                                                      (8)
 #   LOGGER      verl's loggers; file must be among them                           ([console,file,tensorboard])
@@ -47,6 +48,7 @@ add_number trainer.n_gpus_per_node "${GPUS:-8}"
 [[ -z ${LR:-} ]] || add_number optim.lr "$LR"
 [[ -z ${SEED:-} ]] || add_number trainer.seed "$SEED"
 [[ -z ${LOGGER:-} ]] || overrides+=("trainer.logger=$LOGGER")
+[[ -z ${RESUME:-} ]] || add_text trainer.resume_mode "$RESUME"
 
 if [[ $dry_run == true ]]; then
   exec "$python" -m verl_egrsd.sft.main "${overrides[@]}" dry_run=true "$@"

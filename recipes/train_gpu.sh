@@ -4,6 +4,7 @@
 #   MODEL_PATH, TRAIN_FILE, VAL_FILE   local paths or hub ids                     (the recipe's)
 #   OUTPUT      folder of checkpoints, logs and metrics  (outputs/<preset>_<model>_<thinking or not>_seed<SEED>)
 #   STEPS, BATCH, LR, SEED             training steps, prompts per step, ...      (100, 32, 5e-6, 0)
+#   RESUME      latest-whole: from the newest checkpoint that can be read; disable: anew (auto: from the latest)
 #   THINKING    1: the student thinks too, in answers of up to 16,384 tokens       (0, as in the paper)
 #   NNODES      more than 1: join the Ray cluster at RAY_ADDRESS                  (1)
 #   GPUS        per node                                                          (8)
@@ -52,6 +53,7 @@ if [[ -n ${SEED:-} ]]; then
   [[ $preset != *egrsd ]] || add_number algorithm.egrsd.seed "$SEED"
 fi
 [[ -z ${LOGGER:-} ]] || overrides+=("trainer.logger=$LOGGER")
+[[ -z ${RESUME:-} ]] || add_text trainer.resume_mode "$RESUME"
 
 if [[ $dry_run == true ]]; then
   exec "$python" -m verl_egrsd.main "${overrides[@]}" dry_run=true "$@"

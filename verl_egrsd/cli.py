@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from verl_egrsd import __version__
 from verl_egrsd.evaluation.command import compare_arguments, eval_arguments, run_compare, run_eval
 from verl_egrsd.microscope.arguments import add_arguments as inspect_arguments
+from verl_egrsd.processes import term_interrupts
 from verl_egrsd.sampling.command import run_sample, sample_arguments
 
 
@@ -134,7 +136,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and not command.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     try:
-        command.run(arguments, rest)
+        with nullcontext() if command.passes_on else term_interrupts():
+            command.run(arguments, rest)
+    except KeyboardInterrupt:
+        if command.passes_on:
+            raise
+        print(f"verl-egrsd {arguments.command}: interrupted: run the same command again.", file=sys.stderr)
+        return 1
     except (ValueError, OSError) as error:
         # The user's to mend: the message says what, and a traceback would bury it.
         print(f"verl-egrsd {arguments.command}: {error}", file=sys.stderr)

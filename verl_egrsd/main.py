@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -60,26 +60,42 @@ def checked_or_exit(checks: Callable[[DictConfig], Found], config: DictConfig) -
     with redirect_stdout(sys.stderr):
         try:
             return checks(config)
-        except (ValueError, ImportError, AssertionError) as error:
+        except (ValueError, ImportError, AssertionError, OSError) as error:
             # verl's own checks are assertions.
             sys.exit(f"verl_egrsd: {error}")
 
 
 def checked_start(
-    config: DictConfig, checks: Callable[[DictConfig], object], check_files: Callable[[DictConfig], object]
+    config: DictConfig,
+    checks: Callable[[DictConfig], object],
+    check_files: Callable[[DictConfig], object],
+    held: ExitStack,
 ) -> Start | None:
     """Check a configuration and the files that it names; end the process where they cannot work.
+
+    Args:
+        config: the composed configuration.
+        checks: checks of the settings.
+        check_files: checks of the files.
+        held: takes the locks of the run's folders.
 
     Returns:
         where the run starts; None with `dry_run=true`, which prints the resolved configuration instead.
     """
     from verl_egrsd.checkpoints.resume import settle_start
+    from verl_egrsd.output.run_folders import hold_output
 
     if not isinstance(config.dry_run, bool):
         sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")
+    # Before the checks, which take seconds; but these name the run and its folder if the user does not.
+    named = config.trainer.experiment_name is not None
+    if named and not config.dry_run:
+        held.enter_context(checked_or_exit(hold_output, config))
     checked_or_exit(checks, config)
     if config.dry_run:
         print(OmegaConf.to_yaml(config, resolve=True), end="", flush=True)
+    elif not named:
+        held.enter_context(checked_or_exit(hold_output, config))
     checked_or_exit(check_files, config)
     start = checked_or_exit(settle_start, config)
     return None if config.dry_run else start
@@ -91,14 +107,15 @@ def main(config: DictConfig) -> None:
     from verl_egrsd.checkpoints.resume import nothing_to_do
     from verl_egrsd.preflight import check_files
 
-    start = checked_start(config, check, check_files)
-    if start is None:
-        return
-    done = nothing_to_do(start, config.trainer.total_training_steps)
-    if done and not config.trainer.val_only:
-        print(f"verl_egrsd: {done}")
-        return
-    train(config)
+    with ExitStack() as held:
+        start = checked_start(config, check, check_files, held)
+        if start is None:
+            return
+        done = nothing_to_do(start, config.trainer.total_training_steps)
+        if done and not config.trainer.val_only:
+            print(f"verl_egrsd: {done}")
+            return
+        train(config)
 
 
 def train(config: DictConfig) -> None:

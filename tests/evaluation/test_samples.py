@@ -1,6 +1,7 @@
 """An evaluation that was killed at any byte goes on without losing, repeating or mixing samples."""
 
 import json
+import resource
 import subprocess
 import sys
 
@@ -145,3 +146,23 @@ def test_a_folder_of_another_kind_is_refused(tmp_path):
     (tmp_path / "settings.json").write_text('{"schema": "verl_egrsd.evaluation/0"}')
     with pytest.raises(ValueError, match=r"has the schema 'verl_egrsd\.evaluation/0'"):
         read_settings(tmp_path)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_keeps_the_lines_before_it(tmp_path):
+    """The largest size of a file stands for the space: what does not fit is cut off, then refused."""
+    samples = [make_sample("p", number, 9, True) for number in range(3)]
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with SampleLog(tmp_path) as log:
+        log.append(samples[0])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size * 3 // 2, unlimited[1]))
+        try:
+            for _ in range(2):
+                with pytest.raises(OSError, match=r"no space left for .*samples\.jsonl: 1 samples are kept"):
+                    log.append(samples[1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert list(read_samples(tmp_path / "samples.jsonl")) == samples[:1]
+    with SampleLog(tmp_path) as log:
+        for sample in samples[1:]:
+            log.append(sample)
+    assert list(read_samples(tmp_path / "samples.jsonl")) == samples

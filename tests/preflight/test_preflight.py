@@ -399,7 +399,7 @@ BAD_VALUES = {
     "data.max_response_length": ("long", "a whole number of 1 or more"),
     "trainer.total_training_steps": ("ten", "a whole number of 1 or more, or null"),
     "trainer.total_epochs": (0, "a whole number of 1 or more"),
-    "trainer.resume_mode": ("yes", "one of auto, disable, resume_path"),
+    "trainer.resume_mode": ("yes", "one of auto, disable, resume_path, latest-whole"),
     "trainer.n_gpus_per_node": (0, "a whole number of 1 or more"),
     "trainer.val_only": ("no", "true or false"),
 }

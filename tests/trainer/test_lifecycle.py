@@ -5,6 +5,8 @@ and ends is real.
 """
 
 import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +16,8 @@ from verl.trainer.ppo.v1 import trainer_base
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY
 
+from tests.support.saved_run import write_shards
+from verl_egrsd.checkpoints.choice import TRACKER
 from verl_egrsd.report import run as report_run
 from verl_egrsd.trainer import sync
 from verl_egrsd.trainer.sync import EgrsdTrainer
@@ -74,6 +78,7 @@ def begun(composed, tmp_path, monkeypatch):
             "data.dataloader_num_workers": 0,
             "trainer.default_local_dir": str(tmp_path / "run"),
             "trainer.logger": ["console"],
+            "trainer.n_gpus_per_node": 1,
             "trainer.save_freq": 5,
             "trainer.test_freq": 5,
         }
@@ -81,7 +86,7 @@ def begun(composed, tmp_path, monkeypatch):
             OmegaConf.update(config, key, value, force_add=True)
         trainer = EgrsdTrainer(config)
         nothing = SimpleNamespace(
-            save_checkpoint=lambda *_, **__: None,
+            save_checkpoint=lambda actor, *_, **__: write_shards(Path(actor)),
             load_checkpoint=lambda *_, **__: None,
             update_weights=lambda *_: None,
             sync_metrics=lambda: [{}],
@@ -243,3 +248,62 @@ def test_a_run_that_resumes_keeps_the_steps_of_another_run_out_of_its_report(beg
         run(begun(**settings, **other, crash_at=4))
     resumed = run(begun(**settings))
     assert [step for step, _ in report(resumed)["curves"]["egrsd/correct"]] == list(range(6, 13))
+
+
+def test_the_file_that_names_the_latest_checkpoint_is_replaced_and_never_emptied(begun, tmp_path):
+    trainer = begun(**{"trainer.total_training_steps": 10})
+    marker, link = tmp_path / "run" / TRACKER, tmp_path / "link"
+    trainer.checkpoint_callback.on_save = lambda **saved: calls.append(
+        (saved["global_step"], saved["async_save"], marker.read_text(), os.link(marker, link))
+    )
+    calls = []
+    with pytest.raises(FileExistsError):  # from the link at step 10
+        run(trainer)
+    assert calls == [(5, False, "5", None)]
+    assert (link.read_text(), marker.read_text()) == ("5", "10")
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_ends_the_run_with_the_file_and_the_way_on(
+    begun, tmp_path
+):
+    """The position in the data of step 10 is written to /dev/full, which takes no byte, as a full disk."""
+    settings = {"trainer.total_training_steps": 12}
+    trainer = begun(**settings)
+    full = tmp_path / "run" / "global_step_10" / "data.pt"
+
+    def saved(actor, *_, **__):
+        write_shards(Path(actor))
+        if Path(actor).parent == full.parent:
+            full.symlink_to("/dev/full")
+
+    trainer.actor_rollout_wg.save_checkpoint = saved
+    with pytest.raises(
+        OSError, match=rf"no space left for {full}.*last whole checkpoint is .*global_step_5:"
+    ):
+        run(trainer)
+    found = report(trainer)["ending"]
+    assert (found["how"], found["why"].startswith(f"OSError: no space left for {full}")) == ("failed", True)
+    assert not full.parent.exists()
+    assert list(run(begun(**settings)).seen) == list(range(6, 13))
+
+
+def test_a_second_trainer_in_the_folder_of_a_run_is_refused_until_the_first_has_ended(begun, tmp_path):
+    settings = {"trainer.total_training_steps": 6}
+    first = begun(**settings)
+    with pytest.raises(OSError, match=r"run is in use by process .*OUTPUT of a recipe"):
+        begun(**settings)
+    elsewhere = {"trainer.default_local_dir": str(tmp_path / "other"), "report.folder": str(tmp_path / "run")}
+    with pytest.raises(OSError, match="run is in use by process"):
+        begun(**settings, **elsewhere)
+    run(first)
+    run(begun(**{"trainer.total_training_steps": 7}))
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_why_the_run_ended(begun, monkeypatch):
+    trainer = begun(**{"trainer.total_training_steps": 12}, crash_at=3)
+    monkeypatch.setattr(
+        trainer.report, "end", lambda _: (trainer.report.folder / "no" / "where").write_text("")
+    )
+    with pytest.raises(OSError, match="the disk is gone") as error:
+        run(trainer)
+    assert "the report does not say so" in error.value.__notes__[0]

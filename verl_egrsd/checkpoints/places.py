@@ -5,7 +5,6 @@ The files in the folder decide. Only small files are read, and only :meth:`HubId
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +14,14 @@ from typing import Any
 from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
+from verl_egrsd.checkpoints.files import read_object
+
 STATE_FILE = "egrsd.json"
 """The trainer's state in every checkpoint, beside weights, optimiser and position in the data."""
-RANKS_FILE = "fsdp_config.json"
-"""How many ranks wrote the shards of a checkpoint; it lies beside them."""
+RANKS_FILE, RANKS = "fsdp_config.json", "world_size"
+"""How many ranks wrote the shards of a checkpoint, and the key of their number; it lies beside them."""
+STATE_HOLDS = "the state of the trainer as JSON"
+RANKS_HOLDS = f'the number of ranks as JSON, {{"{RANKS}": N}}'
 _MARKS = ("config.json", "adapter_config.json", RANKS_FILE, "actor/")
 """The files that identify a model, an adapter and a checkpoint."""
 HUB_ID = re.compile(r"(?![.~/])[\w.-]+(/[\w.-]+)?")
@@ -62,7 +65,7 @@ class Adapter:
         return self._config().get("base_model_name_or_path")
 
     def _config(self) -> dict[str, Any]:
-        return json.loads((self.path / "adapter_config.json").read_text())
+        return read_object(self.path / "adapter_config.json", "peft's settings of an adapter as JSON")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class SavedStep:
     def state(self) -> dict[str, Any] | None:
         """The state that our trainer wrote beside the weights; None in a checkpoint of another trainer."""
         file = self.path / STATE_FILE
-        return json.loads(file.read_text()) if file.exists() else None
+        return read_object(file, STATE_HOLDS) if file.exists() else None
 
     @property
     def base_model(self) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
-from verl_egrsd.checkpoints.places import RANKS_FILE, saved_step
+from verl_egrsd.checkpoints.files import file_sentence, read_object, torch_problem
+from verl_egrsd.checkpoints.places import RANKS, RANKS_FILE, RANKS_HOLDS, saved_step
 
 LORA_KEY = re.compile(r"base_model\.model\.(?:.+\.)?(?P<module>\w+)\.lora_[AB]\.default\.weight")
 """peft's name of an adapter weight in a wrapped model."""
@@ -53,17 +53,17 @@ def read_checkpoint(folder: str | Path, weights: Weights = "student") -> Checkpo
 
     Raises:
         FileNotFoundError: naming the file that is missing, and the remedy.
-        ValueError: when shards do not fit together, or for an adapter that is not plain LoRA.
+        ValueError: for a file that is cut off, shards that do not fit together, or an adapter that is not
+            plain LoRA.
     """
     saved = saved_step(folder)
     require_path(saved.weights, "name a folder global_step_N of a run, which has one")
     huggingface = require_path(saved.huggingface, "verl writes configuration and tokenizer there")
     adapter, own = _split(join_shards(saved.weights, weights))
-    meta = saved.weights / "lora_train_meta.json"
     return Checkpoint(
         adapter=adapter,
         own=own,
-        lora=_read(meta, "it holds rank and alpha, copy it from the training run") if adapter else {},
+        lora=_lora(saved.weights / "lora_train_meta.json") if adapter else {},
         base_model=saved.base_model,
         huggingface=huggingface,
     )
@@ -78,7 +78,8 @@ def join_shards(actor: Path, weights: Weights = "student") -> dict[str, Tensor]:
         ValueError: when the shards of a tensor do not add up to its shape, when their placement is not that
             of FSDP or HSDP, or when the checkpoint holds no weights of a teacher.
     """
-    ranks = _read(actor / RANKS_FILE, "it says how many ranks wrote the shards")["world_size"]
+    path = require_path(actor / RANKS_FILE, "it says how many ranks wrote the shards")
+    ranks = read_object(path, RANKS_HOLDS, RANKS)[RANKS]
     student = _of_ranks(actor, STUDENT_FILE, ranks)
     parts = {name: [_local(shards[name]) for shards in student] for name in student[0]}
     if weights == "teacher":
@@ -102,6 +103,8 @@ def _of_ranks(actor: Path, pattern: str, ranks: int) -> list[dict[str, Any]]:
     paths = [actor / pattern.format(ranks=ranks, rank=rank) for rank in range(ranks)]
     for path in paths:
         require_path(path, f"the files of all {ranks} ranks are needed, copy those of the other nodes here")
+        if problem := torch_problem(path):
+            raise ValueError(file_sentence(path, problem, "the weights of one rank"))
     return [torch.load(path, map_location="cpu", mmap=True, weights_only=True) for path in paths]
 
 
@@ -146,6 +149,11 @@ def _gather(parts: Sequence[Tensor], ranks: Tensor, placements: Sequence[Placeme
     return torch.cat([_gather(parts, sub_mesh, inner) for sub_mesh in ranks], dim=outer.dim)
 
 
+def _lora(path: Path) -> dict[str, Any]:
+    require_path(path, "it holds rank and alpha, copy it from the training run")
+    return read_object(path, "rank, alpha and task type of the adapter as JSON")
+
+
 def _split(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the adapter under peft's names, and the other weights without peft's wrapping."""
     adapter = {name: value for name, value in weights.items() if ".lora_" in name}
@@ -160,7 +168,3 @@ def _split(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
         if name not in adapter
     }
     return adapter, own
-
-
-def _read(path: Path, remedy: str) -> dict[str, Any]:
-    return json.loads(require_path(path, remedy).read_text())

@@ -9,14 +9,24 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from verl_egrsd.checkpoints.choice import checkpoint_to_resume
+from verl_egrsd.checkpoints.files import read_object
 from verl_egrsd.checkpoints.fingerprint import Changes, Fingerprint, changes, fingerprint
-from verl_egrsd.checkpoints.places import RANKS_FILE, STATE_FILE, saved_step, step_number
+from verl_egrsd.checkpoints.pickles import require_plain
+from verl_egrsd.checkpoints.places import (
+    RANKS,
+    RANKS_FILE,
+    RANKS_HOLDS,
+    STATE_FILE,
+    STATE_HOLDS,
+    saved_step,
+    step_number,
+)
 from verl_egrsd.config import build
 from verl_egrsd.preflight.reading import plain
 
 RUN_FILE = "fingerprint.json"
 """File in the folder of the checkpoints: the fingerprint of the run that wrote there last."""
-TRACKER = "latest_checkpointed_iteration.txt"
 _SHOWN = 8
 """A refusal lists this many changes, and counts the rest."""
 
@@ -27,14 +37,18 @@ class ResumeConfig:
 
     Attributes:
         accept_changes: whether a run resumes from a checkpoint that was trained with other settings or data.
+        trust: folder of a checkpoint whose files may run code; None trusts no checkpoint.
     """
 
     accept_changes: bool = False
+    trust: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values other than true and false."""
+        """Refuse values of another type."""
         if not isinstance(self.accept_changes, bool):
             raise ValueError(f"resume.accept_changes={self.accept_changes!r}: it must be true or false.")
+        if self.trust is not None and not isinstance(self.trust, str):
+            raise ValueError(f"resume.trust={self.trust!r}: it must be the folder of a checkpoint.")
 
 
 @dataclass(frozen=True)
@@ -71,68 +85,41 @@ def settle_start(config: DictConfig) -> Start:
         config: the whole configuration after :func:`verl_egrsd.preflight.preflight`.
 
     Raises:
-        ValueError: when the checkpoint cannot be found, was not written by this package, was written by
-            another number of ranks, or belongs to a run with other settings or data. The message names the
-            keys, both values and the remedy.
+        ValueError: when the checkpoint cannot be found or is not whole, was not written by this package, was
+            written by another number of ranks, holds code, or belongs to a run with other settings or data.
+            The message names the keys or the file, both values and the remedy.
     """
-    accept = build(ResumeConfig, plain(config.get("resume")), "resume").accept_changes
+    resume = build(ResumeConfig, plain(config.get("resume")), "resume")
     now = json.loads(json.dumps(fingerprint(plain(config))))
     folder = checkpoint_to_resume(config)
     if folder is None:
         return Start(now)
     _require_ranks(config, folder)
     state, step = read_state(folder), step_number(folder) or 0
+    require_plain(folder, resume.trust)
     before, breaks = state.get("fingerprint"), state.get("breaks", [])
     changed = {} if before is None else changes(before, now)
     if before is None or changed:
-        if not accept:
+        if not resume.accept_changes:
             raise ValueError(_refusal(folder, changed))
         breaks = [*breaks, {"step": step, "changed": {key: [*pair] for key, pair in changed.items()}}]
     return Start(now, folder, step, changed, tuple(breaks), _wrote_last(config, before))
-
-
-def checkpoint_to_resume(config: DictConfig) -> Path | None:
-    """Return the folder `global_step_N` that `trainer.resume_mode` selects; None starts anew.
-
-    Raises:
-        ValueError: when the named folder does not exist.
-    """
-    trainer = config.trainer
-    if trainer.resume_mode == "resume_path":
-        folder = Path(trainer.resume_from_path or "")
-        if step_number(folder) is None:
-            raise ValueError(
-                f"trainer.resume_from_path={trainer.resume_from_path}: it must be an existing folder "
-                "global_step_N of a run. Correct it, or leave trainer.resume_mode at auto."
-            )
-        return folder
-    tracker = Path(trainer.default_local_dir) / TRACKER
-    if trainer.resume_mode != "auto" or not tracker.exists():
-        return None
-    step = tracker.read_text().strip()
-    folder = tracker.with_name(f"global_step_{step}")
-    if step_number(folder) is None:
-        raise ValueError(
-            f"{tracker} names step {step!r}, which is not there: the run would start anew over the earlier "
-            f"one. Put it back, name another with trainer.resume_mode=resume_path, or remove {tracker}."
-        )
-    return folder
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """Return the state that the trainer wrote beside a checkpoint.
 
     Raises:
-        ValueError: when another trainer wrote the checkpoint.
+        ValueError: when another trainer wrote the checkpoint, or the file is damaged.
     """
-    state = saved_step(checkpoint).state
-    if state is None:
+    path = saved_step(checkpoint).path / STATE_FILE
+    if not path.exists():
         raise ValueError(
             f"{checkpoint} has no {STATE_FILE}: a trainer of another package wrote it, so it lacks the state "
             "of the run. Start a new run (trainer.resume_mode=disable, or another "
             "trainer.default_local_dir)."
         )
-    return state
+    return read_object(path, STATE_HOLDS)
 
 
 def nothing_to_do(start: Start, total_steps: int | None) -> str | None:
@@ -150,7 +137,7 @@ def _require_ranks(config: DictConfig, folder: Path) -> None:
     path = saved_step(folder).weights / RANKS_FILE
     if not path.exists():
         return
-    wrote = json.loads(path.read_text())["world_size"]
+    wrote = read_object(path, RANKS_HOLDS, RANKS)[RANKS]
     ranks = config.trainer.nnodes * config.trainer.n_gpus_per_node
     if ranks != wrote:
         raise ValueError(
@@ -162,7 +149,7 @@ def _require_ranks(config: DictConfig, folder: Path) -> None:
 
 def _wrote_last(config: DictConfig, before: Fingerprint | None) -> bool:
     path = Path(config.trainer.default_local_dir) / RUN_FILE
-    return not path.exists() or json.loads(path.read_text()) == before
+    return not path.exists() or read_object(path, "the settings of the run that wrote last") == before
 
 
 def _refusal(folder: Path, changed: Changes) -> str:

@@ -2,6 +2,9 @@
 
 import os
 
+ENDS_WITH = "VERL_EGRSD_ENDS_WITH"
+"""Environment variable: id of the process whose vLLM processes end when it does."""
+
 
 def selected() -> bool:
     """Whether this process was told to run on the CPU platform."""

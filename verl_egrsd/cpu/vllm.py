@@ -9,25 +9,32 @@ Adapters: verl asks for the renaming part of vLLM's weight names by the name it 
 Cores: two processes of vLLM spin for a second after the last token, each on a core of its own, while the
 trainer waits for these cores. We let them sleep sooner.
 
+Ends: vLLM's processes outlive a process that is killed, and keep its memory. Those of an evaluation end.
+
 vLLM calls this in each of its processes, maybe twice, and also for people who use vLLM alone: without
-`VERL_PLATFORM=cpu` it does nothing.
+`VERL_PLATFORM=cpu` or an evaluation it does nothing.
 """
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
 import torch
 
-from verl_egrsd.cpu import selected
+from verl_egrsd.cpu import ENDS_WITH, selected
+from verl_egrsd.processes import end_with_parent
 
 SPIN_SECONDS = 0.005
 """Longer than the wait for the next token of a running batch, so that generation itself still spins."""
 
 
 def register() -> None:
-    """Adapt vLLM in this process, only under `VERL_PLATFORM=cpu`."""
+    """Tie this process to an evaluation that started it; adapt vLLM, only under `VERL_PLATFORM=cpu`."""
+    evaluation = os.environ.get(ENDS_WITH)
+    if evaluation is not None and os.getpid() != int(evaluation):
+        end_with_parent()
     if not selected():
         return
     import vllm.distributed.device_communicators.shm_broadcast as queues

@@ -7,10 +7,15 @@ import json
 from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verl_egrsd.evaluation.settings import DEFAULT_PRESET, DTYPES, PRESETS, Settings
+from verl_egrsd.output.lock import only_writer
 
+if TYPE_CHECKING:
+    from verl_egrsd.evaluation.summary import Summary
+
+ANOTHER_OUT = "choose another --out"
 Counts = dict[str | None, int]
 """Samples per problem by benchmark; None stands for all others."""
 
@@ -76,13 +81,20 @@ def engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
     """Evaluate, and print the summary."""
+    # Before the imports, which take seconds.
+    with only_writer(arguments.out, ANOTHER_OUT):
+        from verl_egrsd.evaluation.summary import terminal_table
+
+        print(terminal_table(_evaluated(arguments)))
+
+
+def _evaluated(arguments: argparse.Namespace) -> Summary:
     from verl_egrsd.evaluation.generation import EngineOptions
     from verl_egrsd.evaluation.problems import read_benchmarks
     from verl_egrsd.evaluation.run import evaluate
-    from verl_egrsd.evaluation.summary import terminal_table
 
     benchmarks = read_benchmarks(arguments.benchmarks, arguments.only, arguments.limit)
-    summary = evaluate(
+    return evaluate(
         arguments.model,
         benchmarks,
         arguments.out,
@@ -91,7 +103,6 @@ def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
         name=arguments.name,
         options=EngineOptions(**given_fields(arguments, EngineOptions)),
     )
-    print(terminal_table(summary))
 
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.evaluation.model import Servable
 from verl_egrsd.evaluation.settings import Settings
+from verl_egrsd.processes import interruptible
 from verl_egrsd.reward import opens_reasoning, warn_of_hidden_marks
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -171,10 +173,13 @@ def running_engine(
         arguments["enable_chunked_prefill"] = False
     if servable.adapter:
         arguments |= {"enable_lora": True, "max_lora_rank": _lora_limit(servable.rank)}
+    # Its processes load our plug-in, which ends them with this one, only if they are spawned.
+    os.environ |= {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", ENDS_WITH: str(os.getpid())}
     # The usage context selects vLLM's defaults for offline batches instead of those for a server.
-    engine = AsyncLLM.from_engine_args(
-        vllm.AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
-    )
+    with interruptible():
+        engine = AsyncLLM.from_engine_args(
+            vllm.AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
+        )
     try:
         yield Engine(engine, settings, servable.adapter)
     finally:

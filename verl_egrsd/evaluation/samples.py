@@ -7,7 +7,7 @@ everything that affects them, and a run with other settings is refused.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import os
 import sys
@@ -18,10 +18,13 @@ from typing import Any
 
 from verl_egrsd.config import flat
 from verl_egrsd.output.files import write_completed
+from verl_egrsd.output.lock import lock
 from verl_egrsd.reward import Reason
 
 SAMPLES, SETTINGS = "samples.jsonl", "settings.json"
 SAMPLES_SCHEMA = "verl_egrsd.evaluation/1"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk, a quota or a file that is full."""
 Key = tuple[str, str, int]
 """Benchmark, id of the problem, number of the sample: together they identify a sample of a run."""
 
@@ -80,10 +83,7 @@ class SampleLog:
         self.path = folder / SAMPLES
         # Unbuffered: an appended line survives a crash of this process.
         self._file = self.path.open("ab", buffering=0)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OSError(f"another evaluation is writing to {self.path}: choose another --out.") from None
+        lock(self._file, f"another evaluation is writing to {self.path}: choose another --out.")
         self._drop_unfinished_line()
         self.done: set[Key] = set()
         for sample in read_samples(self.path):
@@ -98,10 +98,26 @@ class SampleLog:
         self._file.close()
 
     def append(self, sample: Sample) -> None:
-        """Write a sample."""
+        """Write a sample.
+
+        Raises:
+            OSError: when the disk has no space for the whole line; the file keeps the lines before it.
+        """
         # ASCII only, so that no reader takes a Unicode line separator inside an answer for the end of the
         # line.
-        self._file.write(json.dumps(asdict(sample)).encode() + b"\n")
+        line, end = json.dumps(asdict(sample)).encode() + b"\n", os.path.getsize(self.path)
+        try:
+            written = self._file.write(line)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            written = 0
+        if written != len(line):
+            self._file.truncate(end)
+            raise OSError(
+                f"no space left for {self.path}: {len(self.done)} samples are kept. Free some space, and run "
+                "the same command again."
+            )
         self.done.add(sample.key)
 
     def _drop_unfinished_line(self) -> None:

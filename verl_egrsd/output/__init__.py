@@ -1,1 +1,1 @@
-"""What commands write: pictures, pages, tables, and files that get their name only when they are complete."""
+"""What commands write: pictures, pages, tables, files that get their name when they are complete; locks."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from verl_egrsd.output.lock import only_writer
 
 
 @contextmanager
@@ -15,12 +17,20 @@ def completed(path: Path) -> Iterator[Path]:
 
     After an error the temporary file is removed, and an existing file at `path` is unchanged. A killed
     process leaves the temporary file; the next run overwrites it.
+
+    Raises:
+        OSError: naming `path`, for instance when the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.partial")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        # An error of a write, unlike one of an opening, does not name the file.
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -33,19 +43,27 @@ def write_completed(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def completed_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder`, which takes its name when the block ends without an error.
+    """Yield a new folder, which becomes `folder` when the block ends without an error.
+
+    Until then it lies in the hidden folder `.NAME.partial` beside it. A killed process leaves that; the next
+    run begins by emptying it.
 
     Raises:
         FileExistsError: when `folder` exists.
+        OSError: when another process writes the same folder.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists already: remove it or choose another folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as unfinished:
-        temporary = Path(unfinished) / folder.name
-        temporary.mkdir()
-        yield temporary
-        temporary.rename(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    with only_writer(partial, "choose another folder"):
+        try:
+            temporary = partial / folder.name
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(partial)
 
 
 def file_digest(path: Path) -> str:

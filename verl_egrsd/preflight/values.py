@@ -7,8 +7,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from verl_egrsd.checkpoints.choice import RESUME_MODES
+
 FSDP = ("fsdp", "fsdp2")
-RESUME_MODES = ("auto", "disable", "resume_path")
 
 Check = tuple[Callable[[Any], bool], str]
 

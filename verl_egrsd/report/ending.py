@@ -29,11 +29,14 @@ def ending_by(error: BaseException) -> Ending:
 
 @contextmanager
 def noting(note: Callable[[Ending], None]) -> Iterator[None]:
-    """Call `note` with the ending of the block; an exception is raised again."""
+    """Call `note` with the ending of the block; an exception is raised again, also if it cannot be noted."""
     try:
         yield
     except BaseException as error:
-        note(ending_by(error))
+        try:
+            note(ending_by(error))
+        except OSError as unwritten:
+            error.add_note(f"the report does not say so: {unwritten}")
         raise
     note(ending("finished"))
 

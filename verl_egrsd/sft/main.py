@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import hydra
@@ -58,21 +59,25 @@ def check_ranks(config: DictConfig) -> None:
 @hydra.main(config_path="../configs/sft", config_name="sft", version_base=None)
 def main(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
-    start = checked_start(config, check_sft_start, check_sft_files)
-    if start is None:
-        return
-    if done := nothing_to_do(start, config.trainer.total_training_steps):
-        print(f"verl_egrsd: {done}")
-        return
-    checked_or_exit(check_ranks, config)
-    ranks = config.trainer.n_gpus_per_node
-    if "RANK" not in os.environ and ranks > 1:
-        _run_torchrun(ranks)
-    _train(config, start)
+    with ExitStack() as held:
+        start = checked_start(config, check_sft_start, check_sft_files, held)
+        if start is None:
+            return
+        if done := nothing_to_do(start, config.trainer.total_training_steps):
+            print(f"verl_egrsd: {done}")
+            return
+        checked_or_exit(check_ranks, config)
+        ranks = config.trainer.n_gpus_per_node
+        if "RANK" not in os.environ and ranks > 1:
+            _run_torchrun(ranks)
+        _train(config, start)
 
 
 def _run_torchrun(ranks: int) -> None:
-    """Become `torchrun`, which starts this module once per rank with the same arguments."""
+    """Become `torchrun`, which starts this module once per rank with the same arguments.
+
+    The locks of the folders end here; the first rank takes them again.
+    """
     command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     os.execv(sys.executable, [sys.executable, *command, "-m", "verl_egrsd.sft.main", *sys.argv[1:]])
 

@@ -116,15 +116,15 @@ class SolutionTrainer(SFTTrainer):
     def _build_ckpt_handler(self) -> None:
         trainer = self.config.trainer
         self.ckpt_handler = SavedSteps(
-            base_model=self.config.model.path,
+            config=self.config,
             start=self.start,
             engine=self.engine,
             train_dataloader=self.train_dataloader,
             default_local_dir=trainer.default_local_dir,
             max_ckpt_to_keep=trainer.max_ckpt_to_keep,
             default_hdfs_dir=trainer.default_hdfs_dir,
-            resume_mode=trainer.resume_mode,
-            resume_from_path=trainer.resume_from_path,
+            resume_mode="resume_path" if self.start.checkpoint else "disable",
+            resume_from_path=self.start.checkpoint and str(self.start.checkpoint),
             lora_train_meta=self._get_lora_train_meta(),
         )
 

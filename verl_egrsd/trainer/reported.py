@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ class Reported(Trainer):
     """Hands the metrics of every step, of every validation, and the end of the run to `self.report`."""
 
     start: Start
+    held: ExitStack
 
     def on_init_end(self) -> None:
         """Begin the report, or go on with what the earlier part of a resumed run left."""
@@ -47,7 +49,7 @@ class Reported(Trainer):
         Raises:
             RuntimeError: when verl's loop ends before the last step.
         """
-        with noting(self.report.end):
+        with self.held, noting(self.report.end):
             done = nothing_to_do(self.start, self.total_training_steps)
             if done:
                 print(f"verl_egrsd: {done}")

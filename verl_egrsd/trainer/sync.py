@@ -20,6 +20,7 @@ from verl_egrsd.checkpoints.resume import settle_start
 from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.methods.columns import POLICY_CREDIT, TEACHER_COLUMNS
 from verl_egrsd.output.files import write_completed
+from verl_egrsd.output.run_folders import TRAINER_LOCK, hold_output
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
@@ -47,7 +48,7 @@ CPU_POLL_SECONDS = 0.1
 
 
 @register_trainer(TRAINER)
-class EgrsdTrainer(MovingTeacher, Distilled, SavedState, Reported, RolloutMatch, PPOTrainerSync):
+class EgrsdTrainer(SavedState, MovingTeacher, Distilled, Reported, RolloutMatch, PPOTrainerSync):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the
@@ -61,14 +62,15 @@ class EgrsdTrainer(MovingTeacher, Distilled, SavedState, Reported, RolloutMatch,
         self.method, self.teacher_config = preflight(config)
         check_files(config)
         self.start = settle_start(config)
+        self.held = hold_output(config, TRAINER_LOCK)
         if config.reward.custom_reward_function.path == VERIFIER:
             self_test()
         with open_dict(config):
             # verl treats every mode other than "sync" as asynchronous.
             config.trainer.v1.trainer_mode = "sync"
-            if config.trainer.resume_mode == "resume_path":
-                # verl reads the step from the end of the name, where a slash may stand.
-                config.trainer.resume_from_path = str(self.start.checkpoint)
+            # verl would look for the checkpoint itself, and start anew where it finds none.
+            config.trainer.resume_mode = "resume_path" if self.start.checkpoint else "disable"
+            config.trainer.resume_from_path = self.start.checkpoint and str(self.start.checkpoint)
             config.data.egrsd_teacher = (
                 plain(config.actor_rollout_ref.teacher) if self.method.uses_teacher else None
             )

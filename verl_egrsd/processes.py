@@ -1,0 +1,50 @@
+"""How processes end: SIGTERM as Ctrl-C, and children that do not outlive the process that started them."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+"""Linux, `prctl(2)`: the signal that a process gets when the thread that started it ends."""
+
+
+@contextmanager
+def term_interrupts() -> Iterator[None]:
+    """Let SIGTERM do in the block what Ctrl-C does."""
+    with _handling(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)):
+        yield
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a blocking call in the block at once; asyncio waits for its end."""
+    with _handling(signal.SIGINT, signal.default_int_handler):
+        yield
+
+
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the system send this process a signal when the process that started it ends, however it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it ended before the line above
+        signal.raise_signal(number)
+
+
+@contextmanager
+def _handling(number: int, handler: Callable[..., Any]) -> Iterator[None]:
+    """Handle a signal in the block; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
