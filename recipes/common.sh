@@ -28,3 +28,17 @@ add_text() {
 add_number() {
   if [[ $2 =~ ^[-+.0-9eE]+$ ]]; then overrides+=("$1=$2"); else add_text "$1" "$2"; fi
 }
+
+# Runs a command for at most $1 seconds, then interrupts it as Ctrl-C would, says so, and returns 124. Where $1 is empty,
+# the command takes the place of this shell. In the foreground: by itself `timeout` takes a command out of reach of the terminal's Ctrl-C.
+within() {
+  local limit=$1 begun=$SECONDS status=0
+  shift
+  [[ -n $limit ]] || exec "$@"
+  [[ $limit =~ ^[1-9][0-9]*$ ]] || { echo "TIME_LIMIT=$limit is not a number of seconds." >&2; return 2; }
+  timeout --foreground --signal=INT --kill-after=60 "$limit" "$@" || status=$?
+  # 137: it did not end in time after the interruption, and was killed.
+  (( status == 124 || status == 137 && SECONDS - begun >= limit )) || return "$status"
+  echo "The time limit was over after $limit seconds: a higher TIME_LIMIT lets the run go on longer." >&2
+  return 124
+}

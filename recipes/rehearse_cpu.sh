@@ -7,7 +7,7 @@
 #   VOCABULARY  small: a trained 0.5 M model | qwen3: a random model with the real vocabulary, and real problems
 #   DATA        with VOCABULARY=qwen3: jsonl or parquet files to take the problems from
 #   RUN_NAME    folder under outputs/; an existing one is refused, so no run resumes by accident
-#   TIME_LIMIT  seconds for the training run (900); a failed weight sync would hang for ever
+#   TIME_LIMIT  seconds for the training run (900)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source recipes/common.sh
@@ -44,11 +44,12 @@ export RAY_prestart_worker_first_driver=0
 export RAY_memory_monitor_refresh_ms=0 HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 TOKENIZERS_PARALLELISM=false
 echo "Training; the log is $run/train.log" >&2
 status=0
-timeout --signal=INT --kill-after=30 "${TIME_LIMIT:-900}" python -m verl_egrsd.main \
-  "${overrides[@]}" "$@" > "$run/train.log" 2>&1 || status=$?
+within "${TIME_LIMIT:-900}" python -m verl_egrsd.main "${overrides[@]}" "$@" > "$run/train.log" 2>&1 || status=$?
 if (( status != 0 )); then
-  echo "Training failed with exit code $status (124: over TIME_LIMIT). The end of $run/train.log:" >&2
-  grep -v "Warning\|warnings.warn" "$run/train.log" | tail -n 25 >&2
+  # A run that was stopped says so in its last lines; an error may need those before them.
+  if (( status == 124 || status > 128 )); then lines=2; else lines=25; fi
+  echo "Training ended with exit code $status. The end of $run/train.log:" >&2
+  grep -v "Warning\|warnings.warn" "$run/train.log" | tail -n "$lines" >&2
   exit "$status"
 fi
 trained=$SECONDS

@@ -53,5 +53,4 @@ add_number trainer.n_gpus_per_node "${GPUS:-8}"
 if [[ $dry_run == true ]]; then
   exec "$python" -m verl_egrsd.sft.main "${overrides[@]}" dry_run=true "$@"
 fi
-exec ${TIME_LIMIT:+timeout --signal=INT --kill-after=60 "$TIME_LIMIT"} \
-  "$python" -m verl_egrsd.sft.main "${overrides[@]}" "$@"
+within "${TIME_LIMIT:-}" "$python" -m verl_egrsd.sft.main "${overrides[@]}" "$@"

@@ -127,8 +127,10 @@ def train(config: DictConfig) -> None:
     from verl_egrsd.preflight import report_settings
     from verl_egrsd.report.ending import ending_by, now
     from verl_egrsd.report.run import note_ending
+    from verl_egrsd.watch.cluster import require_cluster
 
     auto_set_device(config)
+    checked_or_exit(require_cluster, config)
     folder, since = Path(report_settings(config).folder), now()
     try:
         run_ppo(config, task_runner_class=TaskRunnerV1)

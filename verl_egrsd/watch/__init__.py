@@ -1,0 +1,1 @@
+"""A run that ends with a reason and leaves nothing behind."""

@@ -1,0 +1,45 @@
+"""Does the Ray cluster answer that a run is to join? Ray itself would try for minutes."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import grpc
+from omegaconf import DictConfig, OmegaConf
+
+ANSWER_SECONDS = 15.0
+
+
+def require_cluster(config: DictConfig) -> None:
+    """Refuse the address of a Ray cluster at which nothing answers; without an address, do nothing.
+
+    Raises:
+        ValueError: naming the address, where it comes from, and what to do.
+    """
+    key = "ray_kwargs.ray_init.address"
+    address = OmegaConf.select(config, key)
+    if address in (None, "auto") and os.environ.get("RAY_ADDRESS"):
+        key, address = "RAY_ADDRESS", os.environ["RAY_ADDRESS"]
+    if address is None or ":" not in address:
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if problem := _problem(host, port):
+        raise ValueError(
+            f"{key}={address}: no Ray cluster answers there ({problem}). Start it (ray start --head on that "
+            f"machine), correct the address, or leave {key} unset to start Ray on this machine."
+        )
+
+
+def _problem(host: str, port: str) -> str | None:
+    """Return why no gRPC server answers, or None if one does."""
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+        if os.environ.get("RAY_USE_TLS") != "1":
+            with grpc.insecure_channel(f"{host}:{port}") as channel:
+                grpc.channel_ready_future(channel).result(ANSWER_SECONDS)
+    except grpc.FutureTimeoutError:
+        return f"no answer within {ANSWER_SECONDS:g} s"
+    except (OSError, ValueError, OverflowError) as error:
+        return str(error)
+    return None
