@@ -23,6 +23,7 @@ from verl_egrsd.metrics import method_metrics, rollout_metrics, verdict_metrics
 from verl_egrsd.preflight import preflight
 from verl_egrsd.preflight.rules import rule_rows
 from verl_egrsd.reward import compute_score
+from verl_egrsd.reward.acceptance import ScoreChecks
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "verl_egrsd" / "configs"
@@ -34,7 +35,7 @@ SUPERVISED = CONFIGS / "sft"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 METHOD = ROOT / "docs" / "method.md"
 METRIC_SOURCES = (
-    *("trainer/moving_teacher.py", "trainer/held_teacher.py"),
+    *("trainer/moving_teacher.py", "trainer/held_teacher.py", "trainer/checked_scores.py"),
     *("trainer/sync.py", "trainer/prompts.py", "trainer/rounding.py", "trainer/rollout_match.py"),
     "rollouts/wording.py",
 )
@@ -89,12 +90,14 @@ def shipped() -> dict[str, Any]:
     [
         (TeacherConfig, "## The teacher: `actor_rollout_ref.teacher`"),
         (DataChecks, "## Checks of the data: `data.checks`"),
+        (ScoreChecks, "## What a score must be: `scores`"),
     ],
-    ids=["teacher", "data"],
+    ids=["teacher", "data", "scores"],
 )
 def test_every_key_is_documented_with_its_actual_default(settings, heading):
     documented = {cells[0].strip("`"): value(cells[1]) for cells in table(section(CONFIGURATION, heading))}
-    actual = {field.name: field.default for field in fields(settings)}
+    defaults = {field.name: field.default for field in fields(settings)}
+    actual = {name: list(x) if isinstance(x, tuple) else x for name, x in defaults.items()}
     assert documented == actual
 
 
@@ -115,6 +118,11 @@ def test_the_yaml_checks_the_data_as_is_the_default(shipped):
     assert shipped["data"]["checks"] == asdict(DataChecks())
 
 
+def test_the_yaml_checks_the_scores_as_is_the_default(shipped):
+    default = asdict(ScoreChecks())
+    assert shipped["scores"] == default | {"range": list(default["range"])}
+
+
 def test_every_key_of_verl_that_the_yaml_sets_is_documented_with_its_value(shipped):
     rows = table(section(CONFIGURATION, "## verl's keys that this package sets"))
     documented = {cells[0].strip("`"): cells[1] for cells in rows}
@@ -122,7 +130,9 @@ def test_every_key_of_verl_that_the_yaml_sets_is_documented_with_its_value(shipp
     paths = [
         path
         for path in leaves({key: node for key, node in shipped.items() if key not in ("defaults", "hydra")})
-        if not path.startswith(("algorithm.egrsd.", "actor_rollout_ref.teacher.", "data.checks.", "report."))
+        if not path.startswith(
+            ("algorithm.egrsd.", "actor_rollout_ref.teacher.", "data.checks.", "report.", "scores.")
+        )
     ]
     assert sorted(documented) == sorted(paths)
     for path, cell in documented.items():

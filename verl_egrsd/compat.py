@@ -32,6 +32,17 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._save_checkpoint", ("self",)),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._load_checkpoint", ("self",)),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._validate", ("self",)),
+    (
+        "verl.trainer.ppo.v1.trainer_base",
+        "PPOTrainer._val_metrics_update",
+        ("self", "data_sources", "sample_uids", "reward_extra_infos_dict"),
+    ),
+    ("verl.experimental.reward_loop.reward_manager", "get_reward_manager_cls", ("name",)),
+    (
+        "verl.experimental.reward_loop.reward_manager.naive",
+        "NaiveRewardManager",
+        ("config", "tokenizer", "compute_score"),
+    ),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.fit", ("self", "agent_loop_manager")),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._compute_metrics", ("batch", "metrics", "global_steps")),
     ("verl.trainer.ppo.v1.trainer_sync", "PPOTrainerSync.on_init_end", ("self",)),
@@ -93,6 +104,8 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("verl.workers.utils.padding", "response_to_nested", ("tensor", "response_mask")),
     ("transfer_queue", "kv_batch_get", ("keys", "partition_id", "select_fields")),
     ("transfer_queue", "kv_batch_put", ("keys", "partition_id", "fields")),
+    ("transfer_queue", "kv_clear", ("keys", "partition_id")),
+    ("transfer_queue", "KVBatchMeta.select_keys", ("self", "keys_to_select")),
     ("transfer_queue", "init", ("conf",)),
     ("transfer_queue", "close", ()),
     ("transfer_queue", "KVBatchMeta", ("keys", "tags", "partition_id", "extra_info")),
@@ -180,7 +193,14 @@ ADDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "verl.trainer.ppo.v1.trainer_base",
         "PPOTrainer",
-        ("teacher_config", "hidden_bytes", "_know_width", "_count_hidden", "_compute_teacher_log_prob"),
+        (
+            "teacher_config",
+            "hidden_bytes",
+            "_know_width",
+            "_count_hidden",
+            "_compute_teacher_log_prob",
+            "_without_refused",
+        ),
     ),
     (
         "verl.workers.engine.fsdp.transformer_impl",

@@ -10,6 +10,7 @@ from typing import Any
 
 from verl_egrsd.config import flat
 from verl_egrsd.output.files import file_digest
+from verl_egrsd.output.redaction import redacted
 
 Fingerprint = dict[str, Any]
 """Values by dotted key, ready for JSON."""
@@ -24,6 +25,7 @@ MAY_CHANGE = (
     *("trainer.log_val_generations", "trainer.*_dir", "trainer.resume_*", "trainer.max_*_ckpt_to_keep"),
     *("trainer.del_local_ckpt_after_load", "trainer.checkpoint_callback_class", "*.checkpoint.async_save"),
     *("*.checkpoint.save_*", "*.trace.*", "dry_run", "report.folder", "report.thresholds.*", "resume.*"),
+    "scores.*",
     # Which machines it runs on, and how the work is dealt among them.
     *("ray_kwargs.*", "transfer_queue.*", "global_profiler.*", "*.profiler.*", "*.prometheus.*"),
     *("*.nnodes", "*.n_gpus_per_node", "*.device", "*.ray_wait_register_center_timeout", "*.nccl_timeout"),
@@ -55,14 +57,14 @@ _SAMPLES, SAMPLE_BYTES = 64, 65_536
 
 
 def fingerprint(settings: Mapping[str, Any]) -> Fingerprint:
-    """Return every value that counts, by dotted key.
+    """Return every value that counts, by dotted key; secrets do not.
 
     Args:
         settings: the whole resolved configuration.
     """
     return {
         key: _content(value) if key in BY_CONTENT else value
-        for key, value in sorted(flat(settings).items())
+        for key, value in sorted(flat(redacted(settings)).items())
         if value is not None and not key.endswith("._target_") and not may_change(key)
     }
 

@@ -33,6 +33,7 @@ from verl_egrsd.preflight.reading import (
     loss_mode,
     plain,
     report_settings,
+    score_checks,
     scoring_role,
 )
 from verl_egrsd.preflight.refresh import check_refresh
@@ -111,6 +112,7 @@ def _settings(config: DictConfig) -> tuple[Method, TeacherConfig]:
     given = with_template_text(plain(config.actor_rollout_ref.get("teacher")))
     teacher = settle_context(config, resolve_teacher(given, method.teacher))
     build(DataChecks, plain(config.data.get("checks")), "data.checks")
+    score_checks(config)
     return method, teacher
 
 

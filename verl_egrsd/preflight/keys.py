@@ -22,7 +22,7 @@ from verl_egrsd.preflight.rules import RULES
 
 OWN = (
     *("algorithm.egrsd.*", "actor_rollout_ref.teacher.*", "report.*", "data.checks.*", "data.egrsd_*"),
-    "hydra.*",
+    *("scores.*", "hydra.*"),
 )
 """Sections of this package, which check their keys themselves, and Hydra's."""
 

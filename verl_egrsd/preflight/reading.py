@@ -8,9 +8,10 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from verl_egrsd.checkpoints.places import config_file
-from verl_egrsd.config import TeacherConfig
+from verl_egrsd.config import TeacherConfig, build
 from verl_egrsd.methods import methods
 from verl_egrsd.report.settings import ReportConfig, resolve_report
+from verl_egrsd.reward.acceptance import ScoreChecks
 
 TRAINER = "egrsd_sync"
 VERIFIER = "pkg://verl_egrsd.reward"
@@ -63,3 +64,8 @@ def model_facts(config: DictConfig) -> dict[str, Any]:
 def report_settings(config: DictConfig) -> ReportConfig:
     """Return the settings of the run report; the default folder is that of the checkpoints."""
     return resolve_report(plain(config.get("report")), folder=config.trainer.default_local_dir)
+
+
+def score_checks(config: DictConfig) -> ScoreChecks:
+    """Return what a score of the reward function must be."""
+    return build(ScoreChecks, plain(config.get("scores")), "scores")

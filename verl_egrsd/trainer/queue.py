@@ -68,6 +68,12 @@ def view(batch: KVBatchMeta, fields: Sequence[str], order: Sequence[int], **extr
     )
 
 
+def drop(batch: KVBatchMeta, keys: Sequence[str]) -> KVBatchMeta:
+    """Return the batch without some of its rows; their data is deleted."""
+    tq.kv_clear(keys=list(keys), partition_id=batch.partition_id)
+    return batch.select_keys([key for key in batch.keys if key not in set(keys)])
+
+
 def valid_rows(batch: KVBatchMeta) -> torch.Tensor:
     """Return a bool mask (batch,) that leaves out the padding rows that verl appends."""
     return torch.tensor([not tag.get("is_padding", False) for tag in batch.tags])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
 import ray
 from omegaconf import DictConfig, open_dict
@@ -29,9 +28,11 @@ from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.advantage_step import AdvantageStep, CreditedStep
 from verl_egrsd.trainer.balance import balanced_order, ranks_of
+from verl_egrsd.trainer.checked_scores import CheckedScores
 from verl_egrsd.trainer.dataset import use_privileged_dataset
 from verl_egrsd.trainer.distilled import Distilled
 from verl_egrsd.trainer.dump import dump_rollouts
+from verl_egrsd.trainer.guarded_rewards import guard_rewards
 from verl_egrsd.trainer.moving_teacher import MovingTeacher
 from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
 from verl_egrsd.trainer.reported import Reported
@@ -48,7 +49,9 @@ CPU_POLL_SECONDS = 0.1
 
 
 @register_trainer(TRAINER)
-class EgrsdTrainer(SavedState, MovingTeacher, Distilled, Reported, RolloutMatch, PPOTrainerSync):
+class EgrsdTrainer(
+    SavedState, MovingTeacher, Distilled, Reported, CheckedScores, RolloutMatch, PPOTrainerSync
+):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
     The order is verl's: rollout, reward, balance, the student's log-probs; then, in `_compute_advantage`, the
@@ -76,6 +79,7 @@ class EgrsdTrainer(SavedState, MovingTeacher, Distilled, Reported, RolloutMatch,
             )
             config.data.egrsd_verifier = config.reward.custom_reward_function.path == VERIFIER
         use_privileged_dataset(config)
+        guard_rewards(config)
         super().__init__(config)
         if get_device_name() == "cpu":
             self.replay_buffer.poll_interval = CPU_POLL_SECONDS
@@ -140,16 +144,6 @@ class EgrsdTrainer(SavedState, MovingTeacher, Distilled, Reported, RolloutMatch,
         for role in (Role.ActorRollout, Role.ActorRolloutRef):
             if role in self.role_worker_mapping:
                 self.role_worker_mapping[role] = ray.remote(TeacherWorker)
-
-    def _balance_batch(self, batch: KVBatchMeta, metrics: dict, *args: Any, **kwargs: Any) -> KVBatchMeta:
-        expected = self.config.data.train_batch_size * self.config.actor_rollout_ref.rollout.n
-        if len(batch) != expected:
-            raise RuntimeError(
-                f"{expected - len(batch)} of {expected} rollouts are missing: their agent loop or reward "
-                "function failed (search the log for 'Error in _run_prompt'). verl would train on padding "
-                "in their place."
-            )
-        return super()._balance_batch(batch, metrics, *args, **kwargs)
 
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
         """Write the credit of every token in place of verl's advantages."""
