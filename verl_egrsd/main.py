@@ -19,6 +19,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 import verl_egrsd.configs  # noqa: F401  (puts the keys of the methods into Hydra's store)
+from verl_egrsd.output.redaction import redacted, scrubbed_output
 
 if TYPE_CHECKING:
     from verl_egrsd.checkpoints.resume import Start
@@ -93,7 +94,8 @@ def checked_start(
         held.enter_context(checked_or_exit(hold_output, config))
     checked_or_exit(checks, config)
     if config.dry_run:
-        print(OmegaConf.to_yaml(config, resolve=True), end="", flush=True)
+        shown = redacted(OmegaConf.to_container(config, resolve=True))
+        print(OmegaConf.to_yaml(OmegaConf.create(shown)), end="", flush=True)
     elif not named:
         held.enter_context(checked_or_exit(hold_output, config))
     checked_or_exit(check_files, config)
@@ -124,6 +126,7 @@ def train(config: DictConfig) -> None:
     from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
     from verl.utils.device import auto_set_device
 
+    from verl_egrsd.network import secure_network
     from verl_egrsd.preflight import report_settings
     from verl_egrsd.report.ending import ending_by, now
     from verl_egrsd.report.run import note_ending
@@ -131,9 +134,11 @@ def train(config: DictConfig) -> None:
 
     auto_set_device(config)
     checked_or_exit(require_cluster, config)
+    secure_network(config)
     folder, since = Path(report_settings(config).folder), now()
     try:
-        run_ppo(config, task_runner_class=TaskRunnerV1)
+        with scrubbed_output(OmegaConf.to_container(config, resolve=True)):
+            run_ppo(config, task_runner_class=TaskRunnerV1)
     except BaseException as error:
         # Ray ends the trainer's process without a word; until then it may write another step. After a SIGTERM
         # Ray's shutdown aborts this process too, so the note comes first.

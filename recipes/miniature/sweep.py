@@ -20,6 +20,7 @@ from verl.utils.logging_utils import configure_verl_logging
 
 from verl_egrsd.config import TeacherConfig, flat, resolve_teacher
 from verl_egrsd.methods import resolve
+from verl_egrsd.network import secure_network
 from verl_egrsd.preflight import plain, scoring_role
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.sync import EgrsdTrainer
@@ -96,6 +97,7 @@ def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
         OmegaConf.resolve(config)
     # run_ppo starts a runner's class without arguments.
     runner = SimpleNamespace(remote=partial(ray.remote(_Sweep).remote, configs, initial))
+    secure_network(first)
     run_ppo(first, task_runner_class=runner)
 
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 import pandas as pd
 import pytest
 
+from tests.support.faulty_reward import FAULTS
 from tests.support.training_run import TIME_LIMIT, train
 from verl_egrsd.microscope.aggregates import aggregate
 from verl_egrsd.microscope.dumped import read_run
@@ -116,13 +117,18 @@ def test_dumped_rollouts_hold_both_prompts_and_the_text_that_verl_dumped(padded)
 
 @pytest.fixture(scope="module")
 def refused(start, data_path):
-    """A run whose teacher reads what the student reads, and whose rollout fails for one prompt of step 2."""
+    """A run whose teacher reads what the student reads, and whose rollout fails for one prompt of step 2.
+
+    The reward function fails for some rows of step 1 and of the validation; they are left out.
+    """
     second_batch = pd.read_parquet(data_path / "train.parquet")["extra_info"][8:]
     return start(
         "actor_rollout_ref.teacher.template=none",
         "data.train_batch_size=8",
         "data.shuffle=false",
         f"+actor_rollout_ref.rollout.custom={{refuse: '{second_batch.iloc[2]['problem']}'}}",
+        "reward.custom_reward_function.path=pkg://tests.support.faulty_reward",
+        "scores={refused: drop, time_limit: 5}",
         "trainer.total_training_steps=2",
         "trainer.test_freq=1",
     )
@@ -155,3 +161,17 @@ def test_a_crash_leaves_the_report_of_the_steps_before_it_and_its_reason(refused
     assert training["sha256"] == sha256((data_path / "train.parquet").read_bytes()).hexdigest()
     assert training["sha256"] in (refused.folder / "report.html").read_text()
     assert report["settings"]["data"]["train_batch_size"] == 8
+
+
+def test_rollouts_without_a_usable_score_are_left_out_and_counted(refused):
+    first = refused.steps[0]
+    assert first["egrsd/refused_scores"] == len(FAULTS["train"])
+    assert 3 * first["egrsd/correct"] == pytest.approx(round(3 * first["egrsd/correct"]), abs=1e-4)
+    assert math.isfinite(first["actor/pg_loss"])
+    assert first["val-aux/egrsd/refused_scores"] == len(FAULTS["validation"])
+
+
+def test_all_processes_of_a_run_listen_on_loopback_only(padded):
+    found = json.loads((padded.folder / "listeners.json").read_text())
+    assert {"ray::SimpleStorageUnit", "ray::TransferQueueController"} <= {name for _, name in found}
+    assert {address for address, _ in found} == {"127.0.0.1"}, found

@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from tests.support.listeners import recorded_listeners
+
 REPOSITORY = Path(__file__).parents[2]
 TIME_LIMIT = 360
 """Seconds for one run; on two idle cores it takes about a fifth of that."""
@@ -78,7 +80,8 @@ def start(folder: Path, module: str, *arguments: str, limit: int = TIME_LIMIT) -
     with log.open("w") as stream:
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
         try:
-            returncode = process.wait(limit)
+            with recorded_listeners(process, folder / "listeners.json"):
+                returncode = process.wait(limit)
         finally:
             _end(process, temporary)
     return returncode, log.read_text()

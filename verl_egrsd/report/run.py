@@ -13,6 +13,7 @@ from typing import Any
 
 from verl_egrsd.output.files import file_digest, write_completed
 from verl_egrsd.output.pictures import inline, render
+from verl_egrsd.output.redaction import redacted, secrets_of_environment
 from verl_egrsd.report.curves import draw_curves
 from verl_egrsd.report.ending import Ending, ending
 from verl_egrsd.report.history import History, read_steps
@@ -122,7 +123,7 @@ def describe_run(
         "total_steps": total_steps,
         "versions": {"python": python_version(), **{name: version(name) for name in packages}},
         "data": {split: [_file(Path(path)) for path in paths] for split, paths in data.items()},
-        "settings": settings,
+        "settings": redacted(settings),
     }
 
 
@@ -131,5 +132,7 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, report: Mapping[str, Any], curves: bytes, drawn_to: int) -> None:
+    # The message of an error may hold what the settings do not show.
+    report = redacted(report, secrets_of_environment())
     write_completed(folder / JSON_FILE, json.dumps(report, indent=1, ensure_ascii=False))
     write_completed(folder / HTML_FILE, report_page(report, inline(curves), drawn_to))

@@ -19,6 +19,7 @@ from verl_egrsd.preflight.reading import plain
 from verl_egrsd.trainer.distilling_worker import DistillingWorker
 from verl_egrsd.trainer.engine import VENDOR, EgrsdFSDPEngine
 from verl_egrsd.trainer.queue import jagged
+from verl_egrsd.trainer.rendezvous import meet_on_loopback
 from verl_egrsd.trainer.response_head import find_kernel, score_responses
 from verl_egrsd.trainer.weight_stream import refuse_small_bucket, refuse_unmergeable, rollout_dtype
 
@@ -41,6 +42,7 @@ class TeacherWorker(DistillingWorker):
     def init_model(self) -> None:
         """Build the engines, and the mesh through which teacher batches are dispatched."""
         assert_registered("policy loss")
+        meet_on_loopback()
         if get_device_name() == "cpu":
             # verl would ask torch for "cpu:gloo,cpu:gloo", which torch refuses.
             initialize_global_process_group_ray(backend="gloo")

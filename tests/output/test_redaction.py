@@ -1,0 +1,108 @@
+"""Planted secrets do not reach what a run writes."""
+
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verl_egrsd.checkpoints.fingerprint import fingerprint
+from verl_egrsd.compat import verl_settings
+from verl_egrsd.config import flat
+from verl_egrsd.output.redaction import (
+    REDACTED,
+    names_secret,
+    redacted,
+    scrubbed,
+    scrubbed_output,
+    secrets_in,
+)
+from verl_egrsd.report.ending import ending
+from verl_egrsd.report.run import RunReport, describe_run, note_ending
+from verl_egrsd.report.settings import resolve_report
+
+PLANTED = "hf_PlantedSecretValue42"
+SETTINGS = {
+    "trainer": {"experiment_name": "run", "wandb_proxy": f"https://me:{PLANTED}@proxy:8080"},
+    "ray_kwargs": {"ray_init": {"runtime_env": {"env_vars": {"HF_TOKEN": PLANTED, "NCCL_DEBUG": "WARN"}}}},
+    "reward": {
+        "custom_reward_function": {"reward_kwargs": {"apiKey": PLANTED, "judges": [{"password": PLANTED}]}}
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"),
+        *("hfToken", "apiKey", "password", "db.password", "AZURE_STORAGE_KEY", "GOOGLE_CREDENTIALS"),
+        *("MLFLOW_TRACKING_PASSWORD", "RAY_AUTH_TOKEN", "github_pat", "session_cookie", "Authorization"),
+    ],
+)
+def test_a_name_of_a_secret_is_known(name):
+    assert names_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["max_token_len_per_gpu", "prompt_key", "eos_token", "control_tokens", "key", "tokenizer_path", "author"],
+)
+def test_a_name_of_something_else_is_not(name):
+    assert not names_secret(name)
+
+
+def test_no_setting_of_verl_is_taken_for_a_secret():
+    assert redacted(verl_settings()) == json.loads(json.dumps(verl_settings()))
+    assert not [key for key in flat(verl_settings()) if names_secret(key)]
+
+
+def test_settings_keep_everything_but_the_secrets():
+    found = redacted(SETTINGS)
+    assert PLANTED not in json.dumps(found)
+    environment = found["ray_kwargs"]["ray_init"]["runtime_env"]["env_vars"]
+    assert environment == {"HF_TOKEN": REDACTED, "NCCL_DEBUG": "WARN"}
+    assert found["trainer"]["wandb_proxy"] == f"https://{REDACTED}@proxy:8080"
+    assert set(secrets_in(SETTINGS)) == {PLANTED}
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A report whose settings, environment and error hold secrets; all that its folder contains."""
+    monkeypatch.setenv("SERVICE_TOKEN", "EnvironmentSecret42")
+    report = RunReport(resolve_report({}, folder=str(tmp_path)), describe_run(SETTINGS, 2, {}), 0)
+    report.record(1, {"egrsd/correct": 0.5})
+    ended = ending("running") | {"message": "401 for EnvironmentSecret42"}
+    report.end(ended)
+    note_ending(tmp_path, ending("running") | {"message": "again EnvironmentSecret42"}, since="")
+    return b"".join(file.read_bytes() for file in tmp_path.iterdir()).decode(errors="replace")
+
+
+def test_a_report_holds_no_secret(written):
+    assert "401 for" in written or "again" in written
+    assert REDACTED in written
+    assert PLANTED not in written
+    assert "EnvironmentSecret42" not in written
+
+
+def test_the_record_of_a_runs_settings_holds_no_secret_and_a_new_key_does_not_break_a_resume():
+    assert PLANTED not in json.dumps(fingerprint(SETTINGS))
+    other = json.loads(json.dumps(SETTINGS).replace(PLANTED, "another-secret"))
+    assert fingerprint(other) == fingerprint(SETTINGS)
+
+
+def test_what_a_run_prints_holds_no_secret(monkeypatch, capsys):
+    monkeypatch.setenv("SERVICE_TOKEN", "EnvironmentSecret42")
+    with scrubbed_output(SETTINGS):
+        print("ray init kwargs:", SETTINGS)
+        print("EnvironmentSecret42", file=sys.stderr)
+    print("after", PLANTED)
+    said = capsys.readouterr()
+    assert PLANTED not in said.out.partition("after")[0]
+    assert "NCCL_DEBUG" in said.out
+    assert said.err == f"{REDACTED}\n"
+
+
+@given(st.text(min_size=8), st.text(), st.text())
+def test_a_secret_is_left_out_wherever_it_stands(secret, before, after):
+    assert secret not in scrubbed(f"{before}{secret}{after}", [secret]) or secret in REDACTED

@@ -1,0 +1,73 @@
+"""Keeps a run of one node to itself: Ray, TransferQueue and vLLM listen on loopback.
+
+verl, TransferQueue and vLLM listen where Ray says that the node is. On Linux Ray names the address by which
+other machines reach it, unless its switch for clusters is off; then it names 127.0.0.1, to every process. A
+run of several nodes needs a network (docs/architecture.md, several nodes).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+logger = logging.getLogger(__name__)
+
+CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's variable; whatever the name says, Ray reads it on every system."""
+TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+LISTEN_BEYOND = (
+    "Ray, TransferQueue and vLLM of this run listen on the network. TransferQueue and vLLM ask nobody for a "
+    "password, and whoever reaches TransferQueue's ports can run code as this user: use a network that only "
+    "the nodes of this run can reach."
+)
+
+
+def joins_cluster(config: DictConfig) -> bool:
+    """Whether the run needs the network: it has several nodes, or joins a cluster that is already up."""
+    address = config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS")
+    return config.trainer.nnodes > 1 or bool(address and address != "local")
+
+
+def secure_network(config: DictConfig) -> None:
+    """Choose where the processes of a run listen; call it before Ray starts.
+
+    A run of one node that starts Ray itself listens on loopback only, unless the user has set Ray's switch.
+    """
+    import ray
+
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        logger.warning(
+            "RAY_AUTH_MODE=%s: Ray runs the code of whoever reaches it.", os.environ["RAY_AUTH_MODE"]
+        )
+    if joins_cluster(config):
+        logger.warning(LISTEN_BEYOND)
+        return
+    if os.environ.get(CLUSTER_SWITCH, "0") != "0":
+        logger.warning("%s=%s: %s", CLUSTER_SWITCH, os.environ[CLUSTER_SWITCH], LISTEN_BEYOND)
+    else:
+        os.environ[CLUSTER_SWITCH] = "0"
+        # This process has read the variable with its import of Ray; all others begin after this line.
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    if not any(os.environ.get(name) for name in TOKEN_VARIABLES):
+        settle_token(Path.home())
+
+
+def settle_token(home: Path) -> None:
+    """Make Ray's token where there is none: Ray itself would write it readable for every user of the machine.
+
+    Args:
+        home: of the user; Ray looks for the token in `.ray/auth_token`.
+    """
+    path = home / ".ray" / "auth_token"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    elif all(
+        place.stat().st_mode & bits for place, bits in ((path, 0o044), (path.parent, 0o011), (home, 0o011))
+    ):
+        logger.warning("other users of this machine can read Ray's token %s: chmod 600 it.", path)

@@ -1,0 +1,101 @@
+"""Keeps tokens, keys and passwords out of what a run writes: reports, records of settings, and its log."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO
+
+REDACTED = "<redacted>"
+SHORTEST_SECRET = 8
+"""Characters; a shorter value is not looked for in texts, where it would hit other words."""
+SECRET_NAME = re.compile(
+    r"(^|_)(secret|password|passwd|passphrase|credentials?|api_?key|authorization|bearer)(_|$)"
+    r"|(^|_)(access|private|account|auth|encryption|license|signing|ssh|storage|subscription)_key$"
+    r"|(^|_)(token|auth|cookie|pat)$"
+)
+"""What a name says, in snake case, whose value nobody else should read."""
+VOCABULARY = re.compile(r"(^|_)(eos|bos|pad|unk|mask|sep|cls|end|stop|image|video|audio|special)_token$")
+"""Names of tokens of a vocabulary."""
+LOGIN = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+"""User and password in an address."""
+
+
+def names_secret(name: str) -> bool:
+    """Whether a key or an environment variable is named like one that holds a secret."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    snake = re.sub(r"[^a-z0-9]+", "_", snake.lower())
+    return bool(SECRET_NAME.search(snake)) and not VOCABULARY.search(snake)
+
+
+def redacted(node: Any, secrets: Collection[str] = (), name: str = "") -> Any:
+    """Return settings or facts without secrets: texts under a name of a secret, and passwords in addresses.
+
+    Args:
+        node: nested mappings and sequences.
+        secrets: values to leave out wherever they stand.
+        name: the key that the node stands under.
+    """
+    if isinstance(node, Mapping):
+        return {key: redacted(value, secrets, str(key)) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [redacted(value, secrets, name) for value in node]
+    if not isinstance(node, str) or not node:
+        return node
+    return REDACTED if names_secret(name) else scrubbed(node, secrets)
+
+
+def secrets_in(node: Any, name: str = "") -> Iterator[str]:
+    """Yield the values that :func:`redacted` leaves out under their names and that can be told in a text."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from secrets_in(value, str(key))
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from secrets_in(value, name)
+    elif isinstance(node, str) and names_secret(name) and len(node) >= SHORTEST_SECRET:
+        yield node
+
+
+def scrubbed(text: str, secrets: Collection[str]) -> str:
+    """Return a text without some values, and without passwords in addresses."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    return LOGIN.sub(REDACTED, text)
+
+
+def secrets_of_environment() -> set[str]:
+    """Return the secrets in the variables of this process."""
+    return {*secrets_in(os.environ)}
+
+
+@contextmanager
+def scrubbed_output(settings: Any) -> Iterator[None]:
+    """Leave secrets out of what this process prints: verl prints the configuration, Ray what workers print.
+
+    Args:
+        settings: the configuration; its secrets, and those of the environment, are left out.
+    """
+    secrets = secrets_of_environment() | {*secrets_in(settings)}
+    with ExitStack() as stack:
+        if secrets:
+            stack.enter_context(redirect_stdout(_Scrubbing(sys.stdout, secrets)))
+            stack.enter_context(redirect_stderr(_Scrubbing(sys.stderr, secrets)))
+        yield
+
+
+class _Scrubbing:
+    """A text stream that leaves secrets out; in all else the stream that it wraps."""
+
+    def __init__(self, stream: TextIO, secrets: set[str]) -> None:
+        self._stream, self._secrets = stream, secrets
+
+    def write(self, text: str) -> int:
+        self._stream.write(scrubbed(text, self._secrets))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
