@@ -12,7 +12,7 @@ from verl_egrsd.evaluation.statistics import REPLICATES, Series, average, bootst
 from verl_egrsd.evaluation.tables import read_tables
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.intervals import Interval
-from verl_egrsd.output.tables import text_table
+from verl_egrsd.output.tables import text_table, verbatim_markdown
 
 SUMMARY_SCHEMA = "verl_egrsd.summary/1"
 JSON_SUMMARY, MARKDOWN_SUMMARY = "summary.json", "summary.md"
@@ -59,7 +59,8 @@ def summarise(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) -> S
 
 def markdown(summary: Summary) -> str:
     """Return the summary as a page: what was evaluated, accuracy, length."""
-    rows = {**summary["benchmarks"], AVERAGE: summary[AVERAGE]}
+    named = {verbatim_markdown(name): row for name, row in summary["benchmarks"].items()}
+    rows = {**named, AVERAGE: summary[AVERAGE]}
     k = sorted({int(name[5:]) for row in rows.values() for name in row if name.startswith("pass@")} - {1})
     accuracy = ["avg", *(f"pass@{n}" for n in k), "maj"]
     length = ["length", "length_p50", "length_p90", "length_right", "length_wrong", "truncated", "eff"]
@@ -67,8 +68,8 @@ def markdown(summary: Summary) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in summary["versions"].items())
     return "\n".join(
         [
-            f"# {summary['name']}",
-            f"\nModel: {summary['model']}. Date: {summary['date']}.",
+            f"# {verbatim_markdown(summary['name'])}",
+            f"\nModel: {verbatim_markdown(summary['model'])}. Date: {summary['date']}.",
             f"\nSettings: {settings}.",
             f"\nVersions: {versions}.",
             "\nIn brackets: 95 % bootstrap intervals over problems. The average is the unweighted mean.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -25,3 +26,8 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = 
     pairs = zip(widths, left, strict=True)
     rule = [":" + "-" * (width - 1) if is_left else "-" * (width - 1) + ":" for width, is_left in pairs]
     return "\n".join(map(line, (head, rule, *rows)))
+
+
+def verbatim_markdown(text: str) -> str:
+    """Return a text of a stranger as Markdown shows it: no link, no HTML, no new cell, one line."""
+    return re.sub(r"([\\`\[\]|])", r"\\\1", " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;"))

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.places import Adapter, HubId, SavedStep, config_file, find_place, step_number
+from verl_egrsd.preflight.model_code import code_of_model
 from verl_egrsd.preflight.reading import plain
 from verl_egrsd.preflight.refresh import adapter_problems
 
@@ -35,6 +36,7 @@ def check_files(config: DictConfig) -> None:
         [
             *_data(config, "train_files", "val_files"),
             *_model("actor_rollout_ref.model.path", config.actor_rollout_ref.model.path),
+            *code_of_model(config),
             *adapter_problems(config),
             *_reward(config),
             *_resumed(config),
