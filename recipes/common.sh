@@ -1,5 +1,8 @@
 # Sourced by the recipes, in the repository's folder.
 
+# Ray runs the code of whoever reaches it, unless it asks for a token (SECURITY.md).
+[[ -v RAY_AUTH_MODE ]] || export RAY_AUTH_MODE=token
+
 # Stops if the environment holds a variable that looks like one of the recipe's and is not. $1: its name in environment.py.
 known_environment() {
   "${PYTHON:-python3}" recipes/environment.py "$1" || exit 2

@@ -7,7 +7,7 @@ import pytest
 import ray
 from omegaconf import OmegaConf
 
-from verl_egrsd.network import CLUSTER_SWITCH, secure_network, settle_token
+from verl_egrsd.network import CLUSTER_SWITCH, secure_network, settle_token, warn_of_network
 
 PRIVATE = 0o600
 
@@ -29,6 +29,7 @@ def run(nnodes=1, **ray_init):
 
 
 def test_a_run_of_one_node_stays_on_loopback(home, caplog):
+    warn_of_network(run())
     secure_network(run())
     assert ray.util.get_node_ip_address() == "127.0.0.1"
     assert os.environ[CLUSTER_SWITCH] == "0"
@@ -37,6 +38,7 @@ def test_a_run_of_one_node_stays_on_loopback(home, caplog):
 
 @pytest.mark.parametrize("config", [run(nnodes=2), run(address="auto"), run(address="10.0.0.1:6379")])
 def test_a_run_that_joins_a_cluster_stays_on_the_network_and_says_so(home, caplog, config):
+    warn_of_network(config)
     secure_network(config)
     assert ray._private.ray_constants.ENABLE_RAY_CLUSTER
     assert CLUSTER_SWITCH not in os.environ
@@ -46,12 +48,13 @@ def test_a_run_that_joins_a_cluster_stays_on_the_network_and_says_so(home, caplo
 
 def test_an_address_in_the_environment_joins_a_cluster_too(home, monkeypatch, caplog):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    secure_network(run())
-    assert "listen on the network" in caplog.text
+    warn_of_network(run())
+    assert "Ray's address 10.0.0.1:6379: Ray, TransferQueue and vLLM of this run listen" in caplog.text
 
 
 def test_the_users_own_switch_stays_and_is_named(home, monkeypatch, caplog):
     monkeypatch.setenv(CLUSTER_SWITCH, "1")
+    warn_of_network(run())
     secure_network(run())
     assert ray._private.ray_constants.ENABLE_RAY_CLUSTER
     assert f"{CLUSTER_SWITCH}=1: Ray, TransferQueue and vLLM of this run listen" in caplog.text
@@ -59,7 +62,7 @@ def test_the_users_own_switch_stays_and_is_named(home, monkeypatch, caplog):
 
 def test_ray_without_a_token_is_named(home, monkeypatch, caplog):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    secure_network(run())
+    warn_of_network(run())
     assert "RAY_AUTH_MODE=disabled: Ray runs the code of whoever reaches it" in caplog.text
 
 

@@ -42,12 +42,14 @@ def check(config: DictConfig) -> None:
     from verl.utils.config import validate_config
 
     from verl_egrsd.compat import assert_registered, check_version
+    from verl_egrsd.network import warn_of_network
     from verl_egrsd.preflight import preflight
     from verl_egrsd.preflight.rollout_sync import as_verl_can_check
 
     check_version()
     assert_registered("estimator", "policy loss")
     preflight(config)
+    warn_of_network(config)
     validate_config(
         as_verl_can_check(config),
         use_reference_policy=need_reference_policy(config),

@@ -26,10 +26,25 @@ LISTEN_BEYOND = (
 )
 
 
-def joins_cluster(config: DictConfig) -> bool:
-    """Whether the run needs the network: it has several nodes, or joins a cluster that is already up."""
+def warn_of_network(config: DictConfig) -> None:
+    """Say loudly if others can reach a run, or could use Ray without a token."""
+    if _beyond(config):
+        logger.warning("%s: %s", _beyond(config), LISTEN_BEYOND)
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        logger.warning(
+            "RAY_AUTH_MODE=%s: Ray runs the code of whoever reaches it.", os.environ["RAY_AUTH_MODE"]
+        )
+
+
+def _beyond(config: DictConfig) -> str:
+    """Return the setting for which a run listens on the network; "" without one."""
     address = config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS")
-    return config.trainer.nnodes > 1 or bool(address and address != "local")
+    if config.trainer.nnodes > 1:
+        return f"trainer.nnodes={config.trainer.nnodes}"
+    if address and address != "local":
+        return f"Ray's address {address}"
+    switch = os.environ.get(CLUSTER_SWITCH, "0")
+    return "" if switch == "0" else f"{CLUSTER_SWITCH}={switch}"
 
 
 def secure_network(config: DictConfig) -> None:
@@ -37,21 +52,13 @@ def secure_network(config: DictConfig) -> None:
 
     A run of one node that starts Ray itself listens on loopback only, unless the user has set Ray's switch.
     """
+    if _beyond(config):
+        return
     import ray
 
-    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        logger.warning(
-            "RAY_AUTH_MODE=%s: Ray runs the code of whoever reaches it.", os.environ["RAY_AUTH_MODE"]
-        )
-    if joins_cluster(config):
-        logger.warning(LISTEN_BEYOND)
-        return
-    if os.environ.get(CLUSTER_SWITCH, "0") != "0":
-        logger.warning("%s=%s: %s", CLUSTER_SWITCH, os.environ[CLUSTER_SWITCH], LISTEN_BEYOND)
-    else:
-        os.environ[CLUSTER_SWITCH] = "0"
-        # This process has read the variable with its import of Ray; all others begin after this line.
-        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[CLUSTER_SWITCH] = "0"
+    # This process has read the variable with its import of Ray; all others begin after this line.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     if not any(os.environ.get(name) for name in TOKEN_VARIABLES):
         settle_token(Path.home())
 

@@ -1,5 +1,8 @@
 """A file or folder has its name only when it is whole."""
 
+import os
+import stat
+
 import pytest
 
 from verl_egrsd.output.files import completed, completed_folder, write_completed
@@ -46,3 +49,17 @@ def test_after_an_error_nothing_is_left_of_a_folder(tmp_path):
     with pytest.raises(RuntimeError), completed_folder(tmp_path / "pages"):
         raise RuntimeError
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_files_and_folders_have_the_users_umask(tmp_path, umask):
+    previous = os.umask(umask)
+    try:
+        write_completed(tmp_path / "report.json", "{}")
+        with completed_folder(tmp_path / "pages") as folder:
+            (folder / "index.html").touch()
+    finally:
+        os.umask(previous)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    file = 0o666 & ~umask
+    assert modes == {"report.json": file, "pages": 0o777 & ~umask, "index.html": file}
