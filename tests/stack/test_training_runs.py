@@ -15,6 +15,9 @@ from verl_egrsd.microscope.aggregates import aggregate
 from verl_egrsd.microscope.dumped import read_run
 from verl_egrsd.microscope.pages import write_pages
 
+PLANTED = "PlantedSecret42"
+"""The value of a variable that a run passes to its workers."""
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
 
 
@@ -128,7 +131,8 @@ def refused(start, data_path):
         "data.shuffle=false",
         f"+actor_rollout_ref.rollout.custom={{refuse: '{second_batch.iloc[2]['problem']}'}}",
         "reward.custom_reward_function.path=pkg://tests.support.faulty_reward",
-        "scores={refused: drop, time_limit: 5}",
+        "scores.refused=drop",
+        f"+ray_kwargs.ray_init.runtime_env.env_vars.SERVICE_TOKEN={PLANTED}",
         "trainer.total_training_steps=2",
         "trainer.test_freq=1",
     )
@@ -166,9 +170,17 @@ def test_a_crash_leaves_the_report_of_the_steps_before_it_and_its_reason(refused
 def test_rollouts_without_a_usable_score_are_left_out_and_counted(refused):
     first = refused.steps[0]
     assert first["egrsd/refused_scores"] == len(FAULTS["train"])
-    assert 3 * first["egrsd/correct"] == pytest.approx(round(3 * first["egrsd/correct"]), abs=1e-4)
+    left = 8 - len(FAULTS["train"])
+    assert left * first["egrsd/correct"] == pytest.approx(round(left * first["egrsd/correct"]), abs=1e-4)
     assert math.isfinite(first["actor/pg_loss"])
     assert first["val-aux/egrsd/refused_scores"] == len(FAULTS["validation"])
+
+
+def test_secrets_are_missing_in_what_a_run_leaves(refused):
+    assert "'SERVICE_TOKEN': '<redacted>'" in refused.log
+    files = [path for path in refused.folder.rglob("*") if path.is_file()]
+    assert refused.folder / "report.html" in files
+    assert [path for path in files if PLANTED.encode() in path.read_bytes()] == []
 
 
 def test_all_processes_of_a_run_listen_on_loopback_only(padded):
