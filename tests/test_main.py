@@ -34,6 +34,7 @@ def test_an_end_of_the_trainers_process_is_in_the_report(tmp_path, monkeypatch, 
     seen = []
     monkeypatch.setattr(main_ppo, "run_ppo", train)
     monkeypatch.setattr(device, "auto_set_device", lambda config: None)
+    monkeypatch.setattr("verl_egrsd.network.secure_network", lambda config: None)
     monkeypatch.setattr(ray, "shutdown", lambda: seen.append(written()))
     monkeypatch.setattr("verl_egrsd.report.run.report_page", lambda *_: "")
     with pytest.raises(type(error)):

@@ -51,7 +51,7 @@ def begun(composed, tmp_path, monkeypatch):
 
     len_of = [ROWS]
     monkeypatch.setattr(trainer_base, "create_rl_dataset", rows)
-    monkeypatch.setattr(trainer_base.tq, "kv_clear", lambda **_: None)
+    monkeypatch.setattr(trainer_base.tq, "kv_clear", lambda keys, partition_id: None)
     # A name that verl knows and whose version nobody asks for.
     monkeypatch.setitem(_ROLLOUT_REGISTRY, ("scripted", "async"), "nobody starts it")
     monkeypatch.setattr(sync, "self_test", lambda: None)
