@@ -5,15 +5,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stamp=.venv/.installed
-wanted="$(cat requirements/cpu.lock setup.cfg | sha256sum) $PWD"
+wanted="$(cat requirements/cpu_torch.txt requirements/cpu.lock setup.cfg | sha256sum) $PWD"
 if [[ -f $stamp && "$(cat $stamp)" == "$wanted" ]]; then exit 0; fi
 [[ -x .venv/bin/python ]] || "${PYTHON:-python3}" -m venv .venv
 .venv/bin/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || {
   echo "The CPU lock was made for Python 3.11 and 3.12: set PYTHON to one of them and remove .venv." >&2; exit 2; }
 echo "Installing requirements/cpu.lock into .venv ..." >&2
 # Compiling some 30,000 files takes a minute; those that are imported compile when they are.
-.venv/bin/python -m pip install --quiet --no-compile --no-deps -r requirements/cpu.lock || {
+.venv/bin/python -m pip install --quiet --no-compile --no-deps -r requirements/cpu_torch.txt || {
   echo "If pip found no torch+cpu: that build is on PyTorch's own wheel index for CPUs (see pytorch.org," \
        "'Start locally'), not on PyPI. Name the index in PIP_EXTRA_INDEX_URL and run this again." >&2; exit 2; }
+.venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements/cpu.lock
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 echo "$wanted" > $stamp

@@ -1,6 +1,8 @@
 """SECURITY.md: every promise names a test that exists, and no set of versions is below a floor."""
 
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,31 @@ def test_the_package_asks_for_the_floors():
     tools = Requirement(re.search(r'"(setuptools.*?)"', project)[1])
     assert {part.version for part in ray.specifier} == {FLOORS["ray"]}
     assert {part.version for part in tools.specifier} == {FLOORS["setuptools"]}
+
+
+def test_every_line_of_the_cpu_lock_has_a_hash():
+    lines = (ROOT / "requirements" / "cpu.lock").read_text().splitlines()
+    assert [line for line in lines if not re.search(r"^#|==\S+( --hash=sha256:[0-9a-f]{64})+$", line)] == []
+    assert (
+        "--require-hashes -r requirements/cpu.lock" in (ROOT / "requirements" / "install_cpu.sh").read_text()
+    )
+
+
+def report(folder, name, *hashes):
+    """A report of pip about one package, once for each hash."""
+    item = {"metadata": {"name": name, "version": "1.0"}}
+    items = [item | {"download_info": {"archive_info": {"hashes": {"sha256": value}}}} for value in hashes]
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"install": items}))
+    return path
+
+
+def test_the_hashes_of_reports_are_written_beside_those_that_are_there(tmp_path):
+    script = runpy.run_path(str(ROOT / "requirements" / "lock_hashes.py"))
+    found = script["read_hashes"]([report(tmp_path, "Some_Package", "b", "a")])
+    assert script["with_hashes"]("some-package==1.0 --hash=sha256:c", found) == (
+        "some-package==1.0 --hash=sha256:a --hash=sha256:b --hash=sha256:c"
+    )
+    assert script["with_hashes"]("# a comment", found) == "# a comment"
+    with pytest.raises(ValueError, match=r"no report names other==1\.0"):
+        script["with_hashes"]("other==1.0", found)
