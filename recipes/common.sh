@@ -8,6 +8,16 @@ known_environment() {
   "${PYTHON:-python3}" recipes/environment.py "$1" || exit 2
 }
 
+# Makes a folder, and stops if another run writes to it, before the seconds that Python's imports take. The run itself
+# takes the lock.
+free_folder() {
+  mkdir -p "$1" || exit 1
+  [[ ! -e $1/.lock ]] || flock --nonblock "$1/.lock" true || {
+    echo "$1 is in use by $(cat "$1/.lock"): choose another OUTPUT, or wait until it has ended." >&2
+    exit 1
+  }
+}
+
 # Prints true or false for a variable that is 0, 1, false or true; stops at any other value.
 switch() {
   case ${!1:-0} in

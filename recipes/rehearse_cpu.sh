@@ -34,7 +34,8 @@ python -m recipes.rehearsal.build --vocabulary "$vocabulary" --out ".cache/rehea
   ${DATA:+--data $DATA}
 built=$SECONDS
 
-mkdir -p "$run"
+mkdir -p outputs
+mkdir "$run" || exit 2  # another rehearsal of this name has begun meanwhile
 overrides=("+preset=$preset" "+model=$model" +hardware=cpu)
 add_text trainer.default_local_dir "$PWD/$run/checkpoints"
 add_text report.folder "$PWD/$run"

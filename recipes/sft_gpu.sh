@@ -53,4 +53,5 @@ add_number trainer.n_gpus_per_node "${GPUS:-8}"
 if [[ $dry_run == true ]]; then
   exec "$python" -m verl_egrsd.sft.main "${overrides[@]}" dry_run=true "$@"
 fi
+free_folder "$output"
 within "${TIME_LIMIT:-}" "$python" -m verl_egrsd.sft.main "${overrides[@]}" "$@"

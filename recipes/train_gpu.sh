@@ -58,6 +58,7 @@ fi
 if [[ $dry_run == true ]]; then
   exec "$python" -m verl_egrsd.main "${overrides[@]}" dry_run=true "$@"
 fi
+free_folder "$output"
 for file in "$train_file" "$val_file"; do
   [[ -f $file ]] || {
     echo "$file does not exist. Make it:" \
@@ -71,5 +72,4 @@ then
   echo "$model_path is neither a folder nor in the hub's cache. Fetch it: hf download $model_path" >&2
   exit 2
 fi
-mkdir -p "$output"
 exec "$python" -m verl_egrsd.main "${overrides[@]}" "$@"

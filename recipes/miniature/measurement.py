@@ -18,8 +18,10 @@ from recipes.miniature.processes import Job, run_jobs
 from recipes.miniature.results import Measured, measure
 from recipes.miniature.supervised import MINIATURE, sft_command
 from recipes.rehearsal.build import BuildSettings, build
+from verl_egrsd.checkpoints.whole import Needed, damage
 from verl_egrsd.evaluation.samples import SAMPLES
 from verl_egrsd.evaluation.summary import JSON_SUMMARY
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.report.run import STEPS_FILE
 
 MODEL = MINIATURE
@@ -84,8 +86,9 @@ class Measurement:
                 f"{self.out} holds a measurement with other settings ({then}): remove it, or choose another "
                 "folder (OUT)."
             )
-        file.write_text(json.dumps(now))
-        (self.out / COMMITS_FILE).write_text(json.dumps(list(dict.fromkeys([*self.commits(), _commit()]))))
+        write_completed(file, json.dumps(now))
+        commits = list(dict.fromkeys([*self.commits(), _commit()]))
+        write_completed(self.out / COMMITS_FILE, json.dumps(commits))
         with self.seconds("build"):
             build(MODEL, BUILD)
 
@@ -118,8 +121,8 @@ class Measurement:
         ]
 
     def train(self, part: Sequence[Run]) -> None:
-        """Train the runs of a part that have no last checkpoint."""
-        missing = [run for run in part if not any(self.checkpoint(run).glob("data*.pt"))]
+        """Train the runs of a part that have no last checkpoint, or one that was cut off."""
+        missing = [run for run in part if damage(self.checkpoint(run), _needed(run))]
         if not missing:
             return
         total = self.plan.steps * len(part)
@@ -192,7 +195,11 @@ class Measurement:
         finally:
             spent = json.loads(file.read_text()) if file.exists() else {}
             spent[stage] = round(spent.get(stage, 0) + time.monotonic() - begin)
-            file.write_text(json.dumps(spent))
+            write_completed(file, json.dumps(spent))
+
+
+def _needed(run: Run) -> Needed:
+    return Needed(supervised=run.arm.start == SUPERVISED)
 
 
 def _lines(path: Path) -> int:

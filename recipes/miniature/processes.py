@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
+
+from verl_egrsd.processes import end_with_parent
 
 POLL_SECONDS = 0.5
 LAST_LINES = 25
@@ -72,7 +76,11 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("w") as log:
         return subprocess.Popen(
-            job.command, env=os.environ | dict(environment), stdout=log, stderr=subprocess.STDOUT
+            job.command,
+            env=os.environ | dict(environment),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=partial(end_with_parent, signal.SIGTERM),
         )
 
 

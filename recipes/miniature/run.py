@@ -18,6 +18,7 @@ from pathlib import Path
 from recipes.miniature.arms import find_arms
 from recipes.miniature.measurement import FULL, QUICK, Measurement
 from recipes.miniature.record import write_page
+from verl_egrsd.output.lock import only_writer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,12 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("mini_frontier: ended"))
     out = given.out or Path("outputs/mini_frontier_quick" if given.quick else "outputs/mini_frontier")
     try:
-        measurement = Measurement(out, plan, find_arms(given.arms))
-        measurement.begin()
-        for part in measurement.parts():
-            measurement.train(part)
-            measurement.evaluate(part)
-            table = write_page(measurement)
+        with only_writer(out, "choose another folder (OUT)"):
+            measurement = Measurement(out, plan, find_arms(given.arms))
+            measurement.begin()
+            for part in measurement.parts():
+                measurement.train(part)
+                measurement.evaluate(part)
+                table = write_page(measurement)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"mini_frontier: {error}", file=sys.stderr)
         return 1
