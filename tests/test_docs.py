@@ -24,6 +24,7 @@ from verl_egrsd.preflight import preflight
 from verl_egrsd.preflight.rules import rule_rows
 from verl_egrsd.reward import compute_score
 from verl_egrsd.reward.acceptance import ScoreChecks
+from verl_egrsd.watch.settings import WatchdogConfig
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "verl_egrsd" / "configs"
@@ -91,11 +92,13 @@ def shipped() -> dict[str, Any]:
         (TeacherConfig, "## The teacher: `actor_rollout_ref.teacher`"),
         (DataChecks, "## Checks of the data: `data.checks`"),
         (ScoreChecks, "## What a score must be: `scores`"),
+        (WatchdogConfig, "## The watchdog"),
     ],
-    ids=["teacher", "data", "scores"],
+    ids=["teacher", "data", "scores", "watchdog"],
 )
 def test_every_key_is_documented_with_its_actual_default(settings, heading):
-    documented = {cells[0].strip("`"): value(cells[1]) for cells in table(section(CONFIGURATION, heading))}
+    page = ROOT / "docs" / "faults.md" if settings is WatchdogConfig else CONFIGURATION
+    documented = {cells[0].strip("`"): value(cells[1]) for cells in table(section(page, heading))}
     defaults = {field.name: field.default for field in fields(settings)}
     actual = {name: list(x) if isinstance(x, tuple) else x for name, x in defaults.items()}
     assert documented == actual
@@ -123,16 +126,26 @@ def test_the_yaml_checks_the_scores_as_is_the_default(shipped):
     assert shipped["scores"] == default | {"range": list(default["range"])}
 
 
+def test_the_yaml_has_the_default_deadlines(shipped):
+    assert shipped["watchdog"] == asdict(WatchdogConfig())
+
+
 def test_every_key_of_verl_that_the_yaml_sets_is_documented_with_its_value(shipped):
     rows = table(section(CONFIGURATION, "## verl's keys that this package sets"))
     documented = {cells[0].strip("`"): cells[1] for cells in rows}
     # The blocks of this package have tables of their own; Hydra's sections are no settings.
+    own = (
+        "algorithm.egrsd.",
+        "actor_rollout_ref.teacher.",
+        "data.checks.",
+        "report.",
+        "scores.",
+        "watchdog.",
+    )
     paths = [
         path
         for path in leaves({key: node for key, node in shipped.items() if key not in ("defaults", "hydra")})
-        if not path.startswith(
-            ("algorithm.egrsd.", "actor_rollout_ref.teacher.", "data.checks.", "report.", "scores.")
-        )
+        if not path.startswith(own)
     ]
     assert sorted(documented) == sorted(paths)
     for path, cell in documented.items():

@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import hydra
@@ -123,31 +122,18 @@ def main(config: DictConfig) -> None:
 
 
 def train(config: DictConfig) -> None:
-    """Train with verl; an end that the trainer's process cannot report is noted here."""
-    import ray
-    from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
+    """Train with verl; the last line says how a run ended that did not reach its last step."""
     from verl.utils.device import auto_set_device
 
     from verl_egrsd.network import secure_network
-    from verl_egrsd.preflight import report_settings
-    from verl_egrsd.report.ending import ending_by, now
-    from verl_egrsd.report.run import note_ending
     from verl_egrsd.watch.cluster import require_cluster
+    from verl_egrsd.watch.driver import run_watched
 
     auto_set_device(config)
     checked_or_exit(require_cluster, config)
     secure_network(config)
-    folder, since = Path(report_settings(config).folder), now()
-    try:
-        with scrubbed_output(OmegaConf.to_container(config, resolve=True)):
-            run_ppo(config, task_runner_class=TaskRunnerV1)
-    except BaseException as error:
-        # Ray ends the trainer's process without a word; until then it may write another step. After a SIGTERM
-        # Ray's shutdown aborts this process too, so the note comes first.
-        if isinstance(error, KeyboardInterrupt):
-            ray.shutdown()
-        note_ending(folder, ending_by(error), since=since)
-        raise
+    with scrubbed_output(OmegaConf.to_container(config, resolve=True)):
+        run_watched(config)
 
 
 if __name__ == "__main__":

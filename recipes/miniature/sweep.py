@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import ray
 from omegaconf import DictConfig, OmegaConf
 from verl.trainer.main_ppo import run_ppo
-from verl.trainer.ppo.v1 import AgentLoopManagerTQ
 from verl.utils.logging_utils import configure_verl_logging
 
 from verl_egrsd.config import TeacherConfig, flat, resolve_teacher
@@ -23,11 +22,18 @@ from verl_egrsd.methods import resolve
 from verl_egrsd.network import secure_network
 from verl_egrsd.preflight import plain, scoring_role
 from verl_egrsd.trainer import queue
+from verl_egrsd.trainer.agent_loops import AgentLoops
 from verl_egrsd.trainer.sync import EgrsdTrainer
 
 PROCESSES = {
     *("resource_pool_manager", "actor_rollout_wg", "ref_policy_wg", "ref_in_actor", "reward_loop_manager"),
-    *("teacher_model_manager", "distillation_config", "llm_server_manager", "checkpoint_manager"),
+    *(
+        "teacher_model_manager",
+        "distillation_config",
+        "llm_server_manager",
+        "checkpoint_manager",
+        "processes",
+    ),
 }
 """Attributes of verl's trainer that refer to other processes; the configuration decides which exist."""
 SECTIONS = ("actor_rollout_ref", "reward")
@@ -138,7 +144,7 @@ class _Sweep:
 
     def __init__(self, configs: Sequence[DictConfig], initial: Path) -> None:
         self.configs, self.initial = configs, initial
-        self.agent_loops: dict[int, AgentLoopManagerTQ] = {}
+        self.agent_loops: dict[int, AgentLoops] = {}
 
     def run(self, _: DictConfig) -> None:
         """Train all runs."""
@@ -150,11 +156,11 @@ class _Sweep:
                 trainer.init()
                 trainer.fit(self._agent_loops_of(trainer))
 
-    def _agent_loops_of(self, trainer: EgrsdTrainer) -> AgentLoopManagerTQ:
+    def _agent_loops_of(self, trainer: EgrsdTrainer) -> AgentLoops:
         """Return agent loops for the trainer's rollouts per prompt; the number is fixed when they start."""
         n = trainer.config.actor_rollout_ref.rollout.n
         if n not in self.agent_loops:
-            self.agent_loops[n] = AgentLoopManagerTQ.create(
+            self.agent_loops[n] = AgentLoops.create(
                 config=trainer.config,
                 llm_client=trainer.get_llm_client(),
                 teacher_client=trainer.get_teacher_client(),

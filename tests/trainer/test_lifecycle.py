@@ -19,7 +19,8 @@ from verl.workers.rollout.base import _ROLLOUT_REGISTRY
 from tests.support.saved_run import write_shards
 from verl_egrsd.checkpoints.choice import TRACKER
 from verl_egrsd.report import run as report_run
-from verl_egrsd.trainer import sync
+from verl_egrsd.report.ending import RunEndedError, RunStoppedError
+from verl_egrsd.trainer import sync, watched
 from verl_egrsd.trainer.sync import EgrsdTrainer
 
 ROWS = 10
@@ -157,7 +158,7 @@ def test_a_resumed_run_reaches_its_last_step_wherever_it_was_in_the_data(begun, 
         )
     )
     broken = begun(**settings, crash_at=crash)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(RunEndedError, match="the disk is gone"):
         run(broken)
     resumed = run(begun(**settings))
     assert list(resumed.seen) == list(range(crash, 13))
@@ -169,7 +170,7 @@ def test_a_resumed_run_reaches_its_last_step_wherever_it_was_in_the_data(begun, 
 @pytest.mark.parametrize("batch", [2, 10])
 def test_a_run_that_resumes_with_another_batch_size_reaches_its_last_step_and_shows_the_break(begun, batch):
     settings = {"trainer.total_training_steps": 12}
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(RunEndedError, match="the disk is gone"):
         run(begun(**settings, crash_at=9))
     other = settings | {"data.train_batch_size": batch}
     with pytest.raises(ValueError, match=rf"data\.train_batch_size was 4 and is {batch}"):
@@ -186,7 +187,7 @@ def test_a_run_that_resumes_with_another_batch_size_reaches_its_last_step_and_sh
 
 def test_a_run_that_goes_on_with_fewer_rows_begins_the_data_anew(begun, tmp_path):
     settings = {"trainer.total_training_steps": 12, "trainer.save_freq": 2}
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(RunEndedError, match="the disk is gone"):
         run(begun(**settings, count=20, crash_at=5))
     (tmp_path / "train.parquet").write_bytes(b"fewer")
     with pytest.raises(
@@ -217,11 +218,14 @@ def test_a_run_that_verl_ends_early_is_an_error(begun):
 
 def test_a_failure_is_in_the_report_with_its_reason_and_the_steps_before_it(begun):
     trainer = begun(**{"trainer.total_training_steps": 12}, crash_at=3)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(RunEndedError, match="the disk is gone"):
         run(trainer)
     found = report(trainer)
     assert (found["steps"], found["ending"]["how"]) == (2, "failed")
-    assert found["ending"]["why"] == "OSError: the disk is gone"
+    assert found["ending"]["why"] == (
+        "the run ended in step 3 of 12, the generation: OSError: the disk is gone. There is no checkpoint "
+        "(trainer.save_freq=5): the same command begins anew."
+    )
     assert found["curves"]["egrsd/correct"] == [[1, 0.5], [2, 0.5]]
     assert "OSError: the disk is gone" in (trainer.report.folder / "report.html").read_text()
 
@@ -241,10 +245,10 @@ def test_validation_alone_is_no_early_end(begun):
 
 def test_a_run_that_resumes_keeps_the_steps_of_another_run_out_of_its_report(begun):
     settings = {"trainer.total_training_steps": 12}
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(RunEndedError, match="the disk is gone"):
         run(begun(**settings, crash_at=8))
     other = {"data.seed": 1, "trainer.resume_mode": "disable"}
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(RunEndedError, match="the disk is gone"):
         run(begun(**settings, **other, crash_at=4))
     resumed = run(begun(**settings))
     assert [step for step, _ in report(resumed)["curves"]["egrsd/correct"]] == list(range(6, 13))
@@ -257,7 +261,7 @@ def test_the_file_that_names_the_latest_checkpoint_is_replaced_and_never_emptied
         (saved["global_step"], saved["async_save"], marker.read_text(), os.link(marker, link))
     )
     calls = []
-    with pytest.raises(FileExistsError):  # from the link at step 10
+    with pytest.raises(RunEndedError, match="File exists"):  # from the link at step 10
         run(trainer)
     assert calls == [(5, False, "5", None)]
     assert (link.read_text(), marker.read_text()) == ("5", "10")
@@ -278,11 +282,12 @@ def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_ends_the_run_with_the
 
     trainer.actor_rollout_wg.save_checkpoint = saved
     with pytest.raises(
-        OSError, match=rf"no space left for {full}.*last whole checkpoint is .*global_step_5:"
+        RunEndedError, match=rf"no space left for {full}.*last whole checkpoint is .*global_step_5:"
     ):
         run(trainer)
     found = report(trainer)["ending"]
-    assert (found["how"], found["why"].startswith(f"OSError: no space left for {full}")) == ("failed", True)
+    said = f"in step 10 of 12, the saving of the checkpoint: OSError: no space left for {full}"
+    assert (found["how"], said in found["why"]) == ("failed", True)
     assert not full.parent.exists()
     assert list(run(begun(**settings)).seen) == list(range(6, 13))
 
@@ -304,6 +309,22 @@ def test_a_report_that_cannot_be_written_does_not_hide_why_the_run_ended(begun, 
     monkeypatch.setattr(
         trainer.report, "end", lambda _: (trainer.report.folder / "no" / "where").write_text("")
     )
-    with pytest.raises(OSError, match="the disk is gone") as error:
+    with pytest.raises(RunEndedError, match="the disk is gone") as error:
         run(trainer)
     assert "the report does not say so" in error.value.__notes__[0]
+
+
+def test_a_run_that_is_asked_to_stop_ends_after_its_step_with_a_checkpoint(begun, monkeypatch):
+    settings = {"trainer.total_training_steps": 12}
+    with monkeypatch.context() as patch:
+        asked = iter([False, False, False, True])
+        patch.setattr(watched, "asked_to_stop", lambda: next(asked))
+        stopped = begun(**settings)
+        with pytest.raises(
+            RunStoppedError,
+            match=r"in step 3 of 12.*: it was asked to stop\. The last .*global_step_3; the same",
+        ):
+            run(stopped)
+    assert report(stopped)["ending"]["how"] == "stopped"
+    assert saved_steps(stopped) == [3]
+    assert list(run(begun(**settings)).seen) == list(range(4, 13))

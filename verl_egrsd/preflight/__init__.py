@@ -42,6 +42,7 @@ from verl_egrsd.preflight.rollout_sync import check_rollout_sync
 from verl_egrsd.preflight.run_name import name_run
 from verl_egrsd.preflight.values import check_engine, check_values
 from verl_egrsd.teacher.templates import with_template_text
+from verl_egrsd.watch.settings import watchdog_settings
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def preflight(config: DictConfig) -> tuple[Method, TeacherConfig]:
     settle_lengths(config)
     name_run(config, method, teacher)
     report_settings(config)
+    watchdog_settings(plain(config.get("watchdog")))
     check_lengths(config, method, teacher)
     _check_batch(config, method)
     _check_temperature(config, teacher)

@@ -15,6 +15,14 @@ LONGEST_REASON = 1000
 """Characters of an error that are kept."""
 
 
+class RunEndedError(RuntimeError):
+    """A run ended before its last step; the message is its last line."""
+
+
+class RunStoppedError(RunEndedError):
+    """A run ended because it was asked to."""
+
+
 def ending(how: How, why: str | None = None) -> Ending:
     """Return an ending with the present time."""
     return {"how": how, "why": why, "at": now()}
@@ -23,7 +31,9 @@ def ending(how: How, why: str | None = None) -> Ending:
 def ending_by(error: BaseException) -> Ending:
     """Return the ending for an exception: `stopped` by the user, or `failed`."""
     cause = getattr(error, "cause", None) or error  # Ray wraps an exception of another process
-    how: How = "stopped" if isinstance(cause, KeyboardInterrupt | SystemExit) else "failed"
+    how: How = "stopped" if isinstance(cause, KeyboardInterrupt | SystemExit | RunStoppedError) else "failed"
+    if isinstance(cause, RunEndedError):
+        return ending(how, str(cause))
     return ending(how, f"{type(cause).__name__}: {cause}".removesuffix(": ")[:LONGEST_REASON])
 
 

@@ -94,15 +94,19 @@ def note_ending(folder: Path, ended: Ending, *, since: str) -> None:
         ended: the ending.
         since: start of the run, in UTC; an older report belongs to another run.
     """
-    path = folder / JSON_FILE
-    if not path.exists():
-        return
-    report = json.loads(path.read_text(encoding="utf-8"))
-    if report["ending"]["how"] != "running" or report["ending"]["at"] < since:
+    report = report_since(folder, since)
+    if report is None or report["ending"]["how"] != "running":
         return
     steps = read_steps(folder / STEPS_FILE)
     curves = render(draw_curves(steps, report["breaks"]), "svg")
     _write(folder, report | {"ending": ended}, curves, max(steps, default=0))
+
+
+def report_since(folder: Path, since: str) -> dict[str, Any] | None:
+    """Return the report of the run that began at this time, in UTC; None where there is none yet."""
+    path = folder / JSON_FILE
+    report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return None if report is None or report["ending"]["at"] < since else report
 
 
 def describe_run(

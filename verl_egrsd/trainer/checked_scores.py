@@ -33,8 +33,7 @@ class CheckedScores(Trainer):
         if len(batch) != expected:
             raise RuntimeError(
                 f"{expected - len(batch)} of {expected} rollouts are missing: their agent loop or reward "
-                "function failed (search the log for 'Error in _run_prompt'). verl would train on padding "
-                "in their place."
+                "function failed. verl would train on padding in their place."
             )
         batch = self._without_refused(batch, metrics)
         return super()._balance_batch(batch, metrics, *args, **kwargs)

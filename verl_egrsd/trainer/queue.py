@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import ray
 import torch
 import transfer_queue as tq
 from tensordict import TensorDict
-from transfer_queue import KVBatchMeta
+from transfer_queue import KVBatchMeta, interface
 
 
 @contextmanager
@@ -23,6 +24,12 @@ def started(settings: Any) -> Iterator[None]:
         yield
     finally:
         tq.close()
+
+
+def processes() -> list[Any]:
+    """Return the handles of TransferQueue's controller and storage; of the latter those that we started."""
+    controller = ray.get_actor("TransferQueueController", namespace="transfer_queue")
+    return [controller, *(interface._TQ_STORAGE or {}).get("SimpleStorage", {}).values()]
 
 
 def read(batch: KVBatchMeta, fields: Sequence[str]) -> TensorDict:

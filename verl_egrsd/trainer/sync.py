@@ -32,6 +32,7 @@ from verl_egrsd.trainer.checked_scores import CheckedScores
 from verl_egrsd.trainer.dataset import use_privileged_dataset
 from verl_egrsd.trainer.distilled import Distilled
 from verl_egrsd.trainer.dump import dump_rollouts
+from verl_egrsd.trainer.failed_rollouts import MANAGER
 from verl_egrsd.trainer.guarded_rewards import guard_rewards
 from verl_egrsd.trainer.moving_teacher import MovingTeacher
 from verl_egrsd.trainer.prompts import may_think_less, teacher_prompts
@@ -40,6 +41,7 @@ from verl_egrsd.trainer.rollout_match import RolloutMatch
 from verl_egrsd.trainer.rollouts import read_rollouts
 from verl_egrsd.trainer.saved_state import SavedState
 from verl_egrsd.trainer.step_report import StepReport
+from verl_egrsd.trainer.watched import Watched
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ CPU_POLL_SECONDS = 0.1
 
 @register_trainer(TRAINER)
 class EgrsdTrainer(
-    SavedState, MovingTeacher, Distilled, Reported, CheckedScores, RolloutMatch, PPOTrainerSync
+    SavedState, MovingTeacher, Distilled, Reported, Watched, CheckedScores, RolloutMatch, PPOTrainerSync
 ):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
@@ -65,6 +67,7 @@ class EgrsdTrainer(
         self.method, self.teacher_config = preflight(config)
         check_files(config)
         self.start = settle_start(config)
+        self.resume_mode = config.trainer.resume_mode
         self.held = hold_output(config, TRAINER_LOCK)
         if config.reward.custom_reward_function.path == VERIFIER:
             self_test()
@@ -74,6 +77,8 @@ class EgrsdTrainer(
             # verl would look for the checkpoint itself, and start anew where it finds none.
             config.trainer.resume_mode = "resume_path" if self.start.checkpoint else "disable"
             config.trainer.resume_from_path = self.start.checkpoint and str(self.start.checkpoint)
+            agent = config.actor_rollout_ref.rollout.agent
+            agent.agent_loop_manager_class = agent.get("agent_loop_manager_class") or MANAGER
             config.data.egrsd_teacher = (
                 plain(config.actor_rollout_ref.teacher) if self.method.uses_teacher else None
             )

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from verl_egrsd.watch import shared_memory
+
+HOLDER = """
+import sys, time
+from multiprocessing import resource_tracker, shared_memory
+segment = shared_memory.SharedMemory(name=sys.argv[1], create=True, size=4096)
+resource_tracker.unregister(segment._name, "shared_memory")
+print("held", flush=True)
+sys.stdin.read()
+segment.buf[:4] = b"used"
+print(bytes(segment.buf[:4]).decode(), flush=True)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A child that holds a segment with a name that no other test takes, and writes to it at the end."""
+    name = f"{shared_memory.OF_ENGINES}{tmp_path.parent.name}_{tmp_path.name}"[:60]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLDER, name], **pipes) as process:
+        assert process.stdout.readline() == "held\n"
+        yield name, process
+        process.kill()
+    Path(f"/dev/shm/{name}").unlink(missing_ok=True)
+
+
+def test_a_segment_of_a_child_loses_its_name_and_stays_usable(holder):
+    name, process = holder
+    assert name in shared_memory.unname_engine_segments()
+    assert not Path(f"/dev/shm/{name}").exists()
+    process.stdin.close()
+    assert process.stdout.readline() == "used\n"
+
+
+def test_only_segments_of_this_run_that_nobody_has_open_are_abandoned(holder, monkeypatch):
+    name, process = holder
+    monkeypatch.setattr(shared_memory, "OF_SYNCS", name)
+    began = Path(f"/dev/shm/{name}").stat().st_mtime
+    assert shared_memory.unlink_abandoned_syncs(began) == []
+    process.kill()
+    process.wait()
+    assert shared_memory.unlink_abandoned_syncs(time.time() + 60) == []
+    assert shared_memory.unlink_abandoned_syncs(began) == [name]
