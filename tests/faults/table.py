@@ -29,7 +29,7 @@ def add(path: Path, fault: Fault) -> None:
         "# Faults",
         "Each row is a fault brought about in a real process by `bash tests/run_faults.sh`, and the seconds "
         "from the fault to the end of the last process. Other work may have used the machine meanwhile.",
-        text_table(HEADER, list(rows.values())),
+        text_table(HEADER, list(rows.values()), "llrl"),
         f"{conditions_of_stack(os.getloadavg()[0])}\n- `bash tests/run_faults.sh`",
     ]
     path.write_text("\n\n".join(page) + "\n", encoding="utf-8")

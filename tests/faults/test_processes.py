@@ -1,0 +1,210 @@
+"""Processes of real runs are killed and stopped: each run says what died, and leaves nothing behind.
+
+One start each: a run whose process died is over. The rollouts are scripted where vLLM is not what dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recipes.rehearsal.build import BuildSettings, build
+from tests.faults.run import REPOSITORY, WatchedRun
+from tests.support.terminal import Terminal
+
+pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(1500)]
+
+STARTS = 600.0
+"""Seconds for a start and some steps on busy cores."""
+ENDS = 60.0
+"""Seconds within which a run must end after a fault."""
+SCRIPTED = ("actor_rollout_ref.rollout.name=scripted", "actor_rollout_ref.rollout.calculate_log_probs=false")
+ENVIRONMENT = {
+    "VERL_PLATFORM": "cpu",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def small():
+    build(REPOSITORY / ".cache/rehearsal/small", BuildSettings())
+
+
+class Training(WatchedRun):
+    """A run of the rehearsal's small model with a checkpoint every second step."""
+
+    def __init__(self, folder: Path, *overrides: str) -> None:
+        self.folder = folder
+        keys = [
+            *("+preset=egrsd", "+model=tiny", "+hardware=cpu", f"trainer.default_local_dir={folder}"),
+            *("trainer.total_training_steps=400", "trainer.save_freq=2", "trainer.test_freq=-1"),
+            *("trainer.val_before_train=false", "trainer.logger=[console,file]", *overrides),
+        ]
+        environment = ENVIRONMENT | {"VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl")}
+        if set(SCRIPTED) <= set(overrides):
+            environment["VERL_USE_EXTERNAL_MODULES"] = "tests.support.scripted_rollout"
+        super().__init__([sys.executable, "-m", "verl_egrsd.main", *keys], folder / "log.txt", environment)
+
+    def steps(self) -> int:
+        path = self.folder / "metrics.jsonl"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def train(self, steps: int) -> None:
+        """Wait until so many steps are done."""
+        self.wait_until(lambda: self.steps() >= steps, STARTS, f"{steps} steps")
+
+    def report(self) -> dict:
+        return json.loads((self.folder / "report.json").read_text())
+
+    def marked(self) -> str:
+        """Return the step that verl's file names as the last one with a checkpoint."""
+        return (self.folder / "latest_checkpointed_iteration.txt").read_text()
+
+    def checkpoints(self) -> list[int]:
+        return sorted(int(path.name[12:]) for path in self.folder.glob("global_step_*"))
+
+
+@pytest.fixture
+def training(small, tmp_path):
+    runs = []
+
+    def start(*overrides):
+        runs.append(Training(tmp_path, *overrides))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.close()
+
+
+def require_good_end(run: Training, code: int, how: str, *words: str) -> str:
+    """Return the last line of a run, which must agree with the report; nothing of the run may be left."""
+    assert run.end(ENDS) == code, run.last_lines(20)
+    line = run.last_lines().removeprefix("verl_egrsd: ")
+    for word in (*words, "The last checkpoint is ", "goes on from it."):
+        assert word in line
+    assert run.segments_left() == []
+    assert (run.report()["ending"]["how"], run.report()["ending"]["why"]) == (how, line)
+    return line
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("ray::AgentLoopWorker", "agent-loop worker 0 died"),
+        ("ray::RewardLoopWorker", "reward worker 0 died"),
+        ("ray::WorkerDict", "training worker 0 died"),
+        ("ray::TaskRunner", "the trainer's process died"),
+    ],
+)
+def test_a_killed_process_is_named_with_step_and_checkpoint(training, measured, title, name):
+    run = training(*SCRIPTED)
+    run.train(3)
+    with measured(f"`{title.removeprefix('ray::')}` killed", "named in the last line"):
+        run.find(title).kill()
+        require_good_end(run, 1, "failed", name, " of 400")
+
+
+def test_sigterm_lets_the_step_end_and_writes_its_checkpoint(training, measured):
+    run = training(*SCRIPTED, "trainer.save_freq=100", "watchdog.stop=50")
+    run.train(3)
+    with measured("SIGTERM", "after the step, with a checkpoint"):
+        run.driver.terminate()
+        require_good_end(run, 143, "stopped", "it was asked to stop")
+    assert run.checkpoints() == [run.steps()]
+
+
+def test_a_phase_over_its_deadline_ends_the_run_with_its_name(training, measured):
+    run = training(
+        *SCRIPTED,
+        *(f"watchdog.{phase}=20" for phase in ("generation", "scoring", "update", "sync")),
+        "watchdog.every=1",
+    )
+    run.train(3)
+    with measured("a training worker hangs; deadlines of 20 s", "named with its deadline"):
+        # Stopped, not dead: its answer is never to come.
+        run.find("ray::WorkerDict").suspend()
+        require_good_end(run, 1, "failed", "took longer than its limit of 20 s (watchdog.")
+
+
+def test_an_engine_killed_while_it_generates_is_named(training, measured):
+    run = training()
+    run.train(3)
+    engine, worker = run.find("VLLM::EngineCore"), run.find("VLLM::Worker")
+    worker.suspend()
+    time.sleep(15)
+    with measured("vLLM's engine killed during the generation", "named in the last line"):
+        engine.kill()
+        worker.kill()
+        require_good_end(run, 1, "failed", "step 4 of 400, the generation: vllm server 0 died")
+
+
+def test_an_engine_killed_during_the_weight_sync_is_named(training, measured):
+    run = training("trainer.save_freq=1")
+    run.train(2)
+    engine, worker = run.find("VLLM::EngineCore"), run.find("VLLM::Worker")
+    # The sync follows the checkpoint, and waits for a worker that is suspended meanwhile.
+    run.wait_until((run.folder / "global_step_4").exists, STARTS, "checkpoint")
+    worker.suspend()
+    run.wait_until(lambda: run.marked() == "4", STARTS, "whole checkpoint")
+    time.sleep(2)
+    with measured("vLLM's engine killed during the weight sync", "named in the last line"):
+        engine.kill()
+        worker.kill()
+        require_good_end(run, 1, "failed", "step 4 of 400, the weight sync: vllm server 0 died")
+
+
+def test_a_killed_driver_leaves_no_process_and_no_segment(training, measured):
+    run = training()
+    run.train(3)
+    with measured("the starting process killed with -9", "every process ends"):
+        run.driver.kill()
+        assert run.end(30) == -signal.SIGKILL
+    assert run.segments_left() == []
+    assert run.report()["ending"]["how"] == "running"
+
+
+def test_an_address_that_nothing_answers_is_refused_before_anything_starts(tmp_path, measured, small):
+    with measured("`RAY_ADDRESS` that nothing answers", "refused before anything starts"):
+        keys = (
+            "+preset=egrsd",
+            "+model=tiny",
+            "+hardware=cpu",
+            f"trainer.default_local_dir={tmp_path / 'run'}",
+        )
+        environment = ENVIRONMENT | {"RAY_ADDRESS": "127.0.0.1:1"}
+        run = WatchedRun([sys.executable, "-m", "verl_egrsd.main", *keys], tmp_path / "log.txt", environment)
+        try:
+            assert run.end(ENDS) == 1
+        finally:
+            run.close()
+    assert "RAY_ADDRESS=127.0.0.1:1: no Ray cluster answers there" in run.last_lines()
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_in_a_terminal_ends_the_rehearsal_with_the_last_checkpoint(measured):
+    name = f"interrupted-{os.getpid()}"
+    stock = {key: value for key, value in os.environ.items() if key != "VERL_PLATFORM"}
+    folder = REPOSITORY / "outputs" / name
+    command = ["bash", "recipes/rehearse_cpu.sh", "trainer.save_freq=1", "trainer.total_training_steps=200"]
+    with Terminal(command, cwd=REPOSITORY, environment=stock | {"RUN_NAME": name}) as terminal:
+        deadline = time.monotonic() + STARTS
+        while not (folder / "checkpoints" / "latest_checkpointed_iteration.txt").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        with measured("Ctrl-C in a terminal on `bash recipes/rehearse_cpu.sh`", "with the last checkpoint"):
+            terminal.press_ctrl_c()
+            assert terminal.end(ENDS) == 130
+    assert "Training ended with exit code 130" in terminal.shown
+    assert "The last checkpoint is " in terminal.shown.splitlines()[-1]
