@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from ipaddress import ip_address
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -45,6 +46,15 @@ def _beyond(config: DictConfig) -> str:
         return f"Ray's address {address}"
     switch = os.environ.get(CLUSTER_SWITCH, "0")
     return "" if switch == "0" else f"{CLUSTER_SWITCH}={switch}"
+
+
+def warn_if_reachable() -> None:
+    """Say loudly where Ray listens, in a run that another program may have started (stock `main_ppo`)."""
+    import ray
+
+    address = ray.util.get_node_ip_address().strip("[]")
+    if not ip_address(address).is_loopback:
+        logger.warning("Ray listens at %s: %s", address, LISTEN_BEYOND)
 
 
 def secure_network(config: DictConfig) -> None:

@@ -13,7 +13,7 @@ from tests.microscope.conftest import browser  # noqa: F401  (a fixture)
 from tests.support.synthetic_run import synthetic_run
 from verl_egrsd.evaluation.summary import markdown
 from verl_egrsd.frontier import frontier
-from verl_egrsd.microscope.pages import write_pages
+from verl_egrsd.microscope.pages import embedded, write_pages
 from verl_egrsd.output.tables import verbatim_markdown
 from verl_egrsd.report.ending import ending
 from verl_egrsd.report.run import RunReport, describe_run
@@ -98,6 +98,11 @@ def test_no_page_holds_a_script_a_handler_or_an_address_of_a_text(pages):
         found = Elements(page.read_text(encoding="utf-8"))
         assert found.suspicious == [], page
         assert found.scripts == ours[page.stem.partition("-")[0]], page
+
+
+def test_a_script_element_cannot_be_ended_by_its_numbers():
+    assert "<" not in embedded({HOSTILE: HOSTILE})
+    assert json.loads(embedded({HOSTILE: HOSTILE})) == {HOSTILE: HOSTILE}
 
 
 def test_nothing_of_a_text_runs_in_a_browser(browser, pages):  # noqa: F811

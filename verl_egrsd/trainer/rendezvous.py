@@ -45,6 +45,7 @@ def _meet(url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[TCPStore, in
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     options: dict[str, Any] = {"world_size": world_size, "is_master": rank == 0, "timeout": timeout}
     if rank == 0:
-        options["master_listen_fd"] = socket.create_server((address, port)).detach()
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        options["master_listen_fd"] = socket.create_server((address, port), family=family).detach()
     yield TCPStore(address, port, **options), rank, world_size
     raise RuntimeError("the ranks of a run meet once.")
