@@ -7,7 +7,13 @@ import pytest
 import ray
 from omegaconf import OmegaConf
 
-from verl_egrsd.network import CLUSTER_SWITCH, secure_network, settle_token, warn_of_network
+from verl_egrsd.network import (
+    CLUSTER_SWITCH,
+    secure_network,
+    settle_token,
+    warn_if_reachable,
+    warn_of_network,
+)
 
 PRIVATE = 0o600
 
@@ -64,6 +70,13 @@ def test_ray_without_a_token_is_named(home, monkeypatch, caplog):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     warn_of_network(run())
     assert "RAY_AUTH_MODE=disabled: Ray runs the code of whoever reaches it" in caplog.text
+
+
+@pytest.mark.parametrize(("address", "said"), [("10.0.0.7", True), ("127.0.0.1", False), ("[::1]", False)])
+def test_a_run_that_another_program_started_says_if_others_reach_it(monkeypatch, caplog, address, said):
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: address)
+    warn_if_reachable()
+    assert (f"Ray listens at {address}" in caplog.text) == said
 
 
 def test_the_token_is_readable_by_its_user_alone(home):

@@ -18,6 +18,7 @@ from verl.utils.device import get_device_name
 from verl_egrsd.checkpoints.resume import settle_start
 from verl_egrsd.compat import assert_registered, check_verl
 from verl_egrsd.methods.columns import POLICY_CREDIT, TEACHER_COLUMNS
+from verl_egrsd.network import warn_if_reachable
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.run_folders import TRAINER_LOCK, hold_output
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
@@ -64,6 +65,7 @@ class EgrsdTrainer(
     def __init__(self, config: DictConfig) -> None:
         check_verl()
         assert_registered()
+        warn_if_reachable()
         self.method, self.teacher_config = preflight(config)
         check_files(config)
         self.start = settle_start(config)
