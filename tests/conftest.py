@@ -1,6 +1,8 @@
-"""In which order the tests run, when two processes share them (`--dist loadfile`, a file as a whole)."""
+"""In which order the tests run when two processes share them (`--dist loadfile`, a file as a whole)."""
 
 import pytest
+
+from tests.support import warm_python
 
 LONGEST_FIRST = (
     "end_to_end/test_recipes.py",
@@ -12,6 +14,12 @@ LONGEST_FIRST = (
     "test_imports.py",
 )
 """What takes minutes begins first, so that neither process waits for the other (tests/README.md)."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start one server of imports for all processes that share the tests."""
+    if not hasattr(config, "workerinput"):
+        config.add_cleanup(warm_python.start())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

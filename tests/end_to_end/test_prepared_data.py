@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from data_prep import openthoughts
+from tests.support import warm_python
 from tests.support.published import FOLDER
-from tests.support.recipes import REPOSITORY, rehearse
+from tests.support.recipes import rehearse
 from verl_egrsd.reward import compute_score
 from verl_egrsd.rows import ANSWER_INSTRUCTION
 
@@ -38,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         f"trainer.rollout_data_dir={folder / 'rollouts'}",
         VOCABULARY="qwen3",
         DATA=" ".join(files),
-        PYTHONPATH=str(REPOSITORY),
+        **warm_python.environment(),
         VERL_USE_EXTERNAL_MODULES="tests.support.recorded_template",
         RECORDED_TURNS=str(folder / "turns.jsonl"),
     )

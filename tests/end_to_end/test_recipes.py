@@ -11,7 +11,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
-from tests.support.recipes import REPOSITORY, Rehearsal, recipe, rehearse
+from tests.support.recipes import REPOSITORY, Rehearsal, gpu_recipe, recipe, rehearse
 
 PRESETS = {
     "egrsd_qwen3_4b": ("Qwen/Qwen3-4B", "egrsd", 0.3, 0),
@@ -111,7 +111,7 @@ def rows(tmp_path) -> Path:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_dry_run_prints_the_resolved_configuration_of_the_paper_and_nothing_else(name, rows):
     files = {"TRAIN_FILE": str(rows), "VAL_FILE": str(rows), "OUTPUT": str(rows.parent)}
-    done = recipe(name, DRY_RUN="true", PYTHON="python", THINKING="1", LR="1e-6", STEPS="7", **files)
+    done = gpu_recipe(name, DRY_RUN="true", THINKING="1", LR="1e-6", STEPS="7", **files)
     assert done.returncode == 0, done.stderr[-3000:]
     config = yaml.safe_load(done.stdout)
     model, estimator, gamma, window = PRESETS[name]
@@ -144,7 +144,7 @@ DISTILLING = {
 @pytest.mark.parametrize("name", DISTILLING)
 def test_a_dry_run_of_the_other_methods_prints_the_settings_of_their_sources(name, rows):
     files = {"TRAIN_FILE": str(rows), "VAL_FILE": str(rows), "OUTPUT": str(rows.parent)}
-    done = recipe(name, DRY_RUN="1", PYTHON="python", SEED="3", **files)
+    done = gpu_recipe(name, DRY_RUN="1", SEED="3", **files)
     assert done.returncode == 0, done.stderr[-3000:]
     config = yaml.safe_load(done.stdout)
     method = name.partition("_")[0]
@@ -169,11 +169,10 @@ def test_a_gpu_recipe_is_named_after_its_preset_and_model(path):
 
 @pytest.mark.timeout(200)
 def test_a_recipe_and_the_command_name_a_run_and_its_folder_alike(rows):
-    done = recipe(
+    done = gpu_recipe(
         "cl_egrsd_qwen3_8b",
         "data.seed=0",
         DRY_RUN="1",
-        PYTHON="python",
         TRAIN_FILE=str(rows),
         VAL_FILE=str(rows),
     )
@@ -188,7 +187,7 @@ def test_a_recipe_and_the_command_name_a_run_and_its_folder_alike(rows):
 @pytest.mark.timeout(200)
 def test_a_dry_run_prints_the_configuration_and_fails_with_all_that_is_missing(tmp_path):
     missing = {"TRAIN_FILE": "gone.parquet", "VAL_FILE": "away.parquet", "MODEL_PATH": str(tmp_path / "no")}
-    done = recipe("egrsd_qwen3_4b", DRY_RUN="1", PYTHON="python", **missing)
+    done = gpu_recipe("egrsd_qwen3_4b", DRY_RUN="1", **missing)
     assert done.returncode == 1
     assert yaml.safe_load(done.stdout)["data"]["train_files"] == "gone.parquet"
     lines = done.stderr.splitlines()[-3:]
@@ -201,7 +200,7 @@ def test_a_dry_run_prints_the_configuration_and_fails_with_all_that_is_missing(t
 @pytest.mark.parametrize("model", ["4b", "8b"])
 def test_a_dry_run_of_supervised_training_prints_the_resolved_configuration_and_nothing_else(model, rows):
     files = {"TRAIN_FILE": str(rows), "VAL_FILE": str(rows), "OUTPUT": str(rows.parent)}
-    done = recipe(f"sft_qwen3_{model}", DRY_RUN="1", PYTHON="python", LR="1e-6", STEPS="7", SEED="3", **files)
+    done = gpu_recipe(f"sft_qwen3_{model}", DRY_RUN="1", LR="1e-6", STEPS="7", SEED="3", **files)
     assert done.returncode == 0, done.stderr[-3000:]
     config = yaml.safe_load(done.stdout)
     assert config["model"]["path"] == f"Qwen/Qwen3-{model.upper()}"
@@ -214,10 +213,10 @@ def test_a_dry_run_of_supervised_training_prints_the_resolved_configuration_and_
 
 
 def test_a_supervised_recipe_stops_at_an_unknown_preset_and_at_missing_data():
-    done = recipe("sft_qwen3_4b", SFT_PRESET="opsd", PYTHON="python")
+    done = gpu_recipe("sft_qwen3_4b", SFT_PRESET="opsd")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == "SFT_PRESET=opsd is unknown: sft, sft_opsd or ssd."
-    done = recipe("sft_qwen3_4b", TRAIN_FILE="gone.parquet", PYTHON="python")
+    done = gpu_recipe("sft_qwen3_4b", TRAIN_FILE="gone.parquet")
     assert done.returncode == 1
     assert "data.train_files=gone.parquet does not exist: make it (python -m data_prep" in done.stderr
 
@@ -237,7 +236,7 @@ WRONG = {
 @pytest.mark.parametrize("variable", WRONG)
 def test_a_variable_that_a_recipe_cannot_read_stops_it_in_one_line(variable):
     value, message = WRONG[variable]
-    done = recipe("egrsd_qwen3_4b", PYTHON="python", **{variable: value})
+    done = gpu_recipe("egrsd_qwen3_4b", **{variable: value})
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -245,26 +244,24 @@ def test_a_variable_that_a_recipe_cannot_read_stops_it_in_one_line(variable):
 
 
 def test_a_number_of_steps_that_is_a_word_is_refused_by_its_key():
-    done = recipe("egrsd_qwen3_4b", STEPS="ten", DRY_RUN="1", PYTHON="python")
+    done = gpu_recipe("egrsd_qwen3_4b", STEPS="ten", DRY_RUN="1")
     assert done.returncode == 1
     assert "verl_egrsd: trainer.total_training_steps=ten is not allowed: it must be" in done.stderr
 
 
 def test_a_gpu_recipe_without_its_data_stops_with_the_command_that_makes_it(tmp_path):
-    done = recipe("egrsd_qwen3_4b", TRAIN_FILE=str(tmp_path / "train.parquet"), PYTHON="python")
+    done = gpu_recipe("egrsd_qwen3_4b", TRAIN_FILE=str(tmp_path / "train.parquet"))
     assert done.returncode == 2
     assert "python -m data_prep.openthoughts --source siyanzhao/Openthoughts_math_30k_opsd" in done.stderr
     data = tmp_path / "train.parquet"
     data.touch()
-    done = recipe(
-        "egrsd_qwen3_4b", TRAIN_FILE=str(data), VAL_FILE=str(data), PYTHON="python", HF_HUB_OFFLINE="1"
-    )
+    done = gpu_recipe("egrsd_qwen3_4b", TRAIN_FILE=str(data), VAL_FILE=str(data), HF_HUB_OFFLINE="1")
     assert done.returncode == 2
     assert "hf download Qwen/Qwen3-4B" in done.stderr
 
 
 def test_a_bad_setting_ends_with_one_plain_line_and_exit_code_1():
-    done = recipe("egrsd_qwen3_4b", "algorithm.egrsd.gamma=1.5", DRY_RUN="1", PYTHON="python")
+    done = gpu_recipe("egrsd_qwen3_4b", "algorithm.egrsd.gamma=1.5", DRY_RUN="1")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.strip().endswith(

@@ -20,6 +20,7 @@ import torch
 from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
+from tests.support import warm_python
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -104,17 +105,17 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(workplace: Path, output: Path, *overrides: str) -> dict[int, dict[str, float]]:
     """Run stock verl against the wheel; return the metrics of each step."""
-    environment = os.environ | {
+    environment = os.environ | warm_python.environment()
+    environment |= {
         "PYTHONPATH": str(workplace / "site"),
         "VERL_PLATFORM": "cpu",
         "VERL_FILE_LOGGER_PATH": str(output / "metrics.jsonl"),
         "RAY_memory_monitor_refresh_ms": "0",
         "RAY_prestart_worker_first_driver": "0",
         "VLLM_CPU_KVCACHE_SPACE": "1",
-        "HF_HUB_OFFLINE": "1",
     }
     command = [
-        *(sys.executable, "-m", "verl.trainer.main_ppo", *OVERRIDES),
+        *(warm_python.python(), "-m", "verl.trainer.main_ppo", *OVERRIDES),
         f"data.train_files={workplace / 'train.parquet'}",
         f"data.val_files={workplace / 'train.parquet'}",
         f"actor_rollout_ref.model.path={workplace / 'model'}",

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recipes.rehearsal.build import BuildSettings, build
 from recipes.rehearsal.task import generate_rows
+from tests.support import warm_python
 from tests.support.recipes import REPOSITORY
 from verl_egrsd.checkpoints.export import export
 from verl_egrsd.checkpoints.places import SavedStep, find_place
@@ -77,9 +78,9 @@ def runs(tmp_path_factory, model, data):
     arguments = root / "arguments.json"
     arguments.write_text(json.dumps(commands))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.sft_probe", str(arguments)],
+        [warm_python.python(), "-m", "tests.support.sft_probe", str(arguments)],
         cwd=REPOSITORY,
-        env=os.environ | {"VERL_PLATFORM": "cpu", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        env=os.environ | warm_python.environment() | {"VERL_PLATFORM": "cpu"},
         capture_output=True,
         text=True,
         timeout=LIMIT,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.support import warm_python
 
 SUPPORT = Path(__file__).parents[1] / "support"
 ONE_RANK = {
@@ -31,9 +32,8 @@ pytestmark = pytest.mark.timeout(650)
 def probe(model_path, tmp_path_factory):
     """Gradients of one process that holds all workers (see tests/support/divergence_probe.py)."""
     output = tmp_path_factory.mktemp("probe") / "gradients.pt"
-    command = [sys.executable, str(SUPPORT / "divergence_probe.py"), str(model_path), str(output)]
-    path = os.pathsep.join([str(SUPPORT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    command = [warm_python.python(), str(SUPPORT / "divergence_probe.py"), str(model_path), str(output)]
+    environment = os.environ | warm_python.environment()
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     ranks = [torch.load(f"{output}.rank_{rank}", weights_only=False) for rank in range(2)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.support import warm_python
 
 SUPPORT = Path(__file__).parents[1] / "support"
 LINEAR = ("qwen3", "qwen3 untied", "qwen3 moe", "llama", "mistral", "gemma 3 text")
@@ -30,9 +31,8 @@ pytestmark = pytest.mark.timeout(600)
 def scored(model_path, tmp_path_factory):
     """What the worker made of each family, with verl's fused head asked for and without."""
     output = tmp_path_factory.mktemp("families") / "scores.pt"
-    command = [sys.executable, str(SUPPORT / "family_probe.py"), str(model_path), str(output)]
-    path = os.pathsep.join([str(SUPPORT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    command = [warm_python.python(), str(SUPPORT / "family_probe.py"), str(model_path), str(output)]
+    environment = os.environ | warm_python.environment()
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=560, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     return torch.load(output)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tests.support import warm_python
 from verl_egrsd.methods import Columns, EntropyGate, Method, Ratio
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -23,9 +23,8 @@ pytestmark = pytest.mark.timeout(240)
 def probe(model_path, tmp_path_factory):
     """Scores of one process that holds all workers (see tests/support/worker_probe.py)."""
     output = tmp_path_factory.mktemp("probe") / "scores.pt"
-    command = [sys.executable, str(SUPPORT / "worker_probe.py"), str(model_path), str(output)]
-    path = os.pathsep.join([str(SUPPORT.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    command = [warm_python.python(), str(SUPPORT / "worker_probe.py"), str(model_path), str(output)]
+    environment = os.environ | warm_python.environment()
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     return torch.load(output)

@@ -15,14 +15,19 @@ SECONDS = 3.0
 
 
 @contextmanager
-def recorded_listeners(process: psutil.Process, file: Path) -> Iterator[None]:
-    """Look again and again while the block runs; leave pairs [address, process] in a JSON file."""
+def recorded_listeners(file: Path, *folders: Path) -> Iterator[None]:
+    """Look again and again while the block runs; leave pairs [address, process] in a JSON file.
+
+    Args:
+        file: the JSON file.
+        folders: those of the run; see :func:`processes`.
+    """
     found: set[tuple[str, str]] = set()
     over = Event()
 
     def look() -> None:
         while not over.wait(SECONDS):
-            found.update(listeners(process))
+            found.update(listeners(*folders))
 
     thread = Thread(target=look)
     thread.start()
@@ -34,12 +39,22 @@ def recorded_listeners(process: psutil.Process, file: Path) -> Iterator[None]:
         file.write_text(json.dumps(sorted(found)))
 
 
-def listeners(process: psutil.Process) -> Iterator[tuple[str, str]]:
-    """Yield address and process of each TCP socket on which a process or its descendants listen."""
-    with suppress(psutil.NoSuchProcess):
-        for other in [process, *process.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                name = (other.cmdline() or [other.name()])[0]
-                for connection in other.net_connections(kind="tcp"):
-                    if connection.status == psutil.CONN_LISTEN:
-                        yield connection.laddr.ip.removeprefix("::ffff:"), name
+def listeners(*folders: Path) -> Iterator[tuple[str, str]]:
+    """Yield address and process of each TCP socket on which a process of a run listens."""
+    for process in processes(*folders):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            name = (process.cmdline() or [process.name()])[0]
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    yield connection.laddr.ip.removeprefix("::ffff:"), name
+
+
+def processes(*folders: Path) -> Iterator[psutil.Process]:
+    """Yield every process that names a folder, or holds a file in it open; forked ones have no other mark."""
+    marks = tuple(f"{folder}/" for folder in folders)
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            paths = [file.path for file in process.open_files()]
+            words = [word for word in process.cmdline() if any(mark in f"{word}/" for mark in marks)]
+            if words or any(path.startswith(marks) for path in paths):
+                yield process

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm_python
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -35,6 +37,12 @@ def recipe(name: str, *overrides: str, **environment: str) -> subprocess.Complet
         timeout=1200,
         check=False,
     )
+
+
+def gpu_recipe(name: str, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a recipe for GPUs, whose interpreter the user may choose."""
+    forked = {"PYTHON": warm_python.python()} | warm_python.environment()
+    return recipe(name, *overrides, **forked | environment)
 
 
 def rehearse(*overrides: str, **environment: str) -> Rehearsal:

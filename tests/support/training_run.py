@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from typing import Any
 
 import psutil
 
-from tests.support.listeners import recorded_listeners
+from tests.support import warm_python
+from tests.support.listeners import processes, recorded_listeners
 
 REPOSITORY = Path(__file__).parents[2]
 TIME_LIMIT = 360
@@ -63,24 +63,23 @@ def settings(model: Path, data: Path) -> list[str]:
 def start(folder: Path, module: str, *arguments: str, limit: int = TIME_LIMIT) -> tuple[int, str]:
     """Run a module that takes Hydra overrides last, at most `limit` seconds; returns exit code and log."""
     temporary = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets need a short path
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    environment = os.environ | warm_python.environment()
+    environment |= {
         "VERL_USE_EXTERNAL_MODULES": "tests.support.scripted_rollout",
         "VERL_PLATFORM": "cpu",
         "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"),
         "RAY_memory_monitor_refresh_ms": "0",
         "RAY_prestart_worker_first_driver": "0",
         "RAY_DEDUP_LOGS": "0",
-        "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": "1",
     }
     log = folder / "log.txt"
-    command = [sys.executable, "-m", module, *arguments, f"+ray_kwargs.ray_init._temp_dir={temporary}"]
+    ray = f"+ray_kwargs.ray_init._temp_dir={temporary}"
+    command = [warm_python.python(), "-m", module, *arguments, ray]
     with log.open("w") as stream:
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
         try:
-            with recorded_listeners(process, folder / "listeners.json"):
+            with recorded_listeners(folder / "listeners.json", folder, temporary):
                 returncode = process.wait(limit)
         finally:
             _end(process, temporary)
@@ -88,11 +87,8 @@ def start(folder: Path, module: str, *arguments: str, limit: int = TIME_LIMIT) -
 
 
 def _end(process: psutil.Popen, temporary: Path) -> None:
-    """End what is left of the run: the driver's children, and Ray's own processes, known by their folder."""
-    left = [process, *process.children(recursive=True)] if process.is_running() else []
-    for other in psutil.process_iter(["cmdline"]):
-        if any(str(temporary) in word for word in other.info["cmdline"] or ()):
-            left.append(other)
+    """End what is left of the run: the driver, and all that has to do with Ray's folder."""
+    left = [process, *processes(temporary)]
     for other in left:
         with suppress(psutil.NoSuchProcess):
             other.kill()

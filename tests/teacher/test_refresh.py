@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.support import warm_python
 from tests.support.refresh_ranks import DECAY, RANKS, follow_student, model, outputs, train
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.teacher.refresh import TeacherWeights, decay_after, mean_age, trained_shards
@@ -128,9 +128,8 @@ def test_a_reference_engine_that_is_sharded_differently_is_refused():
 def runs(tmp_path_factory):
     """What one process finds, and each of two ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, str(ROOT / "tests/support/refresh_ranks.py"), str(folder)]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True, timeout=120)
+    command = [warm_python.python(), str(ROOT / "tests/support/refresh_ranks.py"), str(folder)]
+    subprocess.run(command, env=os.environ | warm_python.environment(), check=True, timeout=120)
     ranks = [torch.load(folder / f"rank_{rank}.pt") for rank in range(RANKS)]
     return {"alone": follow_student(sharded=False)} | {f"rank {rank}": ranks[rank] for rank in range(RANKS)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import sys
 
 import pytest
 
@@ -13,6 +13,7 @@ from recipes.miniature.arms import find_arms
 from recipes.miniature.measurement import Plan
 from recipes.rehearsal import build as rehearsal_build
 from recipes.rehearsal.build import BuildSettings
+from tests.support import warm_python
 from verl_egrsd.report.history import read_steps, training_steps
 
 TIME_LIMIT = 600
@@ -24,7 +25,10 @@ def small(tmp_path, monkeypatch):
     """A folder to work in, a model that is hardly trained, one update, four problems."""
     monkeypatch.chdir(tmp_path)
     # The commands that the miniature starts find `recipes` where a user has it: in the checkout.
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    for name, value in warm_python.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(measurement.TRAINING, "OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(sys, "executable", warm_python.python())
     build = BuildSettings(roles="miniature", steps=2, train_rows=64, validation_rows=8)
     monkeypatch.setattr(measurement, "BUILD", build)
     monkeypatch.setattr(rehearsal_build, "MEASURED_ROWS", 8)
