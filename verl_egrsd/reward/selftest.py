@@ -17,7 +17,7 @@ KNOWN: tuple[tuple[str, str, Reason], ...] = (
     ("so \\boxed{\\undefined}", "12", "unparsed"),
 )
 """Response, ground truth, reason: one example of each reason that does not need a time limit."""
-TIME_LIMIT = 60.0
+PAIR_LIMIT = 60.0
 """Seconds for one pair: it asks whether the verifier works, on a machine that may be busy with a start."""
 
 
@@ -27,7 +27,7 @@ def self_test() -> None:
     Raises:
         RuntimeError: naming the first pair with another verdict, or when a worker cannot be started.
     """
-    with VerdictPool(1, TIME_LIMIT) as pool:
+    with VerdictPool(1, PAIR_LIMIT) as pool:
         verdicts = pool.verify((response, truth) for response, truth, _ in KNOWN)
         for (response, truth, expected), verdict in zip(KNOWN, verdicts, strict=True):
             if verdict.reason != expected:
