@@ -18,14 +18,15 @@ _PR_SET_PDEATHSIG = 1
 @contextmanager
 def term_interrupts() -> Iterator[None]:
     """Let SIGTERM do in the block what Ctrl-C does."""
-    with _handling(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)):
+    with _handling(signal.SIGTERM, _interrupt):
         yield
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let Ctrl-C end a blocking call in the block at once; asyncio waits for its end."""
-    with _handling(signal.SIGINT, signal.default_int_handler):
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    with _handling(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler):
         yield
 
 
@@ -37,8 +38,15 @@ def end_with_parent(number: int = signal.SIGKILL) -> None:
         signal.raise_signal(number)
 
 
+def _interrupt(*_: Any) -> None:
+    # A shell has what it starts in the background ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
+
+
 @contextmanager
-def _handling(number: int, handler: Callable[..., Any]) -> Iterator[None]:
+def _handling(number: int, handler: Callable[..., Any] | signal.Handlers) -> Iterator[None]:
     """Handle a signal in the block; only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
