@@ -58,7 +58,10 @@ def _end(how: How, line: str, stop: Stop, folder: Path, since: str) -> None:
     """End Ray's processes, then note the ending: until then the trainer may write another step."""
 
     def note() -> None:
-        note_ending(folder, ending(how, line), since=since)
+        try:
+            note_ending(folder, ending(how, line), since=since)
+        except OSError as error:  # such as a full disk, which may be what ended the run
+            print(f"verl_egrsd: the report does not say how the run ended: {error}", file=sys.stderr)
         print(f"verl_egrsd: {line}", file=sys.stderr, flush=True)
 
     def give_up() -> None:
