@@ -43,7 +43,8 @@ add_number() {
 }
 
 # Runs a command for at most $1 seconds, then interrupts it as Ctrl-C would, says so, and returns 124. Where $1 is empty,
-# the command takes the place of this shell. In the foreground: by itself `timeout` takes a command out of reach of the terminal's Ctrl-C.
+# the command takes the place of this shell. In the foreground: by itself `timeout` takes a command out of reach of the
+# terminal's Ctrl-C.
 within() {
   local limit=$1 begun=$SECONDS status=0
   shift
