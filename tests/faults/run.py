@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,26 +20,15 @@ KILL_SECONDS = 10.0
 
 
 class WatchedRun:
-    """A command; remembers every process below it and every shared-memory segment that these map.
+    """A process; remembers every process below it and every shared-memory segment that these map.
 
     Args:
-        command: the command.
+        driver: the process.
         log: file that takes its output.
-        environment: variables on top of those of this process.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        # Ray's sockets need a short path.
-        self.temporary = tempfile.mkdtemp(prefix="ray")
-        self.log = log
-        with log.open("w") as stream:
-            self.driver = psutil.Popen(
-                [*command, f"+ray_kwargs.ray_init._temp_dir={self.temporary}"],
-                cwd=REPOSITORY,
-                env=os.environ | environment,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
+    def __init__(self, driver: psutil.Popen | psutil.Process, log: Path) -> None:
+        self.driver, self.log = driver, log
         self.seen: set[psutil.Process] = {self.driver}
         self.mapped: set[Path] = set()
         self._ended = threading.Event()
@@ -83,23 +71,19 @@ class WatchedRun:
         """Wait until something holds, while the driver lives."""
         deadline = time.monotonic() + limit
         while not holds():
-            if self.driver.poll() is not None:
+            if not lives(self.driver):
                 raise RuntimeError(f"the run ended before {what}: {self.last_lines()}")
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no {what} after {limit:.0f} s")
             time.sleep(0.05)
 
-    def end(self, limit: float) -> int:
-        """Wait for the end of every process, at most `limit` seconds; return the driver's exit code."""
+    def wait_for_all(self, limit: float) -> None:
+        """Wait for the end of every process, at most `limit` seconds."""
         deadline = time.monotonic() + limit
-        code = self.driver.wait(limit)
         while self.left():
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{limit:.0f} s after the fault these live: {list(map(title_of, self.left()))}"
-                )
+                raise TimeoutError(f"after {limit:.0f} s these live: {list(map(title_of, self.left()))}")
             time.sleep(0.1)
-        return code
 
     def last_lines(self, count: int = 1) -> str:
         """Return the end of the log."""
@@ -113,6 +97,14 @@ class WatchedRun:
         psutil.wait_procs(list(self.seen), timeout=KILL_SECONDS)
         self._ended.set()
         self._looker.join()
+
+
+def started(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> psutil.Popen:
+    """Start a command whose output goes to a file; the variables come on top of those of this process."""
+    with log.open("w") as stream:
+        return psutil.Popen(
+            command, cwd=REPOSITORY, env=os.environ | environment, stdout=stream, stderr=subprocess.STDOUT
+        )
 
 
 def lives(process: psutil.Process) -> bool:

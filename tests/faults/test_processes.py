@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from recipes.rehearsal.build import BuildSettings, build
-from tests.faults.run import REPOSITORY, WatchedRun
+from tests.faults.run import REPOSITORY, WatchedRun, started
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(1500)]
@@ -41,20 +43,30 @@ def small():
     build(REPOSITORY / ".cache/rehearsal/small", BuildSettings())
 
 
-class Training(WatchedRun):
+def command(folder: Path, *overrides: str) -> list[str]:
     """A run of the rehearsal's small model with a checkpoint every second step."""
+    return [
+        *(sys.executable, "-m", "verl_egrsd.main", "+preset=egrsd", "+model=tiny", "+hardware=cpu"),
+        *(f"trainer.default_local_dir={folder}", "trainer.total_training_steps=400", "trainer.save_freq=2"),
+        *("trainer.test_freq=-1", "trainer.val_before_train=false", "trainer.logger=[console,file]"),
+        # Ray's sockets need a short path.
+        *(f"+ray_kwargs.ray_init._temp_dir={tempfile.mkdtemp(prefix='ray')}", *overrides),
+    ]
 
-    def __init__(self, folder: Path, *overrides: str) -> None:
+
+def environment(folder: Path, *overrides: str) -> dict[str, str]:
+    """The variables of this run."""
+    found = ENVIRONMENT | {"VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl")}
+    scripted = {"VERL_USE_EXTERNAL_MODULES": "tests.support.scripted_rollout"}
+    return found | scripted if set(SCRIPTED) <= set(overrides) else found
+
+
+class Training(WatchedRun):
+    """A run and the files that it leaves in its folder."""
+
+    def __init__(self, driver: psutil.Process, folder: Path) -> None:
+        super().__init__(driver, folder / "log.txt")
         self.folder = folder
-        keys = [
-            *("+preset=egrsd", "+model=tiny", "+hardware=cpu", f"trainer.default_local_dir={folder}"),
-            *("trainer.total_training_steps=400", "trainer.save_freq=2", "trainer.test_freq=-1"),
-            *("trainer.val_before_train=false", "trainer.logger=[console,file]", *overrides),
-        ]
-        environment = ENVIRONMENT | {"VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl")}
-        if set(SCRIPTED) <= set(overrides):
-            environment["VERL_USE_EXTERNAL_MODULES"] = "tests.support.scripted_rollout"
-        super().__init__([sys.executable, "-m", "verl_egrsd.main", *keys], folder / "log.txt", environment)
 
     def steps(self) -> int:
         path = self.folder / "metrics.jsonl"
@@ -80,7 +92,9 @@ def training(small, tmp_path):
     runs = []
 
     def start(*overrides):
-        runs.append(Training(tmp_path, *overrides))
+        variables = environment(tmp_path, *overrides)
+        driver = started(command(tmp_path, *overrides), tmp_path / "log.txt", variables)
+        runs.append(Training(driver, tmp_path))
         return runs[-1]
 
     yield start
@@ -88,15 +102,45 @@ def training(small, tmp_path):
         run.close()
 
 
-def require_good_end(run: Training, code: int, how: str, *words: str) -> str:
-    """Return the last line of a run, which must agree with the report; nothing of the run may be left."""
-    assert run.end(ENDS) == code, run.last_lines(20)
+def require_good_end(run: Training, code: int, how: str, *words: str) -> None:
+    """The run ends in time and says how, and nothing of it is left."""
+    assert run.driver.wait(ENDS) == code, run.last_lines(20)
+    require_nothing_left(run)
+    require_last_line(run, how, *words)
+
+
+def require_nothing_left(run: Training) -> None:
+    """Every process ends, and the shared memory is free."""
+    run.wait_for_all(ENDS)
+    assert run.segments_left() == []
+
+
+def require_last_line(run: Training, how: str, *words: str) -> None:
+    """The last line of the log names the cause and the checkpoint, and is the one in the report."""
     line = run.last_lines().removeprefix("verl_egrsd: ")
     for word in (*words, "The last checkpoint is ", "goes on from it."):
         assert word in line
-    assert run.segments_left() == []
     assert (run.report()["ending"]["how"], run.report()["ending"]["why"]) == (how, line)
-    return line
+
+
+def test_ctrl_c_in_a_terminal_lets_the_step_end_as_sigterm_does(small, tmp_path, measured):
+    """Through `timeout`, as in the recipes: the run gets the terminal's signal, and a copy of it."""
+    overrides = (*SCRIPTED, "trainer.save_freq=100", "watchdog.stop=50")
+    training = shlex.join(command(tmp_path, *overrides))
+    script = f"source recipes/common.sh; within 900 {training} > {tmp_path}/log.txt 2>&1 || exit $?"
+    variables = os.environ | environment(tmp_path, *overrides)
+    with Terminal(["bash", "-c", script], cwd=REPOSITORY, environment=variables) as terminal:
+        run = Training(psutil.Process(terminal.process.pid), tmp_path)
+        try:
+            run.train(3)
+            with measured("Ctrl-C in a terminal", "after the step, with a checkpoint"):
+                terminal.press_ctrl_c()
+                assert terminal.end(ENDS) == 130
+                require_nothing_left(run)
+        finally:
+            run.close()
+    require_last_line(run, "stopped", "it was asked to stop")
+    assert run.checkpoints() == [run.steps()]
 
 
 @pytest.mark.parametrize(
@@ -170,35 +214,27 @@ def test_a_killed_driver_leaves_no_process_and_no_segment(training, measured):
     run.train(3)
     with measured("the starting process killed with -9", "every process ends"):
         run.driver.kill()
-        assert run.end(30) == -signal.SIGKILL
+        run.wait_for_all(30)
     assert run.segments_left() == []
     assert run.report()["ending"]["how"] == "running"
 
 
 def test_an_address_that_nothing_answers_is_refused_before_anything_starts(tmp_path, measured, small):
+    folder, log = tmp_path / "run", tmp_path / "log.txt"
     with measured("`RAY_ADDRESS` that nothing answers", "refused before anything starts"):
-        keys = (
-            "+preset=egrsd",
-            "+model=tiny",
-            "+hardware=cpu",
-            f"trainer.default_local_dir={tmp_path / 'run'}",
-        )
-        environment = ENVIRONMENT | {"RAY_ADDRESS": "127.0.0.1:1"}
-        run = WatchedRun([sys.executable, "-m", "verl_egrsd.main", *keys], tmp_path / "log.txt", environment)
-        try:
-            assert run.end(ENDS) == 1
-        finally:
-            run.close()
+        run = WatchedRun(started(command(folder), log, ENVIRONMENT | {"RAY_ADDRESS": "127.0.0.1:1"}), log)
+        assert run.driver.wait(ENDS) == 1
+        run.close()
     assert "RAY_ADDRESS=127.0.0.1:1: no Ray cluster answers there" in run.last_lines()
-    assert not (tmp_path / "run").exists()
+    assert not folder.exists()
 
 
 def test_ctrl_c_in_a_terminal_ends_the_rehearsal_with_the_last_checkpoint(measured):
     name = f"interrupted-{os.getpid()}"
     stock = {key: value for key, value in os.environ.items() if key != "VERL_PLATFORM"}
     folder = REPOSITORY / "outputs" / name
-    command = ["bash", "recipes/rehearse_cpu.sh", "trainer.save_freq=1", "trainer.total_training_steps=200"]
-    with Terminal(command, cwd=REPOSITORY, environment=stock | {"RUN_NAME": name}) as terminal:
+    recipe = ["bash", "recipes/rehearse_cpu.sh", "trainer.save_freq=1", "trainer.total_training_steps=200"]
+    with Terminal(recipe, cwd=REPOSITORY, environment=stock | {"RUN_NAME": name}) as terminal:
         deadline = time.monotonic() + STARTS
         while not (folder / "checkpoints" / "latest_checkpointed_iteration.txt").exists():
             assert time.monotonic() < deadline
