@@ -205,7 +205,7 @@ ADDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
                 "adapter_off",
                 "kernel",
             ),
-            *("use_divergence", "distillation", "distilled"),
+            *("use_divergence", "distillation", "distilled", "divergence_of", "keeps_student"),
         ),
     ),
     (

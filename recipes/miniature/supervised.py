@@ -25,7 +25,7 @@ def sft_command(run: Run, out: Path, steps: int) -> list[str]:
         *(sys.executable, "-m", "verl_egrsd.cli", "sft", *run.arm.overrides, "+base=tiny", "+hardware=cpu"),
         *(f"model.path={MINIATURE / 'model'}", "model.lora_rank=0", f"optim.lr={LEARNING_RATE}"),
         *(f"data.train_files={data / 'train.parquet'}", f"data.val_files={data / 'validation.parquet'}"),
-        *(f"trainer.seed={run.seed}", f"trainer.default_local_dir={folder}", "trainer.logger=[console]"),
+        *(f"trainer.seed={run.seed}", f"trainer.default_local_dir={folder}", "trainer.logger=[console,file]"),
         *(f"trainer.experiment_name={run.name}", f"trainer.total_training_steps={steps}"),
         *(f"trainer.save_freq={steps}", "trainer.test_freq=-1", "trainer.resume_mode=disable"),
     ]

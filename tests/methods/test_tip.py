@@ -41,6 +41,30 @@ def kept(tip, columns=GOLDEN):
     return weights.nonzero().flatten().tolist()
 
 
+def test_over_the_vocabulary_scores_tokens_and_loss_are_the_golden_ones():
+    """What the paper defines: D is the divergence itself, and the loss is its mean over the kept tokens."""
+    tip, method = Tip(measure="vocabulary"), methods()["tip_divergence"]
+    values = (GOLDEN.column("student_log_prob") - GOLDEN.column("teacher_log_prob")) * GOLDEN.response_mask
+    full = Columns.of(
+        GOLDEN.response_mask, student_entropy=GOLDEN.column("student_entropy"), divergence=values
+    )
+    torch.testing.assert_close(tip.scores(full), torch.tensor(UNION).double(), rtol=0, atol=1e-6)
+    assert kept(tip, full) == [1, 2, 5]
+    credit = method.credit(full, torch.ones(2, 1)).credit
+    assert float((credit * values)[full.response_mask].mean()) == pytest.approx(0.24, abs=1e-6)
+    assert method.reads == {"student_entropy", "divergence", "teacher_hidden"}
+    assert method.divergence == methods()["crisp"].divergence
+
+
+def test_a_divergence_that_does_not_exist_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"tip reads the divergence .* tip has none: .*measure `sampled`"):
+        resolve("tip", {"tip": {"measure": "vocabulary"}}, max_response_length=4)
+    with pytest.raises(ValueError, match=r"first_tokens=2 leaves tokens .* leave it unset"):
+        resolve("tip_divergence", {"divergence": {"first_tokens": 2}}, max_response_length=4)
+    entropy_alone = {"tip": {"score": "entropy"}, "divergence": {"first_tokens": 2}}
+    assert not resolve("tip_divergence", entropy_alone, max_response_length=4).reads_divergence
+
+
 def test_the_union_score_is_the_golden_one():
     torch.testing.assert_close(Tip().scores(GOLDEN), torch.tensor(UNION).double(), rtol=0, atol=1e-6)
 

@@ -51,6 +51,7 @@ def credited(tokenizer, name):
         "student_log_prob": -draw[1],
         "teacher_entropy": 3 * draw[2],
         "student_entropy": 3 * draw[3],
+        "divergence": draw[0],
     }
     rollouts = Rollouts(
         valid=torch.tensor([True, False, True]),

@@ -285,6 +285,10 @@ def test_the_command_goes_from_a_model_to_pages(opened, model_path, data_path, t
         (["--data", "x.parquet", "--top-k", "0"], r"top_k=0 is not allowed"),
         (["--data", "x.parquet", "--set", "gamma"], r"--set gamma is not allowed: write key=value"),
         (["--data", "x.parquet", "--set", "gama=1"], r"unknown key algorithm.egrsd.gama=1"),
+        (
+            ["--data", "x.parquet", "--estimator", "tip_divergence"],
+            r"tip_divergence reads the divergence .* in training only: train with trainer\.rollout_data_dir",
+        ),
         (["--data", "x.parquet", "--set", "window=3"], r"window=3 contradicts .*adv_estimator=egrsd"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from verl_egrsd.methods import methods
 from verl_egrsd.preflight import preflight
 from verl_egrsd.preflight.divergence import token_bytes
 
@@ -102,9 +103,10 @@ def test_hidden_states_beyond_the_bound_are_refused_with_the_number(refusal, com
 
 
 def test_a_hidden_state_has_the_bytes_of_the_engines_precision(composed):
-    assert token_bytes(composed, 2560) == 5120
+    assert token_bytes(composed, methods()["opsd"], 2560) == 5120
+    assert token_bytes(composed, methods()["tip_divergence"], 2560) == 10240
     exact = {f"{ACTOR}.fsdp_config.mixed_precision": {"param_dtype": "fp32"}}
-    assert token_bytes(changed(composed, exact), 2560) == 10240
+    assert token_bytes(changed(composed, exact), methods()["opsd"], 2560) == 10240
 
 
 def test_a_key_of_the_divergence_is_unknown_to_other_methods(composed):

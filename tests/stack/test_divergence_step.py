@@ -75,6 +75,13 @@ def test_the_mean_divergence_of_an_update_is_that_of_the_whole_batch_on_all_rank
 
 def test_with_first_tokens_the_teacher_keeps_these_alone(probe):
     update, _ = probe["one rank"]["full"]["reverse"]
-    assert [len(row) for row in update["hidden"]] == [9, 1, 9, 8]
+    assert [len(row) for row in update["teacher_hidden"]] == [9, 1, 9, 8]
     whole, _ = probe["one rank"]["full"]["forward"]
-    assert [len(row) for row in whole["hidden"]] == [12, 1, 17, 8]
+    assert [len(row) for row in whole["teacher_hidden"]] == [12, 1, 17, 8]
+
+
+@pytest.mark.parametrize(("run", "case"), [key for key in RUNS if key[1] != "full, current"])
+def test_the_divergence_of_each_token_before_the_update_is_that_of_full_logits(probe, run, case):
+    update, plain = probe[run][case]["forward"]
+    for ours, theirs in zip(update["divergence"], plain["divergence"], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)

@@ -99,7 +99,7 @@ def _probe(model: str, output: str, case: Case) -> dict[str, Any]:
     batch = _batch(torch.distributed.get_rank())
     found: dict[str, Any] = {}
     for settings in case.divergences:
-        worker.use_divergence(asdict(settings))
+        worker.use_divergence(asdict(settings), settings == FORWARD)
         if not found:
             found["same context"] = _update(worker, batch._replace(privileged=batch.prompts))
             _move(worker)
@@ -130,7 +130,11 @@ def _batch(rank: int) -> Batch:
 def _update(worker: TeacherWorker, batch: Batch) -> dict[str, Any]:
     """Return gradients and metrics of an update, which stops before the optimiser's step."""
     settings: dict[str, Any] = {"columns": "teacher_hidden", "temperature": 1.0, "max_token_len_per_gpu": 64}
-    columns = {"teacher_prompts": jagged(batch.privileged), "responses": jagged(batch.responses)}
+    columns: dict[str, Tensor] = {}
+    if worker.keeps_student:
+        settings["columns"] = "divergence,teacher_hidden"
+        columns["student_hidden"] = _student_hidden(worker, batch)
+    columns |= {"teacher_prompts": jagged(batch.privileged), "responses": jagged(batch.responses)}
     columns["response_mask"] = jagged(batch.mask)
     teacher = worker.compute_teacher_log_prob(tu.get_tensordict(columns, non_tensor_dict=settings))
     engine, found = worker.actor.engine, {}
@@ -145,24 +149,36 @@ def _update(worker: TeacherWorker, batch: Batch) -> dict[str, Any]:
         update["policy_credit"] = jagged(batch.policy)
     output = worker.update_actor(update)
     del engine.optimizer_step
-    return found | {"metrics": tu.get(output, "metrics"), "hidden": list(teacher["teacher_hidden"].unbind())}
+    kept = {name: list(teacher[name].unbind()) for name in teacher.keys() & {"divergence", "teacher_hidden"}}
+    return found | {"metrics": tu.get(output, "metrics"), **kept}
+
+
+def _student_hidden(worker: TeacherWorker, batch: Batch) -> Tensor:
+    """Return what the pass for the student's scores keeps."""
+    rows = _sequences(batch) | {"loss_mask": jagged(batch.mask)}
+    settings = {"temperature": 1.0, "calculate_entropy": True, "compute_loss": False}
+    scores = worker.compute_log_prob(tu.get_tensordict(rows, non_tensor_dict=settings))
+    return scores["student_hidden"]
 
 
 def _update_batch(batch: Batch, teacher: TensorDict) -> TensorDict:
-    rows = [torch.cat(pair) for pair in zip(batch.prompts, batch.responses, strict=True)]
     columns = {
-        "input_ids": jagged(rows),
-        "position_ids": jagged([torch.arange(len(row)) for row in rows]),
+        **_sequences(batch),
         "loss_mask": jagged(batch.mask),
         "response_mask": jagged(batch.mask),
         "advantages": jagged(batch.credit),
         "teacher_hidden": teacher["teacher_hidden"],
     }
-    size = len(rows) * torch.distributed.get_world_size()
+    size = len(batch.prompts) * torch.distributed.get_world_size()
     settings = {"temperature": TEMPERATURE, "calculate_entropy": False, "mini_batch_size": size, "epochs": 1}
     settings |= {"global_batch_size": size, "seed": 1, "dataloader_kwargs": {"shuffle": False}}
     data: TensorDict = tu.get_tensordict(columns, non_tensor_dict=settings)
     return data
+
+
+def _sequences(batch: Batch) -> dict[str, Tensor]:
+    rows = [torch.cat(pair) for pair in zip(batch.prompts, batch.responses, strict=True)]
+    return {"input_ids": jagged(rows), "position_ids": jagged([torch.arange(len(row)) for row in rows])}
 
 
 def _plain(worker: TeacherWorker, batch: Batch, settings: Distillation) -> dict[str, Any]:
@@ -171,6 +187,7 @@ def _plain(worker: TeacherWorker, batch: Batch, settings: Distillation) -> dict[
     first = settings.first_tokens or max(map(len, batch.responses))
     tokens = torch.tensor(float(sum(int(mask[:first].sum()) for mask in batch.mask)))
     torch.distributed.all_reduce(tokens)
+    found: list[Tensor] = []
     total, ranks = 0.0, torch.distributed.get_world_size()
     engine.optimizer_zero_grad()
     for prompt, privileged, response, credit, policy, mask in zip(*batch, strict=True):
@@ -181,6 +198,7 @@ def _plain(worker: TeacherWorker, batch: Batch, settings: Distillation) -> dict[
         ):
             z = _log_probs(teacher, privileged, response, settings.temperature).clone()
         values = _divergence(_log_probs(engine, prompt, response, settings.temperature), z, settings)[:first]
+        found.append(values.detach().clone())
         # The row counts with its mask, so that a padding row takes part in the backward pass of all ranks.
         loss = settings.weight * (values * credit[:first] * mask[:first]).sum()
         if settings == JSD:
@@ -190,7 +208,7 @@ def _plain(worker: TeacherWorker, batch: Batch, settings: Distillation) -> dict[
         total += float((values.detach() * mask[:first]).sum() / tokens)
     gradients = _gradients(engine)
     engine.optimizer_zero_grad()
-    return {"gradients": gradients, "mean": total}
+    return {"gradients": gradients, "mean": total, "divergence": found}
 
 
 def _log_probs(engine: Any, prompt: Tensor, response: Tensor, temperature: float) -> Tensor:

@@ -27,22 +27,29 @@ class Trainer(Distilled, Verl):
     def __init__(self, name, **divergence) -> None:
         keys = {"divergence": divergence} if divergence else {}
         self.method, self.hidden_bytes, self.told = resolve(name, keys, max_response_length=8), 10, []
-        self.actor_rollout_wg = SimpleNamespace(use_divergence=self.told.append)
+        self.actor_rollout_wg = SimpleNamespace(use_divergence=lambda *told: self.told.append(told))
 
 
 def test_the_workers_hear_of_the_divergence_before_verl_begins():
     trainer = Trainer("opsd", clip=0.06)
     trainer.on_init_end()
-    told, begins = trainer.told
+    (told, keeps_student), begins = trainer.told
     assert begins == "verl begins"
     assert told == asdict(trainer.method.divergence)
     assert told["clip"] == 0.06
+    assert not keeps_student
+
+
+def test_the_workers_keep_the_students_hidden_states_where_a_factor_reads_the_divergence():
+    trainer = Trainer("tip_divergence")
+    trainer.on_init_end()
+    assert trainer.told[0][1]
 
 
 def test_workers_that_may_have_served_another_run_hear_of_a_method_without_a_divergence_too():
     trainer = Trainer("egrsd")
     trainer.on_init_end()
-    assert trainer.told == [None, "verl begins"]
+    assert trainer.told == [(None, False), "verl begins"]
 
 
 def test_hidden_states_beyond_the_bound_are_refused_when_the_width_is_known_in_the_trainer_only():

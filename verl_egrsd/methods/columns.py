@@ -14,13 +14,17 @@ from verl_egrsd.credit.checks import require_same_shape
 from verl_egrsd.credit.masks import RowName, entropy_values, numbered, response_tokens, response_values
 from verl_egrsd.credit.types import PerRow, PerToken
 
-TOKEN_COLUMNS = ("student_log_prob", "student_entropy", "teacher_log_prob", "teacher_entropy")
+DIVERGENCE = "divergence"
+"""The method's own divergence at each token, before the update."""
+TOKEN_COLUMNS = ("student_log_prob", "student_entropy", "teacher_log_prob", "teacher_entropy", DIVERGENCE)
 """Columns with one number per token, in nats."""
+STUDENT_HIDDEN = "student_hidden"
+"""The student's last hidden state at each response token, from which `DIVERGENCE` is computed."""
 TEACHER_HIDDEN = "teacher_hidden"
 """The teacher's last hidden state at each response token; it goes to the update, not to the credit."""
 POLICY_CREDIT = "policy_credit"
 """Credit of the policy term beside a divergence; it goes to the update."""
-TEACHER_COLUMNS = frozenset({"teacher_log_prob", "teacher_entropy", TEACHER_HIDDEN})
+TEACHER_COLUMNS = frozenset({"teacher_log_prob", "teacher_entropy", TEACHER_HIDDEN, DIVERGENCE})
 """Columns for which the teacher has to read the responses."""
 GROUP_COLUMNS = frozenset({"problems"})
 """Columns that are useful only if a prompt has several rollouts."""
@@ -41,6 +45,7 @@ class Columns:
         student_entropy: H of the student's next-token distribution, nats, (B, T).
         teacher_log_prob: log p_T of the same token, nats, (B, T).
         teacher_entropy: H of the teacher's next-token distribution, nats, (B, T).
+        divergence: D of the method, between both distributions over the vocabulary, nats, (B, T).
 
     A token column that the method does not read is None: nobody computed or fetched it.
     """
@@ -55,6 +60,7 @@ class Columns:
     student_entropy: PerToken | None = None
     teacher_log_prob: PerToken | None = None
     teacher_entropy: PerToken | None = None
+    divergence: PerToken | None = None
 
     @classmethod
     def of(

@@ -13,7 +13,7 @@ import torch
 from verl_egrsd.credit.masks import response_values
 from verl_egrsd.credit.types import PerToken, PerTokenOrRow
 from verl_egrsd.methods.advantages import FromVerl, RunningBaseline
-from verl_egrsd.methods.columns import GROUP_COLUMNS, TEACHER_COLUMNS, TEACHER_HIDDEN, Columns
+from verl_egrsd.methods.columns import DIVERGENCE, GROUP_COLUMNS, TEACHER_COLUMNS, TEACHER_HIDDEN, Columns
 from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.part import NAMESPACE, AdvantageSource, Factor, Part
 from verl_egrsd.methods.reward import Reward
@@ -74,7 +74,8 @@ class Method:
     requires: tuple[Requirement, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a policy term without a divergence, and one that would see a part of the responses."""
+        """Refuse parts that do not go together."""
+        self._check_divergence_column()
         if self.policy_factors is None:
             return
         names = [factor.name for factor in self.policy_factors]
@@ -88,6 +89,25 @@ class Method:
                 f"{NAMESPACE}.divergence.first_tokens={self.divergence.first_tokens} cuts the responses, and "
                 f"the policy gradient ({NAMESPACE}.policy_factors={names}) reads all of them: leave it unset."
             )
+
+    def _check_divergence_column(self) -> None:
+        """Refuse a factor that reads the divergence of a method without one, or of parts of the responses."""
+        reading = [factor.name for factor in self.active if DIVERGENCE in factor.reads]
+        if reading and self.divergence is None:
+            raise ValueError(
+                f"{NAMESPACE}.{reading[0]} reads the divergence over the vocabulary, and {self.name} has "
+                "none: choose a method with a divergence (verl-egrsd methods), or the measure `sampled`."
+            )
+        if reading and self.divergence and self.divergence.first_tokens is not None:
+            raise ValueError(
+                f"{NAMESPACE}.divergence.first_tokens={self.divergence.first_tokens} leaves tokens without a "
+                f"divergence, and {NAMESPACE}.{reading[0]} reads that of all: leave it unset."
+            )
+
+    @property
+    def reads_divergence(self) -> bool:
+        """Whether a factor reads the divergence of each token."""
+        return DIVERGENCE in self.reads
 
     @property
     def all_factors(self) -> tuple[Factor, ...]:

@@ -195,6 +195,13 @@ TABLE: tuple[Method, ...] = (
         divergence=Distillation(kind="reverse"),
     ),
     Method(
+        "tip_divergence",
+        "reverse divergence on the tokens that TIP selects by it (arXiv 2604.14084)",
+        (Tip(measure="vocabulary"),),
+        advantage=Constant(1.0),
+        divergence=Distillation(kind="reverse"),
+    ),
+    Method(
         "sdpo",
         "Jensen-Shannon divergence from a teacher that reads a correct sibling (arXiv 2601.20802)",
         (HasSibling(),),

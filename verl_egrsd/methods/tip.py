@@ -15,11 +15,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from verl_egrsd.credit.types import PerToken, PerTokenOrRow
-from verl_egrsd.methods.columns import Columns
+from verl_egrsd.methods.columns import DIVERGENCE, Columns
 from verl_egrsd.methods.part import Factor, Panel
 from verl_egrsd.methods.ratio import MAX_LOG_RATIO
 
 Score = Literal["union", "entropy", "confidently_wrong"]
+Measure = Literal["sampled", "vocabulary"]
 Values = Float[Tensor, " tokens"]
 
 
@@ -35,14 +36,15 @@ class Tip(Factor):
     value over the response tokens of the batch (0 where all are equal). The mean weight is 1, so the mean
     loss is that over the kept tokens.
 
-    The paper's D is KL(student, teacher) over the vocabulary. Here D = |log p_T - log p_S| of the sampled
-    token, nats. round(share * tokens) tokens are kept, at least one. Among equal scores the larger entropy
-    comes first; tokens that are equal in both to the last one are kept with it, so that the order of the rows
-    decides nothing.
+    D, in nats, is the method's divergence over the vocabulary, which is KL(student, teacher) in the paper, or
+    |log p_T - log p_S| of the sampled token. round(share * tokens) tokens are kept, at least one. Among equal
+    scores the larger entropy comes first; tokens that are equal in both to the last one are kept with it, so
+    that the order of the rows decides nothing.
 
     Attributes:
         share: share of the batch's response tokens that are kept, in (0, 1]; 1 switches the selection off.
         score: "union", "entropy" (needs no teacher) or "confidently_wrong".
+        measure: D: "sampled", or "vocabulary" in a method with a divergence.
     """
 
     name: ClassVar[str] = "tip"
@@ -54,17 +56,21 @@ class Tip(Factor):
 
     share: float = 0.5
     score: Score = "union"
+    measure: Measure = "sampled"
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         self.check.number("share", lambda x: 0 < x <= 1, "in (0, 1]; 1 keeps every token")
         self.check.one_of("score", get_args(Score))
+        self.check.one_of("measure", get_args(Measure))
 
     @property
     def reads(self) -> frozenset[str]:
-        """The student's entropy; for the divergence both log-probs of the sampled token."""
-        log_probs = () if self.score == "entropy" else ("student_log_prob", "teacher_log_prob")
-        return frozenset({"student_entropy", *log_probs})
+        """The student's entropy, and what D is made of."""
+        if self.score == "entropy":
+            return frozenset({"student_entropy"})
+        sampled = ("student_log_prob", "teacher_log_prob")
+        return frozenset({"student_entropy", *(sampled if self.measure == "sampled" else (DIVERGENCE,))})
 
     @property
     def off(self) -> bool:
@@ -85,11 +91,16 @@ class Tip(Factor):
         h = _scaled(columns.column("student_entropy")[mask])
         if self.score == "entropy":
             return h
-        divergence = columns.log_ratio()[mask].abs().clamp(max=MAX_LOG_RATIO).double()
+        divergence = self._divergence(columns)[mask].double()
         if self.score == "confidently_wrong":
             return divergence * (1 - h)
         # h + d - h * d, in the form that is exactly 1 where h or d is.
         return 1 - (1 - h) * (1 - _scaled(divergence))
+
+    def _divergence(self, columns: Columns) -> PerToken:
+        if self.measure == "vocabulary":
+            return columns.column(DIVERGENCE)
+        return columns.log_ratio().abs().clamp(max=MAX_LOG_RATIO)
 
     def metrics(self, columns: Columns, weights: PerToken) -> Mapping[str, Tensor]:
         """Return the share of kept tokens, and their mean entropy in nats."""

@@ -82,4 +82,10 @@ def _method(arguments: argparse.Namespace) -> Method:
     known = [name for name, row in methods().items() if not row.needs_group]
     allowed = f"one of {', '.join(known)}, the methods that need one rollout per prompt"
     require(arguments.estimator in known, "--estimator", arguments.estimator, allowed)
-    return resolve(arguments.estimator, given, max_response_length=arguments.max_response_length)
+    method = resolve(arguments.estimator, given, max_response_length=arguments.max_response_length)
+    if method.reads_divergence:
+        raise ValueError(
+            f"--estimator {arguments.estimator} reads the divergence over the vocabulary, which is computed "
+            "in training only: train with trainer.rollout_data_dir and inspect the files in that folder."
+        )
+    return method

@@ -40,7 +40,7 @@ def check_divergence(config: DictConfig, method: Method, teacher: TeacherConfig)
         raise ValueError(f"{key}={value} {named}: {remedy}.")
     width = model_facts(config).get("hidden_size")
     if width is not None:  # that of a model on the hub is known when the trainer has loaded its configuration
-        check_bytes(config, method.divergence, width)
+        check_bytes(config, method, method.divergence, width)
 
 
 def _engine_keys(config: DictConfig, role: str) -> Iterator[tuple[str, object, str]]:
@@ -68,13 +68,16 @@ def _engine_keys(config: DictConfig, role: str) -> Iterator[tuple[str, object, s
             yield "actor_rollout_ref.model.path", config.actor_rollout_ref.model.path, remedy
 
 
-def token_bytes(config: DictConfig, width: int) -> int:
-    """Return the bytes of the teacher's hidden state at one token, which the engine's precision decides."""
+def token_bytes(config: DictConfig, method: Method, width: int) -> int:
+    """Return the bytes of what travels for one token, which the engine's precision decides.
+
+    This is the teacher's hidden state, and the student's where a factor reads the divergence.
+    """
     precision = OmegaConf.select(config, "actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype")
-    return width * BYTES.get(precision, 2)
+    return (1 + method.reads_divergence) * width * BYTES.get(precision, 2)
 
 
-def check_bytes(config: DictConfig, divergence: Distillation, width: int) -> None:
+def check_bytes(config: DictConfig, method: Method, divergence: Distillation, width: int) -> None:
     """Refuse hidden states of this width that may take more than `hidden_gigabytes`.
 
     Raises:
@@ -83,11 +86,11 @@ def check_bytes(config: DictConfig, divergence: Distillation, width: int) -> Non
     data = config.data
     rollouts = data.train_batch_size * config.actor_rollout_ref.rollout.n
     tokens = divergence.kept(data.max_response_length)
-    needed = rollouts * tokens * token_bytes(config, width) / 1e9
+    needed = rollouts * tokens * token_bytes(config, method, width) / 1e9
     if needed > divergence.hidden_gigabytes:
         raise ValueError(
             f"{DIVERGENCE_SECTION}.hidden_gigabytes={divergence.hidden_gigabytes:g} is below the "
-            f"{needed:.2g} GB of the teacher's hidden states of a step: {rollouts} rollouts "
+            f"{needed:.2g} GB of the hidden states of a step: {rollouts} rollouts "
             f"(data.train_batch_size * rollout.n) of up to {tokens} tokens with {width} numbers each. Raise "
             f"it where the hosts have the memory, set {DIVERGENCE_SECTION}.first_tokens to fewer tokens, or "
             "lower data.max_response_length or data.train_batch_size."

@@ -25,7 +25,7 @@ class Distilled(Trainer):
 
     method: Method
     hidden_bytes: int
-    """Of one token: width of the teacher's hidden states times the size of a number."""
+    """Of one token: width of the hidden states times the size of a number; twice with the student's."""
 
     def _know_width(self, width: int) -> None:
         """Note the bytes of a hidden state, and check the bound, also for a model that the hub describes.
@@ -33,14 +33,15 @@ class Distilled(Trainer):
         Raises:
             ValueError: when the hidden states of a step may take more than `hidden_gigabytes`.
         """
-        self.hidden_bytes = token_bytes(self.config, width)
+        self.hidden_bytes = token_bytes(self.config, self.method, width)
         if self.method.divergence is not None:
-            check_bytes(self.config, self.method.divergence, width)
+            check_bytes(self.config, self.method, self.method.divergence, width)
 
     def on_init_end(self) -> None:
         """Tell the workers, which may have served another run; they refuse a model that does not fit."""
         divergence = self.method.divergence
-        self.actor_rollout_wg.use_divergence(None if divergence is None else asdict(divergence))
+        settings = None if divergence is None else asdict(divergence)
+        self.actor_rollout_wg.use_divergence(settings, self.method.reads_divergence)
         super().on_init_end()
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
@@ -50,7 +51,7 @@ class Distilled(Trainer):
         return batch
 
     def _count_hidden(self, batch: KVBatchMeta, metrics: dict) -> None:
-        """Count the bytes of the column `teacher_hidden`, padding rows included."""
+        """Count the bytes of the columns of hidden states, padding rows included."""
         divergence = self.method.divergence
         if divergence is not None:
             tokens = sum(divergence.kept(tag["response_len"]) for tag in batch.tags)

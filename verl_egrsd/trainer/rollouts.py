@@ -23,6 +23,7 @@ QUEUE_NAMES = {
     "student_entropy": "entropy",
     "teacher_log_prob": "teacher_log_prob",
     "teacher_entropy": "teacher_entropy",
+    "divergence": "divergence",
 }
 """What verl's queue calls a token column."""
 ALWAYS = ("uid", "raw_prompt", "response_mask", "responses", "rm_scores", "extra_fields")

@@ -17,7 +17,7 @@ from verl.utils.device import get_device_name
 
 from verl_egrsd.checkpoints.resume import settle_start
 from verl_egrsd.compat import assert_registered, check_verl
-from verl_egrsd.methods.columns import POLICY_CREDIT, TEACHER_COLUMNS
+from verl_egrsd.methods.columns import POLICY_CREDIT, STUDENT_HIDDEN, TEACHER_COLUMNS
 from verl_egrsd.network import warn_if_reachable
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.run_folders import TRAINER_LOCK, hold_output
@@ -193,7 +193,7 @@ class EgrsdTrainer(
         self.actor_rollout_wg.compute_teacher_log_prob(
             queue.view(
                 batch,
-                TEACHER_FIELDS,
+                (*TEACHER_FIELDS, *([STUDENT_HIDDEN] if self.method.reads_divergence else [])),
                 order=order,
                 columns=",".join(sorted(self.method.reads & TEACHER_COLUMNS)),
                 temperature=self.config.actor_rollout_ref.rollout.temperature,

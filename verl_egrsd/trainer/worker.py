@@ -14,7 +14,7 @@ from verl.utils.profiler import DistProfiler
 from verl.workers.utils.padding import response_from_nested
 
 from verl_egrsd.compat import assert_registered
-from verl_egrsd.methods.columns import TEACHER_HIDDEN
+from verl_egrsd.methods.columns import DIVERGENCE, STUDENT_HIDDEN, TEACHER_HIDDEN
 from verl_egrsd.preflight.reading import plain
 from verl_egrsd.trainer.distilling_worker import DistillingWorker
 from verl_egrsd.trainer.engine import VENDOR, EgrsdFSDPEngine
@@ -80,14 +80,14 @@ class TeacherWorker(DistillingWorker):
         """Score the response tokens after the privileged prompt.
 
         Args:
-            data: jagged `teacher_prompts` (batch, prompt), `responses` and `response_mask` (batch, response);
-                non-tensor `columns` (those that the method reads, with commas), `temperature` and
-                `max_token_len_per_gpu`.
+            data: jagged `teacher_prompts` (batch, prompt), `responses` and `response_mask` (batch, response),
+                and for `divergence` `student_hidden` (batch, response, width); non-tensor `columns` (those
+                that the method reads, with commas), `temperature` and `max_token_len_per_gpu`.
 
         Returns:
-            jagged float32 `teacher_log_prob` and `teacher_entropy` (batch, response), in nats, and
-            `teacher_hidden` (batch, distilled tokens, width), in the engine's precision: those that are read;
-            None on ranks that hold no outputs.
+            jagged float32 `teacher_log_prob`, `teacher_entropy` and `divergence` (batch, response), in nats,
+            and `teacher_hidden` (batch, distilled tokens, width), in the engine's precision: those that are
+            read; None on ranks that hold no outputs.
 
         Raises:
             TypeError: when the engine returns anything but float32, naming the setting that mends it.
@@ -98,7 +98,7 @@ class TeacherWorker(DistillingWorker):
             if self.kernel is None:
                 output = self.teacher.infer_batch(batch)
             else:
-                kernel = None if read == [TEACHER_HIDDEN] else self.kernel
+                kernel = self.kernel if ENGINE_NAMES.keys() & {*read} else None
                 output = score_responses(self.teacher, batch, kernel, hidden=TEACHER_HIDDEN in read)
         if output is None:
             return None
@@ -109,6 +109,8 @@ class TeacherWorker(DistillingWorker):
         }
         if TEACHER_HIDDEN in read:
             found[TEACHER_HIDDEN] = self.distilled(output["hidden"])
+        if DIVERGENCE in read:
+            found[DIVERGENCE] = self.divergence_of(data[STUDENT_HIDDEN], output["hidden"])
         return TensorDict(found, batch_size=len(data)).cpu()
 
     @register(dispatch_mode=make_nd_compute_dataproto_dispatch_fn(mesh_name="actor"))
@@ -117,7 +119,10 @@ class TeacherWorker(DistillingWorker):
         """Score the student by the teacher's arithmetic, so that equal contexts give a ratio of exactly 1."""
         if self.kernel is None or self.enable_routing_replay or tu.get(data, "calculate_sum_pi_squared"):
             return super().compute_log_prob(data)
-        return score_responses(self.actor, data, self.kernel)
+        scores = score_responses(self.actor, data, self.kernel, hidden=self.keeps_student)
+        if self.keeps_student:
+            scores[STUDENT_HIDDEN] = scores.pop("hidden")
+        return scores
 
     def _teacher_batch(self, data: TensorDict) -> TensorDict:
         """Privileged prompt + the student's response ids, byte for byte."""

@@ -15,6 +15,7 @@ from recipes.miniature.train import compose_run, read_run
 from verl_egrsd.config import flat
 from verl_egrsd.methods import methods
 from verl_egrsd.preflight import plain, preflight
+from verl_egrsd.sft.settings import check_sft
 
 TRAINED = [arm for arm in ARMS.values() if arm.trained and arm.start != SUPERVISED]
 CONTROLS = {
@@ -100,6 +101,7 @@ def test_the_supervised_arm_learns_with_the_settings_of_the_others(configs):
     assert command[1:4] == ["-m", "verl_egrsd.cli", "sft"]
     with initialize_config_module("verl_egrsd.configs.sft", version_base=None):
         config = compose("sft", overrides=command[4:])
+    check_sft(config)
     opsd = configs["opsd_gated"]
     assert config.optim.lr == opsd.actor_rollout_ref.actor.optim.lr
     assert config.optim.clip_grad == opsd.actor_rollout_ref.actor.optim.clip_grad
