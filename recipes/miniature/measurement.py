@@ -16,7 +16,7 @@ from tqdm import tqdm
 from recipes.miniature.arms import SUPERVISED, UNTRAINED, Arm, Run
 from recipes.miniature.processes import Job, run_jobs
 from recipes.miniature.results import Measured, measure
-from recipes.miniature.supervised import MINIATURE, sft_command
+from recipes.miniature.trainings import MINIATURE, training_jobs
 from recipes.rehearsal.build import BuildSettings, build
 from verl_egrsd.checkpoints.whole import Needed, damage
 from verl_egrsd.evaluation.samples import SAMPLES
@@ -128,22 +128,13 @@ class Measurement:
         total = self.plan.steps * len(part)
         with self.seconds("train"), tqdm(total=total, desc="training", unit="step") as bar:
             run_jobs(
-                self._trainings(missing),
+                training_jobs(missing, self.out, self.plan.steps),
                 at_once=1,
                 environment=TRAINING,
                 time_limit=TRAIN_LIMIT,
                 done=lambda: sum(_lines(self.out / "runs" / run.name / STEPS_FILE) for run in part),
                 bar=bar,
             )
-
-    def _trainings(self, runs: Sequence[Run]) -> list[Job]:
-        """Return one job for all runs, or one for each where the training is supervised."""
-        out, steps, logs = self.out / "runs", self.plan.steps, self.out / "logs"
-        if runs[0].arm.start == SUPERVISED:
-            return [Job(sft_command(run, out, steps), logs / f"train-{run.name}.log") for run in runs]
-        command = [sys.executable, "-m", "recipes.miniature.train", "--out", str(out)]
-        command += ["--runs", *(run.name for run in runs), "--set", f"trainer.total_training_steps={steps}"]
-        return [Job(command, logs / f"train-{runs[0].name}.log")]
 
     def evaluate(self, part: Sequence[Run]) -> None:
         """Run the evaluations of a part, and of the untrained model, that are missing."""

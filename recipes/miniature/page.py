@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recipes.miniature.arms import QUESTIONS
+from recipes.miniature.questions import QUESTIONS
 from recipes.miniature.results import Difference, Measured, differences
 from verl_egrsd.frontier.points import Point
 from verl_egrsd.output.tables import text_table

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.miniature.arms import Arm, Question
+from recipes.miniature.arms import Arm
+from recipes.miniature.questions import Question
 from verl_egrsd.evaluation.statistics import Series, bootstrap, interval
 from verl_egrsd.evaluation.tables import Table, read_tables
 from verl_egrsd.output.intervals import Interval

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from recipes.miniature.arms import ARMS, CLIPPED, CURRENT, QUESTIONS, SHARED, SUPERVISED, Run, find_arms
-from recipes.miniature.supervised import sft_command
+from recipes.miniature.arms import ARMS, CLIPPED, CURRENT, SHARED, SUPERVISED, Run, find_arms
+from recipes.miniature.questions import QUESTIONS
 from recipes.miniature.sweep import require_shared_processes
 from recipes.miniature.train import compose_run, read_run
+from recipes.miniature.trainings import sft_command
 from verl_egrsd.config import flat
 from verl_egrsd.methods import methods
 from verl_egrsd.preflight import plain, preflight

@@ -8,8 +8,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from recipes.miniature.arms import ARMS, Question
+from recipes.miniature.arms import ARMS
 from recipes.miniature.page import findings, in_words, page, points, results_table
+from recipes.miniature.questions import Question
 from recipes.miniature.results import Difference, differences, holm, measure, pool, two_sided_p
 from verl_egrsd.evaluation.samples import SAMPLES, SAMPLES_SCHEMA, SETTINGS, Sample
 from verl_egrsd.evaluation.tables import Table

@@ -11,6 +11,7 @@ from recipes.miniature import measurement
 from recipes.miniature import run as command
 from recipes.miniature.arms import find_arms
 from recipes.miniature.measurement import Plan
+from recipes.miniature.trainings import training_jobs
 from recipes.rehearsal import build as rehearsal_build
 from recipes.rehearsal.build import BuildSettings
 from tests.support import warm_python
@@ -92,7 +93,7 @@ def test_a_part_holds_runs_of_one_start_and_the_seeds_of_the_page_come_one_after
 
 def test_supervised_runs_are_jobs_of_their_own_and_others_share_one(small):
     found = measurement.Measurement(small / "out", Plan(seeds=(0, 1)), find_arms(["sft", "opsd", "egrsd"]))
-    supervised, shared = (found._trainings(part) for part in found.parts())
+    supervised, shared = (training_jobs(part, found.out, 2) for part in found.parts())
     assert [job.log.name for job in supervised] == ["train-sft-0.log", "train-sft-1.log"]
     (job,) = shared
     assert job.command[5:].count("opsd-0") == job.command[5:].count("egrsd-1") == 1

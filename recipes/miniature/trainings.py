@@ -1,15 +1,33 @@
-"""Supervised training of the miniature: the arms that have no rollouts, each run with a start of its own."""
+"""The commands that train: one for all runs of a start, and one for each run of supervised training."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from recipes.miniature.arms import Run
+from recipes.miniature.arms import SUPERVISED, Run
+from recipes.miniature.processes import Job
 
 MINIATURE = Path(".cache/rehearsal/miniature")
 LEARNING_RATE = 5e-5
 """That of the other arms (verl_egrsd/configs/model/miniature.yaml)."""
+
+
+def training_jobs(runs: Sequence[Run], out: Path, steps: int) -> list[Job]:
+    """Return the jobs that train runs of one start, in order.
+
+    Args:
+        runs: what to train.
+        out: folder of the measurement.
+        steps: updates of each run.
+    """
+    folder, logs = out / "runs", out / "logs"
+    if runs[0].arm.start == SUPERVISED:
+        return [Job(sft_command(run, folder, steps), logs / f"train-{run.name}.log") for run in runs]
+    command = [sys.executable, "-m", "recipes.miniature.train", "--out", str(folder)]
+    command += ["--runs", *(run.name for run in runs), "--set", f"trainer.total_training_steps={steps}"]
+    return [Job(command, logs / f"train-{runs[0].name}.log")]
 
 
 def sft_command(run: Run, out: Path, steps: int) -> list[str]:
