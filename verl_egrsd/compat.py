@@ -47,7 +47,6 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._setup", ("self",)),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.on_step_begin", ("self",)),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.get_reward_handles", ("self",)),
-    ("verl.trainer.ppo.v1.trainer_sync", "PPOTrainerSync.on_sample_end", ("self",)),
     ("verl.trainer.ppo.v1", "AgentLoopManagerTQ", ("args", "kwargs")),
     (
         "verl.trainer.ppo.v1.agent_loop_tq",

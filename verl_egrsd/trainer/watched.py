@@ -93,31 +93,23 @@ class Watched(Trainer):
         if frequency > 0 and self.global_steps > self.start.step and self.global_steps % frequency:
             self._save_checkpoint()
 
-    def on_sample_end(self) -> None:
-        """Let the rollout engine sleep, as verl does."""
-        super().on_sample_end()
-        self.watchdog.enter(None)
-
     def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        with self.watchdog.during("scoring"):
-            return super()._compute_old_log_prob(batch, metrics)
-
-    def _compute_advantage(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        with self.watchdog.during("scoring"):
-            return super()._compute_advantage(batch, metrics)
+        self.watchdog.enter("scoring")
+        return super()._compute_old_log_prob(batch, metrics)
 
     def _update_actor(self, batch: KVBatchMeta, metrics: dict) -> KVBatchMeta:
-        with self.watchdog.during("update"):
-            return super()._update_actor(batch, metrics)
+        self.watchdog.enter("update")
+        return super()._update_actor(batch, metrics)
+
+    def _save_checkpoint(self) -> None:
+        self.watchdog.enter("save")
+        super()._save_checkpoint()
 
     def on_step_end(self) -> None:
         """Sync the weights, as verl does."""
-        with self.watchdog.during("sync"):
-            super().on_step_end()
-
-    def _save_checkpoint(self) -> None:
-        with self.watchdog.during("save"):
-            super()._save_checkpoint()
+        self.watchdog.enter("sync")
+        super().on_step_end()
+        self.watchdog.enter(None)
 
     def _validate(self) -> dict[str, float]:
         with self.watchdog.during("validation"):

@@ -30,8 +30,6 @@ from verl_egrsd.watch.words import last_line
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_SECONDS = 1.0
 """A signal that comes this soon after one is the same: from the terminal, and from a process in between."""
-
-
 SHUTDOWN_SECONDS = 20
 """Time for Ray to end its processes; they end by themselves when this one is gone."""
 
