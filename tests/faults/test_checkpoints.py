@@ -24,6 +24,7 @@ FILES = {
     "actor/extra_state_world_size_1_rank_0.pt": "the random state and the learning-rate schedule of rank 0",
     "data.pt": "the position in the data",
 }
+SAID = "refused: the file, what it should hold, the newest whole checkpoint"
 WAYS = {"cut": "is cut off or damaged", "empty": "is empty", "gone": "is missing"}
 
 
@@ -57,11 +58,14 @@ def contents(folder):
     [(name, way) for name in FILES for way in WAYS if (name, way) != ("egrsd.json", "gone")],
 )
 def test_a_broken_file_is_named_with_what_it_should_hold_and_the_newest_whole_checkpoint(
-    config, tmp_path, name, way
+    config, tmp_path, measured, name, way
 ):
     path = tmp_path / "global_step_10" / name
     break_file(path, way)
-    with pytest.raises(ValueError, match="global_step_5, global_step_10 \\(not whole\\)") as error:
+    with (
+        measured(f"{Path(name).name} of the latest checkpoint is {way}", SAID),
+        pytest.raises(ValueError, match=r"global_step_5, global_step_10 \(not whole\)") as error,
+    ):
         settle_start(config)
     said = str(error.value)
     assert said.startswith(f"{path} {WAYS[way]}")
@@ -84,12 +88,15 @@ def test_a_broken_file_is_named_with_what_it_should_hold_and_the_newest_whole_ch
     ],
 )
 def test_a_marker_that_names_no_checkpoint_is_refused_and_nothing_is_overwritten(
-    config, tmp_path, text, said
+    config, tmp_path, measured, text, said
 ):
     (tmp_path / TRACKER).write_text(text)
     (tmp_path / "report.jsonl").write_text("{}\n")
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=rf"{TRACKER} {said}.*global_step_5, global_step_10\. ") as error:
+    with (
+        measured(f"{TRACKER} holds {text!r}", "refused: the checkpoints that are there; nothing overwritten"),
+        pytest.raises(ValueError, match=rf"{TRACKER} {said}.*global_step_5, global_step_10\. ") as error,
+    ):
         settle_start(config)
     assert f"The newest whole checkpoint is {tmp_path}/global_step_10" in str(error.value)
     assert contents(tmp_path) == before
@@ -172,10 +179,15 @@ class Touch:
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".pt")])
-def test_a_checkpoint_that_would_run_code_is_refused_unless_it_is_trusted_by_name(config, tmp_path, name):
+def test_a_checkpoint_that_would_run_code_is_refused_unless_it_is_trusted_by_name(
+    config, tmp_path, measured, name
+):
     ran = tmp_path / "ran"
     torch.save({"position": Touch(ran)}, tmp_path / "global_step_10" / name)
-    with pytest.raises(ValueError, match=r"would run its code .*mkdir") as error:
+    with (
+        measured(f"{Path(name).name} of a checkpoint holds code", "refused unless trusted by name"),
+        pytest.raises(ValueError, match=r"would run its code .*mkdir") as error,
+    ):
         settle_start(config)
     assert f"{name} holds more than weights" in str(error.value)
     assert f"resume.trust={tmp_path}/global_step_10" in str(error.value)
@@ -203,6 +215,26 @@ def test_a_full_disk_is_named_with_the_file_and_the_last_whole_checkpoint(config
     assert f"The last whole checkpoint is {tmp_path}/global_step_10" in str(error.value)
     assert not folder.exists()
     assert checkpoint_to_resume(config) == tmp_path / "global_step_10"
+
+
+@pytest.mark.faults
+def test_a_disk_that_is_really_full_is_named_and_has_space_for_the_report_again(
+    config, tmp_path, small_disk, measured
+):
+    disk = small_disk("size=256k")
+    config.trainer.default_local_dir = str(disk)
+    last = write_step(disk, 5)
+    folder = disk / "global_step_6" / "actor"
+    folder.mkdir(parents=True)
+    with (
+        measured(
+            "disk full while a checkpoint is written", "no space left for FILE; the last whole checkpoint"
+        ),
+        pytest.raises(OSError, match=rf"no space left for {folder}/model.pt .*whole checkpoint is {last}:"),
+        saving(config, 6),
+    ):
+        torch.save({"weight": torch.ones(10**6)}, folder / "model.pt")
+    (disk / "report.json").write_text("{}" * 10_000)
 
 
 def test_another_error_of_a_save_passes_and_leaves_the_checkpoint(config, tmp_path):

@@ -54,6 +54,15 @@ def test_an_output_that_cannot_be_written_to_is_refused_at_once(tmp_path, measur
     assert (refused.returncode, "Not a directory" in refused.stderr) == (1, True)
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_output_on_a_disk_that_is_read_only_is_refused_at_once(small_disk, measured, name):
+    disk = small_disk("size=64k,ro")
+    with measured(f"read-only OUTPUT ({name})", "refused"):
+        refused = recipe(name, disk / "run")
+    assert (refused.returncode, "Read-only file system" in refused.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_writer_of_a_folder_that_is_killed_leaves_none_that_looks_whole(tmp_path, number):
     out = tmp_path / "model"

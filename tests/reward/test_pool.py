@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 
 import psutil
 import pytest
@@ -112,6 +113,7 @@ def test_the_time_to_start_a_worker_does_not_count():
 OWNER = """
 import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 from verl_egrsd.reward import VerdictPool
 pool = VerdictPool(2, time_limit=3)
 with ThreadPoolExecutor(2) as threads:
@@ -190,3 +192,13 @@ def test_the_self_test_names_the_pair_that_fails(monkeypatch):
     monkeypatch.setattr(selftest_module, "KNOWN", wrong)
     with pytest.raises(RuntimeError, match=r"boxed\{12\}' against '13' is wrong .*expected correct"):
         self_test()
+
+
+def test_a_worker_whose_owner_is_gone_before_it_is_ready_ends_without_a_word():
+    ours, theirs = Pipe()
+    command = [sys.executable, "-m", "verl_egrsd.reward.worker", str(theirs.fileno())]
+    process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE)
+    theirs.close()
+    ours.close()
+    assert process.communicate(timeout=120)[1] == b""
+    assert process.returncode == 0

@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -34,15 +35,12 @@ def main(descriptor: int) -> None:
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-    with Connection(descriptor) as owner:
+    with Connection(descriptor) as owner, suppress(EOFError, BrokenPipeError):  # the owner is gone
         equivalent("\\frac{1}{2}", "0.5")  # the first one builds tables, which must not cost an item its time
         gc.freeze()  # keeps the collector from walking sympy again and again: an eighth faster
         owner.send("ready")
         while True:
-            try:
-                question, time_limit = owner.recv()
-            except EOFError:
-                return
+            question, time_limit = owner.recv()
             _limit_processor_time(time_limit)
             owner.send((_judge(*question), _address_space() < RETIRE_AT))
 
