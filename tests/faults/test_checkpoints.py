@@ -1,14 +1,19 @@
 """A checkpoint that is cut, gone or hostile is refused before anything starts, and the way on is named."""
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+from recipes.rehearsal.build import BuildSettings, build
 from tests.support.saved_run import write_step
+from tests.test_docs import ROOT
 from verl_egrsd.checkpoints.choice import LATEST_WHOLE, TRACKER, checkpoint_to_resume
 from verl_egrsd.checkpoints.export import export
 from verl_egrsd.checkpoints.pickles import require_plain
@@ -24,7 +29,6 @@ FILES = {
     "actor/extra_state_world_size_1_rank_0.pt": "the random state and the learning-rate schedule of rank 0",
     "data.pt": "the position in the data",
 }
-SAID = "refused: the file, what it should hold, the newest whole checkpoint"
 WAYS = {"cut": "is cut off or damaged", "empty": "is empty", "gone": "is missing"}
 
 
@@ -58,14 +62,11 @@ def contents(folder):
     [(name, way) for name in FILES for way in WAYS if (name, way) != ("egrsd.json", "gone")],
 )
 def test_a_broken_file_is_named_with_what_it_should_hold_and_the_newest_whole_checkpoint(
-    config, tmp_path, measured, name, way
+    config, tmp_path, name, way
 ):
     path = tmp_path / "global_step_10" / name
     break_file(path, way)
-    with (
-        measured(f"{Path(name).name} of the latest checkpoint is {way}", SAID),
-        pytest.raises(ValueError, match=r"global_step_5, global_step_10 \(not whole\)") as error,
-    ):
+    with pytest.raises(ValueError, match=r"global_step_5, global_step_10 \(not whole\)") as error:
         settle_start(config)
     said = str(error.value)
     assert said.startswith(f"{path} {WAYS[way]}")
@@ -88,15 +89,12 @@ def test_a_broken_file_is_named_with_what_it_should_hold_and_the_newest_whole_ch
     ],
 )
 def test_a_marker_that_names_no_checkpoint_is_refused_and_nothing_is_overwritten(
-    config, tmp_path, measured, text, said
+    config, tmp_path, text, said
 ):
     (tmp_path / TRACKER).write_text(text)
     (tmp_path / "report.jsonl").write_text("{}\n")
     before = contents(tmp_path)
-    with (
-        measured(f"{TRACKER} holds {text!r}", "refused: the checkpoints that are there; nothing overwritten"),
-        pytest.raises(ValueError, match=rf"{TRACKER} {said}.*global_step_5, global_step_10\. ") as error,
-    ):
+    with pytest.raises(ValueError, match=rf"{TRACKER} {said}.*global_step_5, global_step_10\. ") as error:
         settle_start(config)
     assert f"The newest whole checkpoint is {tmp_path}/global_step_10" in str(error.value)
     assert contents(tmp_path) == before
@@ -179,15 +177,10 @@ class Touch:
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".pt")])
-def test_a_checkpoint_that_would_run_code_is_refused_unless_it_is_trusted_by_name(
-    config, tmp_path, measured, name
-):
+def test_a_checkpoint_that_would_run_code_is_refused_unless_it_is_trusted_by_name(config, tmp_path, name):
     ran = tmp_path / "ran"
     torch.save({"position": Touch(ran)}, tmp_path / "global_step_10" / name)
-    with (
-        measured(f"{Path(name).name} of a checkpoint holds code", "refused unless trusted by name"),
-        pytest.raises(ValueError, match=r"would run its code .*mkdir") as error,
-    ):
+    with pytest.raises(ValueError, match=r"would run its code .*mkdir") as error:
         settle_start(config)
     assert f"{name} holds more than weights" in str(error.value)
     assert f"resume.trust={tmp_path}/global_step_10" in str(error.value)
@@ -218,18 +211,13 @@ def test_a_full_disk_is_named_with_the_file_and_the_last_whole_checkpoint(config
 
 
 @pytest.mark.faults
-def test_a_disk_that_is_really_full_is_named_and_has_space_for_the_report_again(
-    config, tmp_path, small_disk, measured
-):
+def test_a_disk_that_is_really_full_is_named_and_has_space_for_the_report_again(config, tmp_path, small_disk):
     disk = small_disk("size=256k")
     config.trainer.default_local_dir = str(disk)
     last = write_step(disk, 5)
     folder = disk / "global_step_6" / "actor"
     folder.mkdir(parents=True)
     with (
-        measured(
-            "disk full while a checkpoint is written", "no space left for FILE; the last whole checkpoint"
-        ),
         pytest.raises(OSError, match=rf"no space left for {folder}/model.pt .*whole checkpoint is {last}:"),
         saving(config, 6),
     ):
@@ -242,3 +230,38 @@ def test_another_error_of_a_save_passes_and_leaves_the_checkpoint(config, tmp_pa
     with pytest.raises(RuntimeError, match=r"^NCCL"), saving(config, 15):
         raise RuntimeError("NCCL")
     assert folder.exists()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(480)
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("marker of a folder that is gone", "but .*global_step_7 is not there"),
+        ("data.pt of the latest checkpoint cut", "data.pt is cut off or damaged"),
+    ],
+)
+def test_the_command_refuses_before_ray_starts_and_leaves_every_file_as_it_was(
+    tmp_path, measured, fault, said
+):
+    model = ROOT / ".cache" / "rehearsal" / "small"
+    build(model, BuildSettings())
+    for step in (5, 10):
+        write_step(tmp_path / "checkpoints", step)
+    (tmp_path / "report.jsonl").write_text("{}\n")
+    if fault.startswith("marker"):
+        (tmp_path / "checkpoints" / TRACKER).write_text("7")
+    else:
+        break_file(tmp_path / "checkpoints" / "global_step_10" / "data.pt", "cut")
+    before = contents(tmp_path)
+    command = [sys.executable, "-m", "verl_egrsd.main", "+preset=egrsd", "+model=tiny", "+hardware=cpu"]
+    command += [f"trainer.default_local_dir={tmp_path}/checkpoints", f"report.folder={tmp_path}"]
+    with measured(fault, "refused with the newest whole checkpoint; no file changed"):
+        refused = subprocess.run(
+            command, cwd=ROOT, env=os.environ | {"VERL_PLATFORM": "cpu"}, capture_output=True, text=True
+        )
+    assert refused.returncode == 1, refused.stderr[-3000:]
+    assert re.search(said, refused.stderr), refused.stderr[-3000:]
+    assert "trainer.resume_mode=latest-whole" in refused.stderr
+    assert "Ray" not in refused.stderr
+    assert contents(tmp_path) == before
