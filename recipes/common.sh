@@ -8,10 +8,15 @@ known_environment() {
   "${PYTHON:-python3}" recipes/environment.py "$1" || exit 2
 }
 
-# Makes a folder, and stops if another run writes to it, before the seconds that Python's imports take. The run itself
-# takes the lock.
+# Stops if a folder cannot be written to, or if another run writes to it, before the seconds that Python's imports take.
+# The run itself makes the folder and takes the lock.
 free_folder() {
-  mkdir -p "$1" || exit 1
+  local made=$1
+  while [[ ! -e $made ]]; do made=$(dirname "$made"); done
+  [[ -d $made && -w $made ]] || {
+    echo "$1 cannot be written to: $made is read-only, or not a folder. Choose another OUTPUT." >&2
+    exit 1
+  }
   [[ ! -e $1/.lock ]] || flock --nonblock "$1/.lock" true || {
     echo "$1 is in use by $(cat "$1/.lock"): choose another OUTPUT, or wait until it has ended." >&2
     exit 1

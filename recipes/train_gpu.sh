@@ -72,4 +72,5 @@ then
   echo "$model_path is neither a folder nor in the hub's cache. Fetch it: hf download $model_path" >&2
   exit 2
 fi
+mkdir -p "$output"
 exec "$python" -m verl_egrsd.main "${overrides[@]}" "$@"
