@@ -55,7 +55,7 @@ def test_what_the_function_gives_beside_the_score_stays():
         (5.0, "it gave 5, outside scores.range=[0, 1]"),
         (-3.0, "it gave -3, outside scores.range=[0, 1]"),
         ({"score": math.nan, "pred": "3"}, "it gave nan"),
-        ({"value": 1}, "it raised KeyError: 'score'"),
+        ({"value": 1}, "it raised KeyError('score')"),
         (np.ones(2), "can only convert an array of size 1"),
     ],
 )
@@ -84,6 +84,13 @@ def test_an_exception_of_the_function_is_the_rows_and_not_the_runs(error):
         raise error
 
     assert score(function)[REFUSED].startswith(f"it raised {type(error).__name__}")
+
+
+def test_an_exception_does_not_bring_the_answers_control_characters_to_the_terminal():
+    def function(solution_str, **_):
+        raise ValueError(solution_str)
+
+    assert score(function, solution_str="\x1b[2J")[REFUSED] == "it raised ValueError('\\x1b[2J')"
 
 
 def test_a_coroutine_function_is_awaited_and_its_exception_is_the_rows():

@@ -93,7 +93,8 @@ def _refused(why: str) -> dict[str, Any]:
 
 
 def _raised(error: BaseException) -> dict[str, Any]:
-    return _refused(f"it raised {type(error).__name__}: {str(error)[:500]}")
+    # Its representation: an answer may hold what a terminal obeys.
+    return _refused(f"it raised {error!r:.500}")
 
 
 async def _in_thread(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
