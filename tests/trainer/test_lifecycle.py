@@ -328,3 +328,12 @@ def test_a_run_that_is_asked_to_stop_ends_after_its_step_with_a_checkpoint(begun
     assert report(stopped)["ending"]["how"] == "stopped"
     assert saved_steps(stopped) == [3]
     assert list(run(begun(**settings)).seen) == list(range(4, 13))
+
+
+def test_each_phase_of_a_run_has_its_deadline_from_its_begin(begun, monkeypatch):
+    trainer = begun(**{"trainer.total_training_steps": 5, "trainer.val_before_train": True})
+    entered = []
+    monkeypatch.setattr(trainer.watchdog, "enter", entered.append)
+    run(trainer)
+    validation, step = ["validation", None], ["generation", "sync", None]
+    assert entered == validation + 4 * step + ["generation", "save", "sync", None] + validation
