@@ -91,7 +91,7 @@ def begun(composed, tmp_path, monkeypatch):
             load_checkpoint=lambda *_, **__: None,
             update_weights=lambda *_: None,
             sync_metrics=lambda: [{}],
-            use_divergence=lambda settings: None,
+            use_divergence=lambda *_: None,
         )
         trainer.actor_rollout_wg = trainer.checkpoint_manager = nothing
         trainer.tokenizer = trainer.processor = None
