@@ -34,6 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         assert openthoughts.main([*arguments, *more]) == 0
     files = [str(folder / name / "train.parquet") for name in SOURCES]
     rehearsal = rehearse(
+        warm_python.ray_workers(),
         "actor_rollout_ref.model.lora_rank=0",
         "actor_rollout_ref.teacher.template=recorded",
         f"trainer.rollout_data_dir={folder / 'rollouts'}",

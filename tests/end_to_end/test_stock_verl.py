@@ -116,6 +116,7 @@ def train(workplace: Path, output: Path, *overrides: str) -> dict[int, dict[str,
     }
     command = [
         *(warm_python.python(), "-m", "verl.trainer.main_ppo", *OVERRIDES),
+        warm_python.ray_workers(),
         f"data.train_files={workplace / 'train.parquet'}",
         f"data.val_files={workplace / 'train.parquet'}",
         f"actor_rollout_ref.model.path={workplace / 'model'}",

@@ -74,8 +74,8 @@ def start(folder: Path, module: str, *arguments: str, limit: int = TIME_LIMIT) -
         "TOKENIZERS_PARALLELISM": "false",
     }
     log = folder / "log.txt"
-    ray = f"+ray_kwargs.ray_init._temp_dir={temporary}"
-    command = [warm_python.python(), "-m", module, *arguments, ray]
+    ray = (f"+ray_kwargs.ray_init._temp_dir={temporary}", warm_python.ray_workers())
+    command = [warm_python.python(), "-m", module, *arguments, *ray]
     with log.open("w") as stream:
         process = psutil.Popen(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
         try:

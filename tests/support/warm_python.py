@@ -75,11 +75,14 @@ def python() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables with which a command and Ray's workers are forked, and find this repository."""
+    """Return the variables with which a command is forked, and finds this repository."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
-    workers = {"runtime_env": {"py_executable": python()}, "metadata": {}}
-    ray = {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(workers), "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}
-    return IMPORTED_WITH | ray | {"PYTHONPATH": os.pathsep.join(paths)}
+    return IMPORTED_WITH | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def ray_workers() -> str:
+    """Return the override of verl's configuration with which Ray's workers are forked too."""
+    return f"ray_kwargs.ray_init.runtime_env.py_executable={python()}"
 
 
 def read_once(environment: Mapping[str, str]) -> str:
