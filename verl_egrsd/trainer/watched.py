@@ -84,6 +84,7 @@ class Watched(Trainer):
         if asked_to_stop():
             self.global_steps -= 1
             self._save_last()
+            self.watchdog.enter(None)
             raise RunStoppedError("it was asked to stop")
         self.watchdog.enter("generation")
 
