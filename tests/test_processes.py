@@ -99,7 +99,7 @@ def test_handlers_are_put_back_and_other_threads_leave_them_alone():
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-@pytest.mark.parametrize(("named", "tied"), [(None, 0), (os.getpid(), 0), (os.getpid() + 1, 1)])
+@pytest.mark.parametrize(("named", "tied"), [(None, 0), ("itself", 0), ("another", 1)])
 def test_the_plug_in_of_vllm_ties_every_process_of_an_evaluation_but_not_the_evaluation(
     monkeypatch, named, tied
 ):
@@ -107,7 +107,7 @@ def test_the_plug_in_of_vllm_ties_every_process_of_an_evaluation_but_not_the_eva
     monkeypatch.delenv("VERL_PLATFORM", raising=False)
     monkeypatch.delenv(ENDS_WITH, raising=False)
     if named is not None:
-        monkeypatch.setenv(ENDS_WITH, str(named))
+        monkeypatch.setenv(ENDS_WITH, str(os.getpid() + (named == "another")))
     monkeypatch.setattr("verl_egrsd.cpu.vllm.end_with_parent", lambda: calls.append("tied"))
     register()
     assert len(calls) == tied
