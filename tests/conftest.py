@@ -1,5 +1,7 @@
 """In which order the tests run when two processes share them (`--dist loadfile`, a file as a whole)."""
 
+import signal
+
 import pytest
 
 from tests.support import warm_python
@@ -17,7 +19,13 @@ LONGEST_FIRST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start one server of imports for all processes that share the tests."""
+    """Start one server of imports for all processes that share the tests.
+
+    A shell has the commands that it starts in the background ignore Ctrl-C, and their children inherit that.
+    Tests send it to processes that they start.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.add_cleanup(warm_python.start())
 

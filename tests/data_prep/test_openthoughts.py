@@ -245,7 +245,7 @@ def test_a_split_that_stays_empty_is_an_error_with_the_table_of_stages(tmp_path,
     said = capsys.readouterr().err
     assert "no row is left for" in said
     assert "domain code 1" in said
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_validation_share_there_is_no_validation_file_not_even_an_old_one(tmp_path):

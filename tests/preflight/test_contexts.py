@@ -1,13 +1,12 @@
 """The teacher's context is checked before the start: template, siblings, and room for the rollouts shown."""
 
-import json
-
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from tests.support.saved_run import write_step
 from verl_egrsd.checkpoints.fingerprint import fingerprint
-from verl_egrsd.checkpoints.resume import STATE_FILE, settle_start
+from verl_egrsd.checkpoints.resume import settle_start
 from verl_egrsd.preflight import plain, preflight
 
 TEACHER = "actor_rollout_ref.teacher"
@@ -47,11 +46,8 @@ def test_a_resume_with_another_text_in_the_same_file_is_refused(tmp_path):
         preflight(config)
         return config
 
-    folder = tmp_path / "run" / "global_step_2"
-    folder.mkdir(parents=True)
-    (tmp_path / "run" / "latest_checkpointed_iteration.txt").write_text("2")
     state = {"fingerprint": fingerprint(plain(configured("<<task>> one")))}
-    (folder / STATE_FILE).write_text(json.dumps(state))
+    write_step(tmp_path / "run", 2, state, ranks=8)
     assert settle_start(configured("<<task>> one")).step == 2
     with pytest.raises(ValueError, match=r"template_text was '<<task>> one' and is '<<task>> two'"):
         settle_start(configured("<<task>> two"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import subprocess
 import termios
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,10 +62,16 @@ class Terminal:
         os.write(self.master, CTRL_C)
 
     def end(self, limit: float) -> int:
-        """Read to the end; return the exit code."""
-        while self._read():
-            pass
-        return self.process.wait(limit)
+        """Read to the end, for so many seconds; return the exit code.
+
+        Raises:
+            TimeoutError: when the command goes on for longer.
+        """
+        deadline = time.monotonic() + limit
+        while select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0]:
+            if not self._read():
+                return self.process.wait(limit)
+        raise TimeoutError(f"after {limit:g} s the command still runs; it has shown:\n{self.shown}")
 
     def _read(self) -> bool:
         try:
