@@ -59,6 +59,18 @@ def ended(tmp_path, monkeypatch, capsys):
 NONE = "There is no checkpoint (trainer.save_freq=5): the same command begins anew."
 
 
+def test_in_a_file_for_both_streams_the_last_line_comes_last(ended, tmp_path, monkeypatch):
+    """Python keeps for a while what it prints to a file."""
+    path = tmp_path / "log.txt"
+    with path.open("a") as out, path.open("a", buffering=1) as err:
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr("sys.stderr", err)
+        print("what a worker said")
+        with pytest.raises(IndexError):  # nothing is left for the fixture to read
+            ended(RuntimeError("x"))
+    assert path.read_text().index("what a worker said") < path.read_text().index("verl_egrsd: the run ended")
+
+
 @pytest.mark.parametrize(
     ("error", "code", "how", "line"),
     [

@@ -60,6 +60,7 @@ def _end(how: How, line: str, stop: Stop, folder: Path, since: str) -> None:
             note_ending(folder, ending(how, line), since=since)
         except OSError as error:  # such as a full disk, which may be what ended the run
             print(f"verl_egrsd: the report does not say how the run ended: {error}", file=sys.stderr)
+        sys.stdout.flush()  # or what Ray has printed there may follow the last line, in a file for both
         print(f"verl_egrsd: {line}", file=sys.stderr, flush=True)
 
     def give_up() -> None:
