@@ -1,5 +1,7 @@
 """In which order the tests run when two processes share them (`--dist loadfile`, a file as a whole)."""
 
+import os
+import secrets
 import signal
 
 import pytest
@@ -8,9 +10,10 @@ from tests.support import warm_python
 
 LONGEST_FIRST = (
     "end_to_end/test_recipes.py",
-    "end_to_end/test_stock_verl.py",
+    "stack/test_methods.py",
     "recipes/miniature/test_run.py",
     "end_to_end/test_prepared_data.py",
+    "end_to_end/test_stock_verl.py",
     "stack/",
     "evaluation/test_run.py",
     "test_imports.py",
@@ -26,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Ray would take the user's, or make one in the user's home.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     if not hasattr(config, "workerinput"):
         config.add_cleanup(warm_python.start())
 

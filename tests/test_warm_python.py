@@ -74,6 +74,31 @@ def test_a_signal_to_the_caller_ends_the_child(command, number):
     child.wait(30)
 
 
+def test_a_child_that_is_killed_gives_the_caller_its_signal(command):
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    done = subprocess.run(command(code), env=os.environ | warm_python.environment(), check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+ABANDONED = """
+import array, json, os, socket, numpy
+from tests.support import warm_python
+caller, server = socket.socketpair()
+request = {"arguments": [os.environ["SLEEPS"]], "environment": dict(os.environ), "folder": os.getcwd()}
+streams = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (0, 1, 2)))
+caller.sendmsg([json.dumps(request).encode() + b"\\n"], [streams])
+caller.close()
+warm_python.attend(server)
+"""
+
+
+def test_a_caller_that_is_gone_before_its_child_begins_leaves_none(tmp_path):
+    (tmp_path / "sleeps.py").write_text("import time; time.sleep(600)")
+    environment = os.environ | warm_python.environment() | {"SLEEPS": str(tmp_path / "sleeps.py")}
+    # `attend` ends after its child.
+    subprocess.run([sys.executable, "-c", ABANDONED], env=environment, check=True, timeout=60)
+
+
 def test_children_draw_different_random_numbers(command):
     code = "import random, numpy; print(random.random(), numpy.random.random())"
     environment = os.environ | warm_python.environment()

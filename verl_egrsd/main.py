@@ -109,8 +109,11 @@ def main(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
     from verl_egrsd.checkpoints.resume import nothing_to_do
     from verl_egrsd.preflight import check_files
+    from verl_egrsd.watch.cluster import require_cluster
 
     with ExitStack() as held:
+        if not config.dry_run:
+            checked_or_exit(require_cluster, config)
         start = checked_start(config, check, check_files, held)
         if start is None:
             return
@@ -126,11 +129,9 @@ def train(config: DictConfig) -> None:
     from verl.utils.device import auto_set_device
 
     from verl_egrsd.network import secure_network
-    from verl_egrsd.watch.cluster import require_cluster
     from verl_egrsd.watch.driver import run_watched
 
     auto_set_device(config)
-    checked_or_exit(require_cluster, config)
     secure_network(config)
     with scrubbed_output(OmegaConf.to_container(config, resolve=True)):
         run_watched(config)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from omegaconf import DictConfig
 
@@ -39,13 +41,25 @@ def warn_of_network(config: DictConfig) -> None:
 
 def _beyond(config: DictConfig) -> str:
     """Return the setting for which a run listens on the network; "" without one."""
-    address = config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(config)
     if config.trainer.nnodes > 1:
         return f"trainer.nnodes={config.trainer.nnodes}"
     if address and address != "local":
         return f"Ray's address {address}"
     switch = os.environ.get(CLUSTER_SWITCH, "0")
     return "" if switch == "0" else f"{CLUSTER_SWITCH}={switch}"
+
+
+def cluster_address(config: DictConfig) -> str | None:
+    """Return the address of the Ray cluster that a run joins; None if it starts Ray itself.
+
+    Without an address Ray joins the cluster that `ray start` has begun on this machine.
+    """
+    from ray._private.utils import read_ray_address
+
+    ray_init = config.ray_kwargs.get("ray_init", {})
+    given = ray_init.get("address") or os.environ.get("RAY_ADDRESS")
+    return given or read_ray_address(ray_init.get("_temp_dir"))
 
 
 def warn_if_reachable() -> None:
@@ -67,6 +81,8 @@ def secure_network(config: DictConfig) -> None:
     import ray
 
     os.environ[CLUSTER_SWITCH] = "0"
+    # Newer versions of Ray ask for a token by themselves.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
     # This process has read the variable with its import of Ray; all others begin after this line.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     if not any(os.environ.get(name) for name in TOKEN_VARIABLES):
@@ -82,8 +98,11 @@ def settle_token(home: Path) -> None:
     path = home / ".ray" / "auth_token"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with NamedTemporaryFile("w", dir=path.parent) as file:  # only its user can read it
             file.write(secrets.token_hex(32))
+            file.flush()
+            with suppress(FileExistsError):  # another run has made one meanwhile
+                os.link(file.name, path)
     elif all(
         place.stat().st_mode & bits for place, bits in ((path, 0o044), (path.parent, 0o011), (home, 0o011))
     ):

@@ -27,21 +27,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.fixture(scope="session")
-def measured() -> Callable[[str, str], AbstractContextManager[None]]:
+@pytest.fixture
+def measured(
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[[str, str], AbstractContextManager[None]]]:
     """Time a block: `with measured("disk full", "no space left for FILE"): ...` is one row of the table.
 
-    The row is written when the block ends without an exception, and only if FAULTS_TABLE names a file.
+    The rows are written when the whole test has passed, and only if FAULTS_TABLE names a file.
     """
+    rows, failed = [], request.session.testsfailed
 
     @contextmanager
     def timed(fault: str, ends: str):
         began = time.monotonic()
         yield
-        if TABLE in os.environ:
-            add(Path(os.environ[TABLE]), Fault(fault, ends, time.monotonic() - began))
+        rows.append(Fault(fault, ends, time.monotonic() - began))
 
-    return timed
+    yield timed
+    if TABLE in os.environ and request.session.testsfailed == failed:
+        for row in rows:
+            add(Path(os.environ[TABLE]), row)
 
 
 @pytest.fixture

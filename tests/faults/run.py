@@ -37,7 +37,7 @@ class WatchedRun:
 
     def _look(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            for parent in [process for process in self.seen if process.is_running()]:
+            for parent in [process for process in list(self.seen) if process.is_running()]:
                 with suppress(psutil.Error):
                     self.seen.update(parent.children(recursive=True))
             for process in self.left():
@@ -47,7 +47,7 @@ class WatchedRun:
 
     def left(self) -> list[psutil.Process]:
         """Return the processes of this run that live."""
-        return [process for process in self.seen if lives(process)]
+        return [process for process in list(self.seen) if lives(process)]  # the looker adds some meanwhile
 
     def segments_left(self) -> list[Path]:
         """Return the shared-memory segments of this run that are still there."""

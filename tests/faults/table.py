@@ -28,9 +28,10 @@ def add(path: Path, fault: Fault) -> None:
     page = [
         "# Faults",
         "Each row is a fault brought about in a real process by `bash tests/run_faults.sh`, and the seconds "
-        "from the fault to the end of the last process. Other work may have used the machine meanwhile.",
+        "from the fault to the end of the last process; of the verdicts, the seconds for all. Other work may "
+        "have used the machine meanwhile. Of several tries the last one is shown.",
         text_table(HEADER, list(rows.values()), "llrl"),
-        f"{conditions_of_stack(os.getloadavg()[0])}\n- `bash tests/run_faults.sh`",
+        f"Of the newest row:\n\n{conditions_of_stack(os.getloadavg()[0])}",
     ]
     path.write_text("\n\n".join(page) + "\n", encoding="utf-8")
 

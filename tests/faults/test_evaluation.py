@@ -55,14 +55,14 @@ def lines_of(path):
 
 
 def end_after(process, samples, wanted, number):
-    """Wait for samples, send a signal to the evaluation alone, and return its family's exit."""
+    """Wait for samples, send a signal to the evaluation alone; return its processes, and what it had."""
     end = time.monotonic() + LIMIT
     while process.is_running() and lines_of(samples) < wanted and time.monotonic() < end:
         time.sleep(0.01)
     family = [process, *process.children(recursive=True)]
-    assert len(family) > 1
+    before = samples.read_bytes() if samples.exists() else b""
     process.send_signal(number)
-    return family
+    return family, before
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,13 @@ def test_an_evaluation_that_is_ended_leaves_no_process_and_its_samples(
 ):
     folder, started = evaluation
     samples = folder / "out" / "samples.jsonl"
-    before = samples.read_bytes() if samples.exists() else b""
-    family = end_after(started(), samples, wanted, number)
+    family, before = end_after(started(), samples, wanted, number)
     with measured(f"eval: {how}", "0 processes; the samples so far stay"):
         _, alive = psutil.wait_procs(family, timeout=LEFT)
     try:
         log = (folder / "log.txt").read_text()
+        assert len(family) > 1, log[-3000:]
+        assert before.count(b"\n") >= wanted, log[-3000:]
         assert not alive, (alive, log[-3000:])
         if number != signal.SIGKILL:
             said = f"interrupted after {lines_of(samples)} of {PROBLEMS * K} samples: run the same command"

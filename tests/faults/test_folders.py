@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_docs import ROOT
+from tests.support.recipes import recipe
 from verl_egrsd.output.files import completed_folder
 from verl_egrsd.output.lock import LOCK_FILE, only_writer
 
@@ -25,16 +25,15 @@ with term_interrupts(), completed_folder(Path(sys.argv[1])) as folder:
 """
 
 
-def recipe(name, output):
-    environment = os.environ | {"OUTPUT": str(output), "PYTHON": sys.executable}
-    command = ["bash", f"recipes/{name}.sh"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+def refused_run(name, output):
+    """A recipe whose data is missing, so that it never trains."""
+    return recipe(name, OUTPUT=str(output), PYTHON=sys.executable, TRAIN_FILE="gone.parquet")
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_second_run_in_one_output_is_refused_before_python_imports_anything(tmp_path, measured, name):
     with only_writer(tmp_path, "choose another"), measured(f"second run in one OUTPUT ({name})", "refused"):
-        refused = recipe(name, tmp_path)
+        refused = refused_run(name, tmp_path)
     assert refused.returncode == 1
     assert f"{tmp_path} is in use by process {os.getpid()} on" in refused.stderr
     assert "choose another OUTPUT, or wait" in refused.stderr  # Python's own refusal names the keys
@@ -42,7 +41,7 @@ def test_a_second_run_in_one_output_is_refused_before_python_imports_anything(tm
 
 def test_an_output_that_a_killed_run_left_is_taken(tmp_path):
     (tmp_path / LOCK_FILE).write_text("process 1 on another machine")
-    assert "data/openthoughts/train.parquet does not exist" in recipe(RECIPES[0], tmp_path).stderr
+    assert "gone.parquet does not exist" in refused_run(RECIPES[0], tmp_path).stderr
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -50,7 +49,7 @@ def test_an_output_that_cannot_be_written_to_is_refused_at_once(tmp_path, measur
     """A file in place of a folder stands for a disk that is read-only, which only root can make."""
     (tmp_path / "file").touch()
     with measured(f"OUTPUT that cannot be written to ({name})", "refused"):
-        refused = recipe(name, tmp_path / "file" / "run")
+        refused = refused_run(name, tmp_path / "file" / "run")
     assert (refused.returncode, f"{tmp_path}/file is read-only, or not a folder" in refused.stderr) == (
         1,
         True,
@@ -62,7 +61,7 @@ def test_an_output_that_cannot_be_written_to_is_refused_at_once(tmp_path, measur
 def test_an_output_on_a_disk_that_is_read_only_is_refused_at_once(small_disk, measured, name):
     disk = small_disk("size=64k,ro")
     with measured(f"read-only OUTPUT ({name})", "refused"):
-        refused = recipe(name, disk / "run")
+        refused = refused_run(name, disk / "run")
     assert (refused.returncode, f"{disk} is read-only, or not a folder" in refused.stderr) == (1, True)
 
 

@@ -45,7 +45,7 @@ def test_killed_at_random_moments_it_leaves_whole_files_and_the_next_run_finishe
         process = subprocess.Popen(
             command(tmp_path, NEW), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
-        time.sleep(whole * draw.uniform(0.3, 0.95))
+        time.sleep(whole * draw.uniform(0.3, 1.0))
         process.send_signal(number)
         with measured(f"data preparation killed ({number.name})", "the files of the run before stay"):
             said = process.communicate(timeout=15)[1]

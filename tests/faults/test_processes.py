@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import pytest
 
 from recipes.rehearsal.build import BuildSettings, build
 from tests.faults.run import REPOSITORY, WatchedRun, started
+from tests.support.listeners import listeners
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(1500)]
@@ -41,9 +44,16 @@ ENVIRONMENT = {
 }
 
 
+RAY = Path(tempfile.gettempdir()) / f"ray{os.getpid()}"
+"""Ray's folder, whose sockets need a short path."""
+
+
 @pytest.fixture(scope="session")
 def small():
+    """The model of the rehearsal; Ray's folder goes with the last test."""
     build(REPOSITORY / ".cache/rehearsal/small", BuildSettings())
+    yield
+    shutil.rmtree(RAY, ignore_errors=True)
 
 
 def command(folder: Path, *overrides: str) -> list[str]:
@@ -52,8 +62,7 @@ def command(folder: Path, *overrides: str) -> list[str]:
         *(sys.executable, "-m", "verl_egrsd.main", "+preset=egrsd", "+model=tiny", "+hardware=cpu"),
         *(f"trainer.default_local_dir={folder}", "trainer.total_training_steps=400", "trainer.save_freq=2"),
         *("trainer.test_freq=-1", "trainer.val_before_train=false", "trainer.logger=[console,file]"),
-        # Ray's sockets need a short path.
-        *(f"+ray_kwargs.ray_init._temp_dir={tempfile.mkdtemp(prefix='ray')}", *overrides),
+        *(f"+ray_kwargs.ray_init._temp_dir={RAY}", *overrides),
     ]
 
 
@@ -227,14 +236,16 @@ def test_an_address_that_nothing_answers_is_refused_before_anything_starts(tmp_p
     folder, log = tmp_path / "run", tmp_path / "log.txt"
     with measured("`RAY_ADDRESS` that nothing answers", "refused before anything starts"):
         run = WatchedRun(started(command(folder), log, ENVIRONMENT | {"RAY_ADDRESS": "127.0.0.1:1"}), log)
-        assert run.driver.wait(ENDS) == 1
-        run.close()
+        try:
+            assert run.driver.wait(30) == 1
+        finally:
+            run.close()
     assert "RAY_ADDRESS=127.0.0.1:1: no Ray cluster answers there" in run.last_lines()
     assert not folder.exists()
 
 
 def test_ctrl_c_in_a_terminal_ends_the_rehearsal_with_the_last_checkpoint(measured):
-    name = f"interrupted-{os.getpid()}"
+    name = f"interrupted-{uuid.uuid4().hex[:8]}"
     stock = {key: value for key, value in os.environ.items() if key != "VERL_PLATFORM"}
     folder = REPOSITORY / "outputs" / name
     recipe = ["bash", "recipes/rehearse_cpu.sh", "trainer.save_freq=1", "trainer.total_training_steps=200"]
@@ -248,3 +259,14 @@ def test_ctrl_c_in_a_terminal_ends_the_rehearsal_with_the_last_checkpoint(measur
             assert terminal.end(ENDS) == 130
     assert "Training ended with exit code 130" in terminal.shown
     assert "The last checkpoint is " in terminal.shown.splitlines()[-1]
+    shutil.rmtree(folder)
+
+
+def test_a_run_that_reaches_its_end_leaves_nothing_and_listens_on_loopback_only(training):
+    run = training("trainer.total_training_steps=3")
+    run.train(2)
+    found = {address for address, _ in listeners(run.folder, RAY)}
+    assert run.driver.wait(STARTS) == 0
+    require_nothing_left(run)
+    assert run.report()["ending"]["how"] == "finished"
+    assert found == {"127.0.0.1"}

@@ -136,11 +136,11 @@ def test_later_accuracies_stand_beside_the_papers_over_the_same_benchmarks(model
 def test_the_terminal_and_the_page_list_later_accuracies_with_source_and_protocol(tmp_path):
     told = frontier(EXAMPLES[:1], tmp_path, published="qwen3_4b")
     page = (tmp_path / "frontier.html").read_text()
-    assert "without a length, mean of AIME24, AIME25, HMMT25" in told
+    assert "Published accuracies for Qwen3-4B, mean of AIME24, AIME25, HMMT25" in told
     for text in (told, page):
         assert "arXiv 2608.06243, 4 seeds" in text
     assert "nobody compared these methods under one protocol" in page
-    assert "without a length" not in frontier(EXAMPLES[:1], tmp_path)
+    assert "Published accuracies" not in frontier(EXAMPLES[:1], tmp_path)
 
 
 def test_approximate_lengths_keep_their_mark():

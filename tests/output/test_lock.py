@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -31,13 +30,11 @@ def holder(folder):
 
 def test_a_second_writer_is_refused_with_the_first_ones_process(tmp_path):
     with holder(tmp_path) as first:
-        began = time.monotonic()
         with (
             pytest.raises(OSError, match=rf"is in use by process {first.pid} on .*choose another"),
             only_writer(tmp_path, "choose another"),
         ):
             pass
-        assert time.monotonic() - began < 1
         with only_writer(tmp_path, "choose another", ".other.lock"):
             pass
 

@@ -109,13 +109,13 @@ def test_a_call_that_hangs_is_given_up_and_the_others_go_on():
         return 1.0
 
     async def run():
-        guard = Guard(function, ScoreChecks(time_limit=0.5))
+        guard = Guard(function, ScoreChecks(time_limit=5))
         rows = ["1"] * 50 + ["hang"] * 3 + ["2"] * 50
         return await asyncio.gather(*(guard(**ROW | {"ground_truth": row}) for row in rows))
 
     found = asyncio.run(run())
     assert [row[REFUSED] == "" for row in found] == [True] * 50 + [False] * 3 + [True] * 50
-    assert found[50][REFUSED] == "it took longer than scores.time_limit=0.5 s"
+    assert found[50][REFUSED] == "it took longer than scores.time_limit=5 s"
 
 
 def test_a_coroutine_function_that_hangs_is_given_up():
@@ -123,6 +123,37 @@ def test_a_coroutine_function_that_hangs_is_given_up():
         await asyncio.sleep(3600)
 
     assert "took longer" in score(function, ScoreChecks(time_limit=0.2))[REFUSED]
+
+
+def test_a_coroutine_function_that_blocks_is_not_taken_for_one_that_hangs():
+    """Each call is short; together they take longer than the limit of one."""
+
+    async def function(**_):
+        time.sleep(0.02)
+        return 1.0
+
+    async def run():
+        guard = Guard(function, ScoreChecks(time_limit=0.6))
+        guard._sentinel.grace = 0.2
+        return await asyncio.gather(*(guard(**ROW) for _ in range(60)))
+
+    assert all(found["score"] == 1.0 for found in asyncio.run(run()))
+
+
+def test_calls_that_were_given_up_are_not_many_before_the_run_ends(monkeypatch):
+    monkeypatch.setattr("verl_egrsd.reward.guard.THREADS", 1)
+
+    async def run():
+        guard = Guard(lambda **_: time.sleep(3600), ScoreChecks(time_limit=0.2))
+        assert "took longer" in (await guard(**ROW))[REFUSED]
+        with pytest.raises(RuntimeError, match=r"^1 calls of the reward function took longer than scores"):
+            await guard(**ROW)
+
+    asyncio.run(run())
+
+
+def test_a_dictionary_without_a_score_is_named():
+    assert score(lambda **_: {"acc": 1})[REFUSED] == "it gave a dictionary without the key score: {'acc': 1}"
 
 
 def test_calls_run_beside_each_other():
@@ -140,19 +171,23 @@ def test_calls_run_beside_each_other():
 
 
 HOLDS_THE_INTERPRETER = """
-import asyncio, re
+import asyncio, re, time
 from verl_egrsd.reward import guard, sentinel
 from verl_egrsd.reward.acceptance import ScoreChecks
 
 def function(solution_str, **_):
+    if solution_str == "wait":
+        time.sleep(0.2)
     return float(bool(re.fullmatch(r"(a|a)*b", solution_str)))
 
 async def run():
     judge = guard.Guard(function, ScoreChecks(time_limit=0.5))
     judge._sentinel.grace = 0.5
-    row = dict(data_source="", ground_truth="3", extra_info={"problem": "1+2?"})
-    print(await judge(solution_str="aab", **row), flush=True)
-    await judge(solution_str="a" * 60, **row)
+    def call(answer, problem):
+        return judge(solution_str=answer, data_source="", ground_truth="3", extra_info={"problem": problem})
+
+    print(await call("aab", "1+2?"), flush=True)
+    await asyncio.gather(call("wait", "0?"), call("a" * 60, "1+2?"), call("wait", "4?"))
 
 asyncio.run(run())
 """
@@ -164,7 +199,8 @@ def test_a_function_that_holds_the_interpreter_ends_its_process_and_the_row_is_n
     )
     assert "'score': 1.0" in run.stdout
     assert run.returncode == -9
-    assert "longer than scores.time_limit=0.5 s for problem '1+2?', response ...'aaa" in run.stderr
+    assert "longer than scores.time_limit=0.5 s in one of the 3 calls for" in run.stderr
+    assert re.findall("problem '(.*?)', response", run.stderr) == ["0?", "1+2?", "4?"]
 
 
 def test_the_sentinel_ends_with_its_owner(tmp_path):

@@ -113,7 +113,6 @@ def test_the_time_to_start_a_worker_does_not_count():
 OWNER = """
 import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import Pipe
 from verl_egrsd.reward import VerdictPool
 pool = VerdictPool(2, time_limit=3)
 with ThreadPoolExecutor(2) as threads:

@@ -17,6 +17,7 @@ from recipes.rehearsal.build import BuildSettings, build
 from recipes.rehearsal.task import generate_rows
 from tests.support import warm_python
 from tests.support.recipes import REPOSITORY
+from tests.support.saved_run import write_step
 from verl_egrsd.checkpoints.export import export
 from verl_egrsd.checkpoints.places import SavedStep, find_place
 from verl_egrsd.evaluation.model import find_model
@@ -184,7 +185,7 @@ def test_an_adapter_is_exported_as_one(runs, model, tmp_path):
     assert (facts["r"], facts["lora_alpha"], facts["base_model_name_or_path"]) == (16, 32, str(model))
 
 
-def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path):
+def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
     def interrupted(config, start):
         raise KeyboardInterrupt
 
@@ -195,9 +196,14 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path):
     )
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOG", "TENSORBOARD_DIR"):
         monkeypatch.setenv(name, "0")
-    config = OmegaConf.create({"report": {"folder": str(tmp_path)}})
-    with pytest.raises(SystemExit, match=r"interrupted\. The same command goes on from the last checkpoint"):
-        sft_main._train(config, None)
+    trainer = {"default_local_dir": str(tmp_path), "total_training_steps": 9, "resume_mode": "auto"}
+    config = OmegaConf.create({"report": {"folder": str(tmp_path)}, "trainer": trainer})
+    for saved_step in (None, write_step(tmp_path, 5, supervised=True)):
+        with pytest.raises(SystemExit) as left:
+            sft_main._train(config, None)
+        assert left.value.code == 130
+        said = capsys.readouterr().err.strip()
+        assert ("The last checkpoint is" in said) == (saved_step is not None)
     # What ends a job elsewhere ends it in the same way.
     assert handlers == [sft_main.signal.SIGTERM]
 

@@ -148,6 +148,8 @@ def test_a_teacher_that_reads_the_students_prompt_gives_ratio_one_exactly_at_the
 def test_a_missing_rollout_stops_the_run_with_the_count(refused):
     assert refused.returncode != 0
     assert "1 of 8 rollouts are missing" in refused.log
+    last = refused.log.splitlines()[-1]
+    assert "1 rollouts failed, the first with RuntimeError: the script refuses this prompt (prompt " in last
     assert len(refused.steps) == 1
 
 

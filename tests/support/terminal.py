@@ -47,13 +47,16 @@ class Terminal:
         self.process.wait()
         os.close(self.master)
 
-    def read_until(self, text: str) -> None:
-        """Read until the terminal shows a text.
+    def read_until(self, text: str, limit: float = 60.0) -> None:
+        """Read until the terminal shows a text, for so many seconds.
 
         Raises:
             EOFError: when the command ended before.
+            TimeoutError: when the command goes on without it.
         """
+        deadline = time.monotonic() + limit
         while text not in self.shown:
+            self._wait(deadline)
             if not self._read():
                 raise EOFError(f"no {text!r} in:\n{self.shown}")
 
@@ -68,10 +71,14 @@ class Terminal:
             TimeoutError: when the command goes on for longer.
         """
         deadline = time.monotonic() + limit
-        while select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0]:
-            if not self._read():
-                return self.process.wait(limit)
-        raise TimeoutError(f"after {limit:g} s the command still runs; it has shown:\n{self.shown}")
+        self._wait(deadline)
+        while self._read():
+            self._wait(deadline)
+        return self.process.wait(limit)
+
+    def _wait(self, deadline: float) -> None:
+        if not select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0]:
+            raise TimeoutError(f"the command has shown for too long no more than:\n{self.shown}")
 
     def _read(self) -> bool:
         try:

@@ -14,12 +14,14 @@ import json
 import os
 import runpy
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +55,16 @@ def start() -> Callable[[], None]:
     os.environ[FOLDER] = folder.name
     environment = os.environ | IMPORTED_WITH
     Path(folder.name, "read_once").write_text(read_once(environment))
-    run = f"{sys.executable} -I -S {__file__} call {folder.name}"
+    run = shlex.join([sys.executable, "-I", "-S", __file__, "call", folder.name])
     python = Path(folder.name, "python")
     python.write_text(f'#!/bin/sh\nexec {run} "$@"\n')
     python.chmod(0o755)
-    server = subprocess.Popen(
-        [sys.executable, __file__, "serve", folder.name], stdin=subprocess.PIPE, env=environment
-    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.join(folder.name, "socket"))
+        listener.listen(64)
+        number = listener.fileno()
+        command = [sys.executable, __file__, "serve", str(number)]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, pass_fds=[number])
 
     def end() -> None:
         server.communicate()
@@ -90,12 +95,10 @@ def read_once(environment: Mapping[str, str]) -> str:
     return json.dumps({name: environment[name] for name in sorted(environment) if name.startswith(READ_ONCE)})
 
 
-def serve(folder: str) -> None:
+def serve(descriptor: int) -> None:
     """Fork one child for each caller until standard input closes; import the packages for the first one."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as ready:
-        listener.bind(os.path.join(folder, "socket"))
-        listener.listen(64)
+    with socket.socket(fileno=descriptor) as listener, selectors.DefaultSelector() as ready:
         ready.register(listener, selectors.EVENT_READ)
         ready.register(sys.stdin, selectors.EVENT_READ)
         while all(key.fileobj is listener for key, _ in ready.select()):
@@ -121,14 +124,17 @@ def attend(caller: socket.socket) -> None:
         become(request, streams)
     for stream in (0, 1, 2, *streams):
         os.close(stream)
-    caller.sendall(b"%d\n" % child)
+    with suppress(BrokenPipeError):  # a caller that is gone is seen below
+        caller.sendall(b"%d\n" % child)
     with selectors.DefaultSelector() as ready:
         ready.register(caller, selectors.EVENT_READ)
         ready.register(os.pidfd_open(child), selectors.EVENT_READ)
-        if any(key.fileobj is caller for key, _ in ready.select()):
-            os.kill(child, signal.SIGKILL)
+        orphaned = any(key.fileobj is caller for key, _ in ready.select())
+    if orphaned:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    caller.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    if not orphaned:
+        caller.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
@@ -138,7 +144,10 @@ def received(caller: socket.socket) -> tuple[dict[str, Any], list[int]]:
     streams = array.array("i")
     streams.frombytes(ancillary[0][2])
     while not text.endswith(b"\n"):
-        text += caller.recv(1 << 20)
+        more = caller.recv(1 << 20)
+        if not more:
+            raise EOFError("the caller ended in its request")
+        text += more
     return json.loads(text), streams.tolist()
 
 
@@ -147,9 +156,8 @@ def become(request: dict[str, Any], streams: list[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    sys.modules[
-        "numpy"
-    ].random.seed()  # or all children would draw the same numbers; `random` does this itself
+    # Or all children would draw the same numbers; `random` does this by itself.
+    sys.modules["numpy"].random.seed()
     served = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -180,16 +188,17 @@ def call(folder: str, arguments: Sequence[str]) -> int:
         signal.signal(number, lambda number, _: os.kill(child, number))
     code = int(answers.readline())
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
 
 
-def main(what: str, folder: str, *arguments: str) -> None:
+def main(what: str, place: str, *arguments: str) -> None:
     if what == "serve":
-        serve(folder)
-    elif is_served(folder, arguments):
-        sys.exit(call(folder, arguments))
+        serve(int(place))
+    elif is_served(place, arguments):
+        sys.exit(call(place, arguments))
     else:
         os.execv(sys.executable, [sys.executable, *arguments])
 

@@ -43,7 +43,11 @@ def test_two_ranks_meet_and_listen_on_loopback_only(port):
         subprocess.Popen(command, env=os.environ | places | {"RANK": rank}, stdout=subprocess.PIPE)
         for rank in ("0", "1")
     ]
-    results = [json.loads(rank.communicate(timeout=LONG)[0]) for rank in ranks]
+    try:
+        results = [json.loads(rank.communicate(timeout=LONG)[0]) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
     assert [total for total, _ in results] == [3, 3]
     addresses = {address.removeprefix("::ffff:") for _, found in results for address in found}
     assert addresses == {"127.0.0.1"}

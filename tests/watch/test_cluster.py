@@ -20,7 +20,7 @@ def silent():
         yield server.getsockname()[1]
 
 
-def test_an_address_that_refuses_is_named_with_its_variable_and_the_remedy(silent, monkeypatch):
+def test_an_address_that_refuses_is_named_with_its_variable_and_the_remedy(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")

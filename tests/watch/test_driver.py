@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
 import ray
 from omegaconf import OmegaConf
 from ray.exceptions import ActorDiedError, RayTaskError
 
+from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.report.ending import RunEndedError, RunStoppedError, ending
 from verl_egrsd.watch import driver
 from verl_egrsd.watch.driver import Runner, Stop, run_watched
 from verl_egrsd.watch.processes import KILLED
+
+# By a thread: what is tested uses the timer of pytest's other method.
+pytestmark = pytest.mark.timeout(120, method="thread")
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +38,7 @@ def ended(tmp_path, monkeypatch, capsys):
     trainer = {"default_local_dir": str(tmp_path), "total_training_steps": 9, "save_freq": 5}
     config = OmegaConf.create({"trainer": {**trainer, "resume_mode": "auto"}})
     path, shut_down = tmp_path / "report.json", []
+    monkeypatch.setenv(ENDS_WITH, "")
     monkeypatch.setattr("verl_egrsd.report.run.report_page", lambda *_: "")
     monkeypatch.setattr(
         ray, "shutdown", lambda: shut_down.append(json.loads(path.read_text())["ending"]["how"])
@@ -150,7 +156,9 @@ def test_the_time_of_the_step_in_progress_ends(stop):
     stop.seconds = 0.05
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        signal.pause()
+        time.sleep(60)
+    stop.asking.join()
+    assert stop.asked == ["the trainer"]
 
 
 def test_verls_options_for_its_profiler_reach_the_trainers_process():

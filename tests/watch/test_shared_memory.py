@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from verl_egrsd.watch import shared_memory
 
 HOLDER = """
-import sys, time
+import sys
 from multiprocessing import resource_tracker, shared_memory
 segment = shared_memory.SharedMemory(name=sys.argv[1], create=True, size=4096)
 resource_tracker.unregister(segment._name, "shared_memory")
@@ -22,9 +22,9 @@ print(bytes(segment.buf[:4]).decode(), flush=True)
 
 
 @pytest.fixture
-def holder(tmp_path):
+def holder():
     """A child that holds a segment with a name that no other test takes, and writes to it at the end."""
-    name = f"{shared_memory.OF_ENGINES}{tmp_path.parent.name}_{tmp_path.name}"[:60]
+    name = f"{shared_memory.OF_ENGINES}{uuid.uuid4().hex}"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLDER, name], **pipes) as process:
         assert process.stdout.readline() == "held\n"
@@ -44,9 +44,12 @@ def test_a_segment_of_a_child_loses_its_name_and_stays_usable(holder):
 def test_only_segments_of_this_run_that_nobody_has_open_are_abandoned(holder, monkeypatch):
     name, process = holder
     monkeypatch.setattr(shared_memory, "OF_SYNCS", name)
-    began = Path(f"/dev/shm/{name}").stat().st_mtime
+    began = "2000-01-01T00:00:00+00:00"
     assert shared_memory.unlink_abandoned_syncs(began) == []
     process.kill()
     process.wait()
-    assert shared_memory.unlink_abandoned_syncs(time.time() + 60) == []
+    assert shared_memory.unlink_abandoned_syncs("2999-01-01T00:00:00+00:00") == []
+    with monkeypatch.context() as another_user:
+        another_user.setattr("os.getuid", lambda: 12345)
+        assert shared_memory.unlink_abandoned_syncs(began) == []
     assert shared_memory.unlink_abandoned_syncs(began) == [name]

@@ -157,12 +157,17 @@ def find_place(name: str | Path, also: Sequence[str] = ()) -> Place:
 
 
 def config_file(model: str) -> Path | None:
-    """Return the path of a model's `config.json`, in a folder or in the hub's cache; None without one."""
+    """Return the path of a model's `config.json`; see :func:`local_file`."""
+    return local_file(model, "config.json")
+
+
+def local_file(model: str, name: str) -> Path | None:
+    """Return the path of a file of a model, in a folder or in the hub's cache; None without one."""
     folder = Path(model).expanduser()
     if folder.is_dir():
-        return folder / "config.json" if (folder / "config.json").is_file() else None
+        return folder / name if (folder / name).is_file() else None
     try:
-        cached = try_to_load_from_cache(model, "config.json")
+        cached = try_to_load_from_cache(model, name)
     except HFValidationError:
         return None
     return Path(cached) if isinstance(cached, str) else None

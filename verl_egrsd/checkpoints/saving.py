@@ -31,13 +31,15 @@ def saving(config: DictConfig, step: int) -> Iterator[None]:
         if not any(sign in str(error) for sign in _SIGNS):
             raise
         file, free = _written_last(checkpoint), shutil.disk_usage(folder).free
+        removed = ""
         if damage(checkpoint, need):
-            shutil.rmtree(checkpoint, ignore_errors=True)
+            shutil.rmtree(checkpoint)
+            removed = "; the unfinished checkpoint was removed"
         last = newest_whole(folder, need)
         said = f"The last whole checkpoint is {last}" if last else "No checkpoint is whole yet"
         raise OSError(
-            f"no space left for {file} ({free / 2**20:,.0f} MiB free); the unfinished checkpoint was "
-            f"removed. {said}: free some space, and the same command goes on from there."
+            f"no space left for {file} ({free / 2**20:,.0f} MiB free){removed}. {said}: free some space, and "
+            "the same command goes on from there."
         ) from error
 
 

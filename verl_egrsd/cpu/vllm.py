@@ -9,10 +9,11 @@ Adapters: verl asks for the renaming part of vLLM's weight names by the name it 
 Cores: two processes of vLLM spin for a second after the last token, each on a core of its own, while the
 trainer waits for these cores. We let them sleep sooner.
 
-Ends: vLLM's processes outlive a process that is killed, and keep its memory. Those of an evaluation end.
+Ends: vLLM's processes outlive a process that is killed, and keep its memory. Those of a training or an
+evaluation end with it.
 
 vLLM calls this in each of its processes, maybe twice, and also for people who use vLLM alone: without
-`VERL_PLATFORM=cpu` or an evaluation it does nothing.
+`VERL_PLATFORM=cpu` and outside our commands it does nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ SPIN_SECONDS = 0.005
 
 
 def register() -> None:
-    """Tie this process to an evaluation that started it; adapt vLLM, only under `VERL_PLATFORM=cpu`."""
-    evaluation = os.environ.get(ENDS_WITH)
-    if evaluation is not None and os.getpid() != int(evaluation):
+    """Tie this process to the one that started it, in our commands; adapt vLLM under `VERL_PLATFORM=cpu`."""
+    command = os.environ.get(ENDS_WITH)
+    if command is not None and os.getpid() != int(command):
         end_with_parent()
     if not selected():
         return

@@ -56,7 +56,7 @@ def frontier(
 def table(points: Sequence[Point], published: Published | None = None) -> str:
     """Return the points as aligned columns: name, accuracy, length, Eff, whether on the front.
 
-    Published accuracies without a length follow in a table of their own, with their source.
+    Published accuracies, most of them without a length, follow in a table of their own, with their source.
     """
     front = pareto_front([point.place for point in points])
     rows = [row(point, on_front=i in front) for i, point in enumerate(points)]
@@ -64,9 +64,7 @@ def table(points: Sequence[Point], published: Published | None = None) -> str:
     drawn = _aligned([dict(zip(_COLUMNS, ("model", "accuracy", "length", "Eff", ""), strict=True)), *rows])
     if published is None:
         return drawn
-    head = (
-        f"Published for {published.model} without a length, mean of {', '.join(published.later_benchmarks)}"
-    )
+    head = f"Published accuracies for {published.model}, mean of {', '.join(published.later_benchmarks)}"
     return f"{drawn}\n\n{head}:\n{_aligned(later_rows(published))}"
 
 

@@ -44,7 +44,7 @@ def row(point: Point, *, on_front: bool = False) -> dict[str, str]:
 
 
 def later_rows(published: Published | None) -> list[dict[str, str]]:
-    """Return the texts of the published accuracies without a length."""
+    """Return the texts of the published accuracies on the benchmarks of later papers."""
     return [
         {
             "name": found.name,

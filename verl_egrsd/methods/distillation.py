@@ -24,7 +24,8 @@ class Distillation(Divergence, Part):
         weight: what the divergence is multiplied with in the loss, beside the credit.
         first_tokens: response tokens that are distilled, counted from the first one; None distils all. The
             update then reads no further, and its mean is over these tokens.
-        hidden_gigabytes: most that the teacher's hidden states of a step may take, in units of 1e9 bytes.
+        hidden_gigabytes: most that the hidden states of a step may take, in units of 1e9 bytes. They are the
+            teacher's, and the student's too where a factor reads the divergence.
     """
 
     name: ClassVar[str] = "divergence"

@@ -18,7 +18,7 @@ class EntropyThreshold(Factor):
     learns all of it there.
 
     Attributes:
-        above: entropy from which on tokens are kept, nats.
+        above: entropy, in nats; tokens above it are kept.
     """
 
     name: ClassVar[str] = "entropy_threshold"

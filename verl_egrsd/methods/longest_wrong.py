@@ -52,5 +52,6 @@ def edited(columns: Columns) -> Bool[Tensor, " batch"]:
     rows = torch.arange(len(columns.correct), device=columns.correct.device)
     rank = columns.response_mask.sum(dim=1) - rows.double() / (2 * len(rows))
     rank = rank.where(~columns.correct & solved, NEVER)
-    rivals = columns.problems.unsqueeze(0) == columns.problems.unsqueeze(1)
-    return (rank > NEVER) & (rank == rank.where(rivals, NEVER).max(dim=1).values)
+    _, group = columns.problems.unique(return_inverse=True)
+    longest = torch.full_like(rank, NEVER).scatter_reduce(0, group, rank, "amax")[group]
+    return (rank > NEVER) & (rank == longest)

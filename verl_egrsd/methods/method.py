@@ -76,6 +76,13 @@ class Method:
     def __post_init__(self) -> None:
         """Refuse parts that do not go together."""
         self._check_divergence_column()
+        known = [factor.name for factor in self.all_factors]
+        if twice := {name for name in known if known.count(name) > 1}:
+            raise ValueError(
+                f"{self.name} has the factor {min(twice)} twice, in {NAMESPACE}.factors or "
+                f"{NAMESPACE}.policy_factors, with different settings: they share their keys, so give both "
+                "the same."
+            )
         if self.policy_factors is None:
             return
         names = [factor.name for factor in self.policy_factors]

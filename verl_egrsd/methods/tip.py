@@ -124,5 +124,6 @@ def _nth_largest(values: Values, n: int) -> Float[Tensor, ""]:
 
 def _scaled(values: Values) -> Values:
     """Return the values between 0 and 1, float64; all 0 where they are equal."""
-    low, high = values.double().aminmax()
+    values = values.double()
+    low, high = values.aminmax()
     return (values - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)

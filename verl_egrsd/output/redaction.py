@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 REDACTED = "<redacted>"
@@ -40,24 +40,29 @@ def redacted(node: Any, secrets: Collection[str] = (), name: str = "") -> Any:
         name: the key that the node stands under.
     """
     if isinstance(node, Mapping):
-        return {key: redacted(value, secrets, str(key)) for key, value in node.items()}
+        return {key: redacted(value, secrets, _named(name, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [redacted(value, secrets, name) for value in node]
-    if not isinstance(node, str) or not node:
-        return node
-    return REDACTED if names_secret(name) else scrubbed(node, secrets)
+    if names_secret(name) and node not in (None, ""):
+        return REDACTED
+    return scrubbed(node, secrets) if isinstance(node, str) else node
 
 
 def secrets_in(node: Any, name: str = "") -> Iterator[str]:
     """Yield the values that :func:`redacted` leaves out under their names and that can be told in a text."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from secrets_in(value, str(key))
+            yield from secrets_in(value, _named(name, key))
     elif isinstance(node, list | tuple):
         for value in node:
             yield from secrets_in(value, name)
-    elif isinstance(node, str) and names_secret(name) and len(node) >= SHORTEST_SECRET:
-        yield node
+    elif names_secret(name) and len(str(node)) >= SHORTEST_SECRET:
+        yield str(node)
+
+
+def _named(section: str, key: Any) -> str:
+    """Return under which name a key's value stands: all that is in a secret is secret."""
+    return section if names_secret(section) else str(key)
 
 
 def scrubbed(text: str, secrets: Collection[str]) -> str:
@@ -80,10 +85,8 @@ def scrubbed_output(settings: Any) -> Iterator[None]:
         settings: the configuration; its secrets, and those of the environment, are left out.
     """
     secrets = secrets_of_environment() | {*secrets_in(settings)}
-    with ExitStack() as stack:
-        if secrets:
-            stack.enter_context(redirect_stdout(_Scrubbing(sys.stdout, secrets)))
-            stack.enter_context(redirect_stderr(_Scrubbing(sys.stderr, secrets)))
+    out, err = (_Scrubbing(stream, secrets) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
         yield
 
 
@@ -96,6 +99,9 @@ class _Scrubbing:
     def write(self, text: str) -> int:
         self._stream.write(scrubbed(text, self._secrets))
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -86,12 +86,13 @@ def check_bytes(config: DictConfig, method: Method, divergence: Distillation, wi
     data = config.data
     rollouts = data.train_batch_size * config.actor_rollout_ref.rollout.n
     tokens = divergence.kept(data.max_response_length)
+    numbers = (1 + method.reads_divergence) * width
     needed = rollouts * tokens * token_bytes(config, method, width) / 1e9
     if needed > divergence.hidden_gigabytes:
         raise ValueError(
             f"{DIVERGENCE_SECTION}.hidden_gigabytes={divergence.hidden_gigabytes:g} is below the "
             f"{needed:.2g} GB of the hidden states of a step: {rollouts} rollouts "
-            f"(data.train_batch_size * rollout.n) of up to {tokens} tokens with {width} numbers each. Raise "
-            f"it where the hosts have the memory, set {DIVERGENCE_SECTION}.first_tokens to fewer tokens, or "
-            "lower data.max_response_length or data.train_batch_size."
+            f"(data.train_batch_size * rollout.n) of up to {tokens} tokens with {numbers} numbers each. "
+            f"Raise it where the hosts have the memory, lower {DIVERGENCE_SECTION}.first_tokens, "
+            "or lower data.max_response_length or data.train_batch_size."
         )

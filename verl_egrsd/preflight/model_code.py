@@ -8,7 +8,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from verl_egrsd.checkpoints.places import config_file
+from verl_egrsd.checkpoints.places import local_file
+
+_NAMES = ("config.json", "tokenizer_config.json")
+"""A model has the first one, a tokenizer alone the second."""
 
 
 def code_of_model(config: DictConfig) -> Iterator[str]:
@@ -34,8 +37,8 @@ def files_with_code(model: str) -> list[Path]:
     Args:
         model: a folder, or a hub id; what is not in the hub's cache is not looked at.
     """
-    file, folder = config_file(model), Path(model).expanduser()
-    folder = file.parent if file else folder
+    known = next(filter(None, (local_file(model, name) for name in _NAMES)), None)
+    folder = known.parent if known else Path(model).expanduser()
     return sorted(file for file in folder.glob("*.json") if _names_code(file)) if folder.is_dir() else []
 
 

@@ -136,7 +136,8 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, report: Mapping[str, Any], curves: bytes, drawn_to: int) -> None:
-    # The message of an error may hold what the settings do not show.
-    report = redacted(report, secrets_of_environment())
+    # The message of an error may hold what the settings do not show. The curves are numbers, and many.
+    texts = {key: value for key, value in report.items() if key != "curves"}
+    report = {**report, **redacted(texts, secrets_of_environment())}
     write_completed(folder / JSON_FILE, json.dumps(report, indent=1, ensure_ascii=False))
     write_completed(folder / HTML_FILE, report_page(report, inline(curves), drawn_to))

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from verl_egrsd.config import Checker
 
-REFUSED = "refused"
+REFUSED = "verl_egrsd_refused"
 """Key of a verdict that says why the row has no usable score; "" where it has one."""
 OnRefused = Literal["error", "drop"]
 

@@ -35,6 +35,7 @@ class Guard:
         self._waits = iscoroutinefunction(function)
         self._free = asyncio.Semaphore(2**31 if self._waits else THREADS)
         self._sentinel = Sentinel(checks.time_limit) if limited else None
+        self._given_up = 0
 
     async def __call__(self, **row: Any) -> dict[str, Any]:
         """Return the row's score and what else the function gave.
@@ -48,29 +49,45 @@ class Guard:
         async with self._free:
             if self._sentinel is None:
                 return await self._judged(row)
+            self._require_threads()
             try:
-                with self._sentinel.watching(scored_row(row)):
-                    return await asyncio.wait_for(self._judged(row), self.checks.time_limit)
+                return await asyncio.wait_for(self._watched(row, self._sentinel), self.checks.time_limit)
             except TimeoutError:
+                self._given_up += 1
                 return _refused(f"it took longer than scores.time_limit={self.checks.time_limit:g} s")
+
+    def _require_threads(self) -> None:
+        if not self._waits and self._given_up >= THREADS:
+            raise RuntimeError(
+                f"{self._given_up} calls of the reward function took longer than scores.time_limit="
+                f"{self.checks.time_limit:g} s in this process, and may still run: rows refused from here on "
+                "would be good ones. Mend the function, or raise the limit."
+            )
+
+    async def _watched(self, row: Mapping[str, Any], sentinel: Sentinel) -> dict[str, Any]:
+        # In the task of the call: it is told when the call begins, and not when it waits for its turn.
+        with sentinel.watching(scored_row(row)):
+            return await self._judged(row)
 
     async def _judged(self, row: Mapping[str, Any]) -> dict[str, Any]:
         if not self._waits:
             return await _in_thread(lambda: self._call(row))
         try:
             return self._checked(await self.function(**row))
-        except Exception as error:  # the user's code may raise anything; the row's verdict says what
+        except (Exception, SystemExit) as error:  # the user's code may raise anything; the verdict says what
             return _raised(error)
 
     def _call(self, row: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return self._checked(self.function(**row))
-        except (Exception, SystemExit) as error:  # as above
+        except BaseException as error:  # as above; nothing else of this process runs in its thread
             return _raised(error)
 
     def _checked(self, result: Any) -> dict[str, Any]:
         """Return a result as a dictionary, as verl makes it of a plain number."""
         found = dict(result) if isinstance(result, Mapping) else {"score": result, "acc": result}
+        if "score" not in found:
+            return _refused(f"it gave a dictionary without the key score: {found!r:.500}")
         try:
             score = self.checks.accepted(found["score"])
         except ValueError as error:

@@ -1,7 +1,7 @@
 """Ends a process whose reward function holds the interpreter, so that no time limit inside it can work.
 
-The sentinel is a small process of its own. It is told of the start and the end of each call, names the row
-that is overdue, and ends its owner. It ends by itself with its owner.
+The sentinel is a small process of its own. It is told of the start and the end of each call, names the rows
+whose calls run when one is overdue, and ends its owner. It ends by itself with its owner.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def watch(owner: int, descriptor: int, time_limit: float, grace: float) -> None:
         left = None if oldest is None else max(0.0, oldest[0] + time_limit + grace - time.monotonic())
         if not select.select([descriptor], [], [], left)[0]:
             assert oldest is not None
-            return _end(owner, oldest[1], time_limit)
+            return _end(owner, [row for _, row in sorted(running.values())], time_limit)
         read = os.read(descriptor, 65_536)
         if not read:
             return None
@@ -95,11 +95,16 @@ def watch(owner: int, descriptor: int, time_limit: float, grace: float) -> None:
                 running.pop(message["call"], None)
 
 
-def _end(owner: int, row: str, time_limit: float) -> None:
+def _end(owner: int, rows: list[str], time_limit: float) -> None:
+    """End the owner, unless it has ended: a child of it may hold the pipe open."""
+    if os.getppid() != owner:
+        return
+    calls = "the call" if len(rows) == 1 else f"one of the {len(rows)} calls"
+    named = "".join(f"  {row}\n" for row in rows)
     sys.stderr.write(
-        f"verl_egrsd: the reward function took longer than scores.time_limit={time_limit:g} s for {row}. No "
-        f"other Python code runs beside it, so its process {owner} is ended. Mend the function (a regular "
-        "expression that backtracks for ever is the usual cause), or raise the limit.\n"
+        f"verl_egrsd: the reward function took longer than scores.time_limit={time_limit:g} s in {calls} "
+        f"for\n{named}No other Python code runs beside it, so its process {owner} is ended. Mend the "
+        "function (a regular expression that backtracks for ever is the usual cause), or raise the limit.\n"
     )
     sys.stderr.flush()
     os.kill(owner, signal.SIGKILL)

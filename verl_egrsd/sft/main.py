@@ -21,6 +21,7 @@ from verl_egrsd.checkpoints.resume import Start, nothing_to_do
 from verl_egrsd.main import checked_or_exit, checked_start
 from verl_egrsd.preflight.existing import check_sft_files
 from verl_egrsd.sft.settings import check_sft
+from verl_egrsd.watch.words import last_line
 
 
 def check_sft_start(config: DictConfig) -> None:
@@ -95,7 +96,8 @@ def _train(config: DictConfig, start: Start) -> None:
     try:
         train_sft(config, start)
     except KeyboardInterrupt:
-        sys.exit("verl_egrsd: interrupted. The same command goes on from the last checkpoint.")
+        print(f"verl_egrsd: {last_line('it was interrupted', config)}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _rendezvous() -> dict[str, str]:

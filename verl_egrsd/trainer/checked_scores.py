@@ -59,21 +59,18 @@ class CheckedScores(Trainer):
     ) -> dict[str, float]:
         whys = reward_extra_infos_dict.pop(REFUSED, None) or [""] * len(data_sources)
         rows = list(zip(data_sources, sample_uids, whys, strict=True))
-        named = [f"{why} for a validation row of {source}" for source, _, why in rows if why]
+        named = [f"{why} for a validation row of {source} (uid {uid})" for source, uid, why in rows if why]
         counts = refuse(named, len(rows), self.config)
+        usable = [not why for why in whys]
         lost = Counter((str(source), str(uid)) for source, uid, why in rows if why)
         metrics = super()._val_metrics_update(
-            list(compress(data_sources, _usable(whys))),
-            list(compress(sample_uids, _usable(whys))),
-            {name: list(compress(values, _usable(whys))) for name, values in reward_extra_infos_dict.items()},
+            list(compress(data_sources, usable)),
+            list(compress(sample_uids, usable)),
+            {name: list(compress(values, usable)) for name, values in reward_extra_infos_dict.items()},
             sample_turns,
-            expected_acc_counts=+(Counter(expected_acc_counts) - lost),
+            expected_acc_counts=Counter(expected_acc_counts) - lost,
         )
         return metrics | {f"val-aux/{name}": value for name, value in counts.items()}
-
-
-def _usable(whys: list[str | None]) -> list[bool]:
-    return [not why for why in whys]
 
 
 def why_refused(extra_fields: Mapping[str, Any] | None) -> str:

@@ -22,6 +22,7 @@ from verl_egrsd.network import warn_if_reachable
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.run_folders import TRAINER_LOCK, hold_output
 from verl_egrsd.preflight import TRAINER, check_files, plain, preflight, scoring_role
+from verl_egrsd.preflight.model_code import code_of_model
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
 from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings, end_token_ids
@@ -94,6 +95,9 @@ class EgrsdTrainer(
 
     def _init_tokenizer(self) -> None:
         super()._init_tokenizer()
+        # Once more: a model of the hub may be here only now, and the reward workers start later.
+        for brought in code_of_model(self.config):
+            raise ValueError(brought)
         student_kwargs = plain(self.config.data.get("apply_chat_template_kwargs"))
         self.context = PrivilegedContext.from_config(self.tokenizer, self.teacher_config, student_kwargs)
         student, teacher = self.context.headers()

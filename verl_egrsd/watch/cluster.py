@@ -8,7 +8,9 @@ import socket
 import grpc
 from omegaconf import DictConfig, OmegaConf
 
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 10.0
+WITHOUT_PROXY = [("grpc.enable_http_proxy", 0)]
+"""As Ray does: a proxy for the web knows nothing of a cluster."""
 
 
 def require_cluster(config: DictConfig) -> None:
@@ -36,7 +38,7 @@ def _problem(host: str, port: str) -> str | None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
         if os.environ.get("RAY_USE_TLS") != "1":
-            with grpc.insecure_channel(f"{host}:{port}") as channel:
+            with grpc.insecure_channel(f"{host}:{port}", options=WITHOUT_PROXY) as channel:
                 grpc.channel_ready_future(channel).result(ANSWER_SECONDS)
     except grpc.FutureTimeoutError:
         return f"no answer within {ANSWER_SECONDS:g} s"

@@ -36,7 +36,7 @@ SHUTDOWN_SECONDS = 20
 
 def run_watched(config: DictConfig) -> None:
     """Train with verl. Unless the run reaches its end, ends this process with the last line of the run."""
-    stop, began, since = Stop(watchdog_settings(plain(config.get("watchdog"))).stop), time.time(), now()
+    stop, since = Stop(watchdog_settings(plain(config.get("watchdog"))).stop), now()
     os.environ[ENDS_WITH] = str(os.getpid())
     stop.listen()
     try:
@@ -49,13 +49,13 @@ def run_watched(config: DictConfig) -> None:
         _end(how, line, stop, Path(report_settings(config).folder), since)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        unlink_abandoned_syncs(began)
 
 
 def _end(how: How, line: str, stop: Stop, folder: Path, since: str) -> None:
     """End Ray's processes, then note the ending: until then the trainer may write another step."""
 
     def note() -> None:
+        unlink_abandoned_syncs(since)
         try:
             note_ending(folder, ending(how, line), since=since)
         except OSError as error:  # such as a full disk, which may be what ended the run

@@ -8,8 +8,10 @@ is unlinked by verl itself, unless its process is killed in the middle of one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,22 @@ def unname_engine_segments(_: Any = None) -> list[str]:
     return unlinked(mapped(psutil.Process().children(recursive=True), OF_ENGINES))
 
 
-def unlink_abandoned_syncs(since: float) -> list[str]:
-    """Unlink the segments of weight syncs that were made since a time and that no process has open."""
-    used = mapped(psutil.process_iter(), OF_SYNCS)
-    made = [path for path in FOLDER.glob(f"{OF_SYNCS}*") if path.stat().st_mtime >= since]
-    return unlinked(path for path in made if path not in used)
+def unlink_abandoned_syncs(since: str) -> list[str]:
+    """Unlink the segments of this user's weight syncs that no process has open.
+
+    Args:
+        since: time in UTC; older ones belong to another run.
+    """
+    used, began = mapped(psutil.process_iter(), OF_SYNCS), datetime.fromisoformat(since).timestamp()
+    found = [path for path in FOLDER.glob(f"{OF_SYNCS}*") if path not in used]
+    return unlinked(path for path in found if _made(path, began))
+
+
+def _made(path: Path, began: float) -> bool:
+    with suppress(FileNotFoundError):  # its run may have unlinked it meanwhile
+        status = path.stat()
+        return status.st_uid == os.getuid() and status.st_mtime >= began
+    return False
 
 
 def mapped(processes: Iterable[psutil.Process], prefix: str) -> set[Path]:
