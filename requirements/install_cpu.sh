@@ -5,6 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stamp=.venv/.installed
+torch=$(grep '^torch==' requirements/cpu_torch.txt)
+pytorch_index=https://download.pytorch.org/whl/cpu  # as PyTorch's installation page names it
 wanted="$(cat requirements/cpu_torch.txt requirements/cpu.lock setup.cfg | sha256sum) $PWD"
 if [[ -f $stamp && "$(cat $stamp)" == "$wanted" ]]; then exit 0; fi
 [[ -x .venv/bin/python ]] || "${PYTHON:-python3}" -m venv .venv
@@ -12,9 +14,17 @@ if [[ -f $stamp && "$(cat $stamp)" == "$wanted" ]]; then exit 0; fi
   echo "The CPU lock was made for Python 3.11 and 3.12: set PYTHON to one of them and remove .venv." >&2; exit 2; }
 echo "Installing requirements/cpu.lock into .venv ..." >&2
 # Compiling some 30,000 files takes a minute; those that are imported compile when they are.
-.venv/bin/python -m pip install --quiet --no-compile --no-deps -r requirements/cpu_torch.txt || {
-  echo "If pip found no torch+cpu: that build is on PyTorch's own wheel index for CPUs (see pytorch.org," \
-       "'Start locally'), not on PyPI. Name the index in PIP_EXTRA_INDEX_URL and run this again." >&2; exit 2; }
+install_torch() {
+  .venv/bin/python -m pip install --quiet --no-compile --no-deps -r requirements/cpu_torch.txt "$@"
+}
+# PyPI has torch's CUDA build only. Any other error than a missing build is pip's to explain.
+said=$(install_torch 2>&1) || {
+  [[ $said == *"No matching distribution found for torch"* ]] || { echo "$said" >&2; exit 2; }
+  echo "pip finds no $torch in its indexes. Taking it from PyTorch's own index of CPU wheels, $pytorch_index ..." >&2
+  install_torch --index-url "$pytorch_index" || {
+    echo "pip could not install $torch from there either: name an index that has it in PIP_EXTRA_INDEX_URL," \
+         "and run this again." >&2; exit 2; }
+}
 .venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements/cpu.lock
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 echo "$wanted" > $stamp
