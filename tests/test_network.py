@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 import ray
@@ -9,6 +11,7 @@ from omegaconf import OmegaConf
 
 from verl_egrsd.network import (
     CLUSTER_SWITCH,
+    ask_for_token,
     secure_network,
     settle_token,
     warn_if_reachable,
@@ -27,7 +30,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(ray._private.ray_constants, "ENABLE_RAY_CLUSTER", True)
     monkeypatch.setattr(ray._private.worker, "_global_node", None)
     yield tmp_path
-    os.environ.pop(CLUSTER_SWITCH, None)
+    for name in (CLUSTER_SWITCH, "RAY_AUTH_MODE"):
+        os.environ.pop(name, None)
 
 
 def run(nnodes=1, **ray_init):
@@ -35,6 +39,7 @@ def run(nnodes=1, **ray_init):
 
 
 def test_a_run_of_one_node_stays_on_loopback(home, caplog):
+    ask_for_token(run())
     warn_of_network(run())
     secure_network(run())
     assert ray.util.get_node_ip_address() == "127.0.0.1"
@@ -64,6 +69,32 @@ def test_the_users_own_switch_stays_and_is_named(home, monkeypatch, caplog):
     secure_network(run())
     assert ray._private.ray_constants.ENABLE_RAY_CLUSTER
     assert f"{CLUSTER_SWITCH}=1: Ray, TransferQueue and vLLM of this run listen" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("config", "mode"),
+    [
+        (run(), "token"),
+        (run(nnodes=2), None),
+        (run(address="10.0.0.1:6379"), None),
+        (run(address="auto"), None),
+    ],
+)
+def test_a_run_that_starts_ray_has_it_ask_for_a_token(home, config, mode):
+    ask_for_token(config)
+    assert os.environ.get("RAY_AUTH_MODE") == mode
+
+
+def test_the_users_own_mode_stays(home, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    ask_for_token(run())
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+
+
+def test_nothing_imports_ray_before_the_run_asks_for_a_token():
+    """Ray reads the variable when it is imported."""
+    seen = "import sys, verl_egrsd.main, verl_egrsd.network; sys.exit('ray' in sys.modules)"
+    subprocess.run([sys.executable, "-c", seen], check=True)
 
 
 def test_ray_without_a_token_is_named(home, monkeypatch, caplog):

@@ -107,6 +107,9 @@ def checked_start(
 @hydra.main(config_path="configs", config_name="egrsd", version_base=None)
 def main(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
+    from verl_egrsd.network import ask_for_token
+
+    ask_for_token(config)
     from verl_egrsd.checkpoints.resume import nothing_to_do
     from verl_egrsd.preflight import check_files
     from verl_egrsd.watch.cluster import require_cluster

@@ -29,14 +29,22 @@ LISTEN_BEYOND = (
 )
 
 
+def ask_for_token(config: DictConfig) -> None:
+    """Have Ray ask for a token if this run starts it and the user has not chosen.
+
+    Call it before anything imports Ray, which reads the variable at that moment.
+    """
+    if config.trainer.nnodes == 1 and not _given_address(config):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 def warn_of_network(config: DictConfig) -> None:
     """Say loudly if others can reach a run, or could use Ray without a token."""
     if _beyond(config):
         logger.warning("%s: %s", _beyond(config), LISTEN_BEYOND)
-    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        logger.warning(
-            "RAY_AUTH_MODE=%s: Ray runs the code of whoever reaches it.", os.environ["RAY_AUTH_MODE"]
-        )
+    mode = os.environ.get("RAY_AUTH_MODE", "disabled")
+    if mode.lower() != "token":
+        logger.warning("RAY_AUTH_MODE=%s: Ray runs the code of whoever reaches it.", mode)
 
 
 def _beyond(config: DictConfig) -> str:
@@ -57,9 +65,13 @@ def cluster_address(config: DictConfig) -> str | None:
     """
     from ray._private.utils import read_ray_address
 
-    ray_init = config.ray_kwargs.get("ray_init", {})
-    given = ray_init.get("address") or os.environ.get("RAY_ADDRESS")
-    return given or read_ray_address(ray_init.get("_temp_dir"))
+    folder = config.ray_kwargs.get("ray_init", {}).get("_temp_dir")
+    return _given_address(config) or read_ray_address(folder)
+
+
+def _given_address(config: DictConfig) -> str | None:
+    """Return the address of a Ray cluster that the user has named."""
+    return config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS")
 
 
 def warn_if_reachable() -> None:
@@ -81,8 +93,6 @@ def secure_network(config: DictConfig) -> None:
     import ray
 
     os.environ[CLUSTER_SWITCH] = "0"
-    # Newer versions of Ray ask for a token by themselves.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     # This process has read the variable with its import of Ray; all others begin after this line.
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     if not any(os.environ.get(name) for name in TOKEN_VARIABLES):
