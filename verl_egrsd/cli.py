@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from verl_egrsd import __version__
 from verl_egrsd.evaluation.command import compare_arguments, eval_arguments, run_compare, run_eval
+from verl_egrsd.evaluation.published import PUBLISHED_MODELS
 from verl_egrsd.microscope.arguments import add_arguments as inspect_arguments
 from verl_egrsd.processes import term_interrupts
 from verl_egrsd.sampling.command import run_sample, sample_arguments
@@ -80,8 +81,8 @@ def _frontier_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("summaries", nargs="+", help="summary.json of an evaluation, or its folder")
     parser.add_argument("--out", required=True, help="folder for frontier.png, frontier.svg, frontier.html")
     parser.add_argument("--benchmark", help="draw this benchmark (the average over all of them)")
-    models = ("qwen3_4b", "qwen3_8b")
-    parser.add_argument("--published", choices=models, help="draw the paper's averages of a model in grey")
+    grey = "draw the paper's averages of a model in grey"
+    parser.add_argument("--published", choices=PUBLISHED_MODELS, help=grey)
     parser.add_argument("--title", help="heading (names the benchmark)")
 
 

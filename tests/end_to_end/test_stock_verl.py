@@ -151,7 +151,7 @@ def test_the_wheel_holds_every_yaml_and_is_what_a_process_outside_the_checkout_i
     shipped = {path.relative_to(site) for path in site.rglob("*.yaml")}
     assert shipped == {path.relative_to(REPOSITORY) for path in (REPOSITORY / "verl_egrsd").rglob("*.yaml")}
     assert not (site / "recipes").exists()
-    for name in ("report/page.html.jinja", "frontier/page.html.jinja", "frontier/published.json"):
+    for name in ("report/page.html.jinja", "frontier/page.html.jinja", "evaluation/published.json"):
         assert (site / "verl_egrsd" / name).exists(), name
     location = subprocess.run(
         [sys.executable, "-c", "import verl_egrsd; print(verl_egrsd.__file__)"],

@@ -1,5 +1,6 @@
 """The picture and the page: equal bytes for equal input, every point told apart, nothing loaded."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,10 +11,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from verl_egrsd import cli
+from verl_egrsd.evaluation.published import PUBLISHED_MODELS
 from verl_egrsd.frontier import Point, frontier, published_points, read_points
 from verl_egrsd.frontier.picture import draw_frontier
-from verl_egrsd.frontier.points import PUBLISHED_MODELS
 from verl_egrsd.output.intervals import Interval
+from verl_egrsd.output.pictures import render, undrawable
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.json"))
 FILES = ("frontier.png", "frontier.svg", "frontier.html")
@@ -83,14 +85,61 @@ def test_every_point_of_the_page_has_its_mark_in_the_picture(tmp_path):
 
 
 def test_a_name_cannot_break_the_page(tmp_path):
-    import json
-
     summary = json.loads(EXAMPLES[0].read_text()) | {"name": "</script><b>&"}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     frontier([tmp_path], tmp_path)
     page = (tmp_path / "frontier.html").read_text()
     assert "</script><b>" not in page
     assert page.count("</script>") == 1
+
+
+@pytest.fixture
+def plain_point():
+    def build(name, place=1):
+        accuracy, length = place / 100, 100.0 - place
+        return Point(name, Interval(*[accuracy] * 3), Interval(*[length] * 3))
+
+    return build
+
+
+def legend(figure):
+    return [text.get_text() for box in figure.legends for text in box.get_texts()]
+
+
+@pytest.mark.parametrize("name", ["$5 or \\alpha$", "$unpaired", "_hidden", "100 % {x}"])
+def test_a_name_stands_in_the_legend_as_it_is(plain_point, name):
+    figure = draw_frontier([plain_point(name)], None, name)
+    assert legend(figure)[0].startswith(f"{name}: 1.0 %")
+    texts = [figure.axes[0].title, *(text for box in figure.legends for text in box.get_texts())]
+    assert not any(text.get_parse_math() for text in texts)
+    render(figure, "png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_characters_that_no_font_has_stay_text_for_the_readers_browser(plain_point):
+    strange = "\U000e0fff"  # in no font
+    figure = draw_frontier([plain_point(f"run {strange}")], None, "title")
+    assert undrawable(figure) == strange
+    assert f"run {strange}: 1.0 %" in render(figure, "svg").decode()
+    render(figure, "png")
+    drawn = render(draw_frontier([plain_point("run")], None, "title"), "svg").decode()
+    assert "<text" not in drawn
+
+
+def test_a_long_name_is_wrapped_and_leaves_most_of_the_width_to_the_picture(plain_point):
+    figure = draw_frontier([plain_point("word " * 40)], None, "title")
+    figure.draw_without_rendering()
+    assert legend(figure)[0].count("\n") >= 4
+    assert figure.axes[0].get_position().width > 0.5
+
+
+def test_many_points_carry_their_numbers_and_few_do_not(plain_point):
+    for count, numbered in ((7, False), (24, True)):
+        points = [plain_point(f"run {i}", i + 1) for i in range(count)]
+        figure = draw_frontier(points, None, "title")
+        numbers = [text.get_text() for text in figure.axes[0].texts if text.get_text().isdecimal()]
+        assert numbers == ([str(i + 1) for i in range(count)] if numbered else [])
+        assert legend(figure)[-1].startswith(f"{count}  run" if numbered else "run 6")
 
 
 def test_no_two_points_share_colour_and_shape_and_the_front_is_filled():
@@ -102,7 +151,8 @@ def test_no_two_points_share_colour_and_shape_and_the_front_is_filled():
     lines = [container.lines[0] for container in axes.containers]
     looks = [(to_hex(line.get_color()), line.get_marker()) for line in lines]
     assert len(set(looks)) == 30
-    filled = [line.get_label() for line in lines if to_hex(line.get_markerfacecolor()) != "#ffffff"]
+    assert len({colour for colour, _ in looks}) == 19
+    filled = [line for line in lines if to_hex(line.get_markerfacecolor()) != "#ffffff"]
     assert len(filled) == 1  # the last one is the most accurate and the shortest
 
 
@@ -126,6 +176,18 @@ def test_published_averages_beside_a_single_benchmark_are_refused(tmp_path, caps
     assert cli.main([*arguments, "--published", "qwen3_4b"]) == 1
     assert "the published lengths are averages" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_published_averages_beside_other_benchmarks_are_refused(tmp_path, capsys):
+    summary = json.loads(EXAMPLES[0].read_text())
+    summary["benchmarks"] = {"sums": {"problems": 128, "samples": 4}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    arguments = ["frontier", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, "--published", "qwen3_4b"]) == 1
+    told = capsys.readouterr().err
+    assert "covers sums (128 problems), but the published averages are over aime24 (30 problems)" in told
+    assert not (tmp_path / "out").exists()
+    assert cli.main(arguments) == 0
 
 
 def test_the_command_prints_the_numbers_and_knows_the_published_models(tmp_path, capsys):

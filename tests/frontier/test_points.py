@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from verl_egrsd.evaluation.published import PUBLISHED_MODELS
 from verl_egrsd.frontier import Point, frontier, published_points, read_points
-from verl_egrsd.frontier.points import PUBLISHED_MODELS
 from verl_egrsd.output.intervals import Interval
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.json"))
@@ -107,7 +107,7 @@ def test_what_is_no_accuracy_or_length_is_refused(accuracy, length):
 
 @pytest.mark.parametrize("model", PUBLISHED_MODELS)
 def test_the_published_averages_are_those_of_their_six_benchmarks(model):
-    text = files("verl_egrsd.frontier").joinpath("published.json").read_text()
+    text = files("verl_egrsd.evaluation").joinpath("published.json").read_text()
     for row in json.loads(text)["models"][model]["rows"]:
         assert row["avg"] == pytest.approx(sum(row[name] for name in SIX) / 6, abs=0.0051), row["method"]
 

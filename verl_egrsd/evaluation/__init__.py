@@ -2,5 +2,5 @@
 
 Read in this order: `settings` (how answers are sampled), `problems`, `model`, `generation` (vLLM), `samples`
 (one line per answer, and how a run resumes), `run` (all of these together), `tables` and `statistics` (the
-numbers), `summary` and `compare` (the reports), `command` (the console).
+numbers), `summary`, `compare` and `published` (the reports), `command` (the console).
 """

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from verl_egrsd.evaluation.published import PUBLISHED_MODELS, beside_markdown, beside_published
 from verl_egrsd.evaluation.settings import DEFAULT_PRESET, DTYPES, PRESETS, Settings
 from verl_egrsd.output.lock import only_writer
 
@@ -108,7 +109,10 @@ def _evaluated(arguments: argparse.Namespace) -> Summary:
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `verl-egrsd compare`."""
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="two or more, as eval wrote them"
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="two or more, or one with --published"
+    )
+    parser.add_argument(
+        "--published", choices=PUBLISHED_MODELS, help="show the paper's results of a model beside them"
     )
     parser.add_argument("--common", action="store_true", help="compare the problems that both have")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparisons to this file")
@@ -117,12 +121,24 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
 def run_compare(arguments: argparse.Namespace, _: list[str]) -> None:
     """Compare the first evaluation with each of the others, and print tables and sentences."""
     from verl_egrsd.evaluation.compare import compare, comparison_markdown
+    from verl_egrsd.evaluation.summary import summarise
 
     first, *others = arguments.folders
-    if not others:
-        raise ValueError(f"{first} cannot be compared with itself: name two folders or more.")
+    if not others and not arguments.published:
+        raise ValueError(f"{first} cannot be compared with itself: name two folders or more, or --published.")
     found = [compare(first, other, common=arguments.common) for other in others]
-    print("\n\n".join(map(comparison_markdown, found)))
+    tables = [comparison_markdown(comparison) for comparison in found]
+    if arguments.published:
+        summaries = [summarise(folder) for folder in arguments.folders]
+        if len({summary["name"] for summary in summaries}) < len(summaries):
+            summaries = [
+                summary | {"name": str(folder)}
+                for summary, folder in zip(summaries, arguments.folders, strict=True)
+            ]
+        beside = beside_published(summaries, arguments.published)
+        tables.append(beside_markdown(beside))
+        found.append({"published": beside})
+    print("\n\n".join(tables))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

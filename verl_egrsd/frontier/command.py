@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from verl_egrsd.evaluation.published import published_problems
 from verl_egrsd.frontier.page import frontier_page, later_rows, row
 from verl_egrsd.frontier.pareto import pareto_front
 from verl_egrsd.frontier.picture import draw_frontier
-from verl_egrsd.frontier.points import Point, Published, published_points, read_points
+from verl_egrsd.frontier.points import Point, read_points
+from verl_egrsd.frontier.published import Published, published_points
 from verl_egrsd.output.pictures import render
 
 _COLUMNS = ("name", "accuracy", "length", "efficiency", "front")
@@ -32,7 +34,8 @@ def frontier(
         title: heading; None names the benchmark.
 
     Raises:
-        ValueError: when the summaries cannot be compared, or published points with a single benchmark.
+        ValueError: when the summaries cannot be compared with each other, or with published points, which are
+            averages over the paper's benchmarks.
         FileNotFoundError: when a summary does not exist.
     """
     if published and benchmark:
@@ -40,7 +43,7 @@ def frontier(
             f"published={published} with benchmark={benchmark}: the published lengths are averages over all "
             "benchmarks. Leave one of the two out."
         )
-    points = read_points(summaries, benchmark)
+    points = read_points(summaries, benchmark, published_problems() if published else None)
     grey = published_points(published) if published else None
     title = title or f"Accuracy and length: {benchmark or 'average over the benchmarks'}"
     figure = draw_frontier(points, grey, title)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, pareto_front
-from verl_egrsd.frontier.points import Point, Published
+from verl_egrsd.frontier.points import Point
+from verl_egrsd.frontier.published import Published
 from verl_egrsd.output.intervals import Interval
 from verl_egrsd.output.pictures import fill, inline
 
@@ -35,7 +36,7 @@ def frontier_page(title: str, points: Sequence[Point], published: Published | No
 def row(point: Point, *, on_front: bool = False) -> dict[str, str]:
     """Return the texts that table and tooltip show for a point."""
     return {
-        "name": point.name,
+        "name": " ".join(point.name.split()),
         "accuracy": _with_interval(point.accuracy, POINTS_PER_SHARE, ".2f") + " %",
         "length": ("about " if point.about else "") + _with_interval(point.length, 1, ",.0f") + " tokens",
         "efficiency": f"{point.efficiency:.2f}",

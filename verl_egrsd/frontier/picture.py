@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from verl_egrsd.evaluation.statistics import POINTS_PER_SHARE, efficiency
 from verl_egrsd.frontier.pareto import iso_efficiency, pareto_front
-from verl_egrsd.frontier.points import Point, Published
+from verl_egrsd.frontier.points import Point
+from verl_egrsd.frontier.published import Published
 from verl_egrsd.output.pictures import COLOURS, GREY, PALE, style
 
 WIDTH, HEIGHT, _LEGEND_LINE, LEGEND_HEADS = 9.0, 5.0, 0.18, 1.2
 """Inches; a picture grows beyond its height when the legend has more lines."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "h", "<")
-"""11 shapes and 7 colours repeat at different periods, which gives 77 different pairs."""
+DARKER, PALER = 0.55, 0.5
+"""Shares of a colour that its darker and its paler tone keep; black and white make up the rest."""
+LABEL_WIDTH = 46
+"""Characters of a line of the legend."""
+NUMBERED = 8
+"""From this number of points on, each carries its number: so many colours are hard to look up."""
 MARGIN = 0.08
 """Empty space around the points, as a share of their spread."""
 LEAST_SPREAD = (0.01, 0.02)
@@ -41,17 +50,20 @@ def draw_frontier(points: Sequence[Point], published: Published | None, title: s
     Filled markers are on the front, hollow ones are not; a published point is grey and does not affect the
     front. Each point carries the identifier `point-N` for the page, published ones after the others.
     """
-    with style():
-        grey = published.points if published else []
-        everything = [*points, *grey]
-        height = max(HEIGHT, LEGEND_HEADS + _LEGEND_LINE * len(everything))
+    grey = published.points if published else []
+    everything = [*points, *grey]
+    with style(title + "".join(point.name for point in everything)):
+        labels = [_label(point) for point in everything]
+        if len(points) >= NUMBERED:
+            labels = [f"{i}  {label}" for i, label in enumerate(labels, start=1)]
+        height = max(HEIGHT, LEGEND_HEADS + _LEGEND_LINE * sum(1 + label.count("\n") for label in labels))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
         _set_limits(axes, everything)
         _draw_iso_lines(axes, everything)
         front = pareto_front([point.place for point in points])
         _draw_front(axes, [points[i] for i in front])
-        styles = cycle(zip(COLOURS * len(_MARKERS), _MARKERS * len(COLOURS), strict=True))
+        styles = zip(cycle(tones()), cycle(_MARKERS), strict=False)
         ours = [
             _draw_point(axes, point, colour, marker, filled=i in front)
             for i, (point, (colour, marker)) in enumerate(zip(points, styles, strict=False))
@@ -60,14 +72,28 @@ def draw_frontier(points: Sequence[Point], published: Published | None, title: s
             _draw_published(axes, point, marker) for point, marker in zip(grey, cycle(_MARKERS), strict=False)
         ]
         for i, point in enumerate(everything):
-            x, y = _xy(point)
-            axes.scatter([x], [y], s=HOVER_AREA, alpha=0, gid=f"point-{i}", zorder=10)
+            axes.scatter(*_xy(point), s=HOVER_AREA, alpha=0, gid=f"point-{i}", zorder=10)
+            if len(points) >= NUMBERED:
+                axes.annotate(
+                    str(i + 1), _xy(point), (4, 3), textcoords="offset points", fontsize=6.5, zorder=5
+                )
         axes.set_title(title, loc="left", pad=16)
         axes.set(xlabel="mean response length (tokens)", ylabel="accuracy, avg@K (%)")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         source = f"published, {published.model}\n({published.source})" if published else ""
-        _draw_legends(figure, ours, others, source)
+        _draw_legends(figure, ours, others, labels, source)
         return figure
+
+
+def tones() -> list[str]:
+    """Return the package's colours, then darker and paler tones of them; black has none.
+
+    19 colours and 11 shapes repeat at different periods, which gives 209 different pairs.
+    """
+    coloured = [to_rgb(colour) for colour in COLOURS[:-1]]
+    darker = [to_hex([DARKER * part for part in colour]) for colour in coloured]
+    paler = [to_hex([1 - PALER * (1 - part) for part in colour]) for colour in coloured]
+    return [*COLOURS, *darker, *paler]
 
 
 def numbers(point: Point) -> str:
@@ -153,18 +179,31 @@ def _draw_point(axes: Axes, point: Point, colour: str, marker: str, *, filled: b
         markerfacecolor=colour if filled else "white",
         markersize=6.5,
         elinewidth=0.9,
-        label=f"{point.name}: {numbers(point)}",
         zorder=4,
     )
 
 
 def _draw_published(axes: Axes, point: Point, marker: str) -> Mark:
-    label = f"{point.name}: {numbers(point)}"
-    return axes.plot(*_xy(point), marker, color=GREY, markersize=5, alpha=0.75, label=label, zorder=2)[0]
+    return axes.plot(*_xy(point), marker, color=GREY, markersize=5, alpha=0.75, zorder=2)[0]
 
 
-def _draw_legends(figure: Figure, ours: Sequence[Mark], grey: Sequence[Mark], published: str) -> None:
+def _label(point: Point) -> str:
+    """Return the legend's text, in lines that leave room for the picture."""
+    text = f"{point.name}: {numbers(point)}"
+    return "\n".join(textwrap.wrap(text, LABEL_WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+
+
+def _draw_legends(
+    figure: Figure, ours: Sequence[Mark], grey: Sequence[Mark], labels: Sequence[str], published: str
+) -> None:
     note = "accuracy at tokens; crosses: 95 %\nfilled: on the Pareto front (dashed)"
-    figure.legend(handles=ours, title=note, loc="outside right upper", alignment="left")
+    _add_legend(figure, ours, labels, title=note, loc="outside right upper")
     if grey:
-        figure.legend(handles=grey, title=published, loc="outside right lower", alignment="left")
+        _add_legend(figure, grey, labels[len(ours) :], title=published, loc="outside right lower")
+
+
+def _add_legend(figure: Figure, marks: Sequence[Any], labels: Sequence[str], **settings: Any) -> None:
+    """Set the labels afterwards: matplotlib leaves out those that begin with an underscore."""
+    legend = figure.legend(marks, [" "] * len(marks), alignment="left", **settings)
+    for entry, label in zip(legend.get_texts(), labels, strict=False):
+        entry.set_text(label)

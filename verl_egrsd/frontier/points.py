@@ -1,4 +1,4 @@
-"""Points of the accuracy-length plane: from summaries of evaluations, and the published ones."""
+"""Points of the accuracy-length plane, from summaries of evaluations."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from verl_egrsd.evaluation.statistics import POINTS_PER_SHARE, efficiency
+from verl_egrsd.evaluation.statistics import efficiency
 from verl_egrsd.evaluation.summary import JSON_SUMMARY, SUMMARY_SCHEMA
 from verl_egrsd.output.intervals import Interval
-
-PUBLISHED_MODELS = ("qwen3_4b", "qwen3_8b")
 
 
 @dataclass(frozen=True)
@@ -58,103 +55,34 @@ class Point:
         return efficiency(*self.place)
 
 
-class Later(NamedTuple):
-    """A published accuracy without a length.
-
-    Attributes:
-        name: of the method.
-        source: the paper.
-        accuracy: mean over the benchmarks of :class:`Published`, a share.
-        note: what else the paper says of the number.
-    """
-
-    name: str
-    source: str
-    accuracy: float
-    note: str
-
-
-class Published(NamedTuple):
-    """What papers report for a model.
-
-    Attributes:
-        source: the paper of the points.
-        model: its name.
-        points: accuracy and length.
-        protocol: how the points were measured.
-        later: accuracies of the same model from this paper and later ones, the highest first.
-        later_benchmarks: what they are the mean of.
-        later_protocol: how they were measured.
-    """
-
-    source: str
-    model: str
-    points: list[Point]
-    protocol: str
-    later: list[Later]
-    later_benchmarks: list[str]
-    later_protocol: str
-
-
-def read_points(paths: Sequence[str | Path], benchmark: str | None = None) -> list[Point]:
+def read_points(
+    paths: Sequence[str | Path],
+    benchmark: str | None = None,
+    published: Mapping[str, int] | None = None,
+) -> list[Point]:
     """Return one point per summary, in the order given.
 
     Args:
         paths: summary files, or folders that hold a `summary.json`.
         benchmark: a benchmark that all of them have; None takes the macro average.
+        published: number of problems by benchmark of published averages that will stand beside the points.
 
     Raises:
-        ValueError: when a file is not a summary, two have the same name, or they are not comparable.
+        ValueError: when a file is not a summary, two have the same name, or they are not comparable with each
+            other or with the published averages.
         FileNotFoundError: when there is no such file.
     """
     summaries = {str(path): _read_summary(Path(path)) for path in paths}
     _require_distinct_names(summaries)
-    _require_same_problems(summaries, benchmark)
+    sizes = {path: _sizes(summary, benchmark) for path, summary in summaries.items()}
+    _require_same_problems(sizes, summaries, benchmark)
+    for path, found in sizes.items():
+        if published is not None and found != published:
+            raise ValueError(
+                f"{path} covers {_listed(found)}, but the published averages are over {_listed(published)}: "
+                "they cannot be compared. Leave --published out, or evaluate on the paper's benchmarks."
+            )
     return [_point(path, summary, benchmark) for path, summary in summaries.items()]
-
-
-def published_points(model: str) -> Published:
-    """Return what is published for a model of `PUBLISHED_MODELS`: macro averages, and later accuracies."""
-    text = files("verl_egrsd.frontier").joinpath("published.json").read_text(encoding="utf-8")
-    published = json.loads(text)
-    points = [
-        Point(
-            row["method"],
-            Interval(*[row["avg"] / POINTS_PER_SHARE] * 3),
-            Interval(*[row["length"]] * 3),
-            row["about"],
-        )
-        for row in published["models"][model]["rows"]
-    ]
-    later = published["later"]
-    return Published(
-        source=published["source"],
-        model=published["models"][model]["title"],
-        points=points,
-        protocol=published["protocol"],
-        later=_later(published, model),
-        later_benchmarks=later["benchmarks"],
-        later_protocol=later["protocol"],
-    )
-
-
-def _later(published: Mapping[str, Any], model: str) -> list[Later]:
-    """Return the accuracies on the benchmarks that later papers report, those of the paper among them."""
-    benchmarks = published["later"]["benchmarks"]
-    rows = [
-        {
-            "method": row["method"],
-            "source": published["source"],
-            "accuracy": sum(row[name] for name in benchmarks) / len(benchmarks),
-            "note": "",
-        }
-        for row in published["models"][model]["rows"]
-    ]
-    found = [
-        Later(row["method"], row["source"], row["accuracy"] / POINTS_PER_SHARE, row["note"])
-        for row in [*rows, *published["later"][model]]
-    ]
-    return sorted(found, key=lambda row: -row.accuracy)
 
 
 def _read_summary(path: Path) -> dict[str, Any]:
@@ -180,16 +108,17 @@ def _require_distinct_names(summaries: Mapping[str, Mapping[str, Any]]) -> None:
         seen[name] = path
 
 
-def _require_same_problems(summaries: Mapping[str, Mapping[str, Any]], benchmark: str | None) -> None:
-    """Refuse summaries over different benchmarks, or over different numbers of their problems."""
-    sizes = {
-        path: {
-            name: facts["problems"]
-            for name, facts in summary["benchmarks"].items()
-            if benchmark in (None, name)
-        }
-        for path, summary in summaries.items()
+def _sizes(summary: Mapping[str, Any], benchmark: str | None) -> dict[str, int]:
+    """Return the number of problems by benchmark."""
+    return {
+        name: facts["problems"] for name, facts in summary["benchmarks"].items() if benchmark in (None, name)
     }
+
+
+def _require_same_problems(
+    sizes: Mapping[str, Mapping[str, int]], summaries: Mapping[str, Mapping[str, Any]], benchmark: str | None
+) -> None:
+    """Refuse summaries over different benchmarks, or over different numbers of their problems."""
     first = next(iter(sizes))
     for path, found in sizes.items():
         if benchmark is not None and not found:
