@@ -90,10 +90,15 @@ def tones() -> list[str]:
 
     19 colours and 11 shapes repeat at different periods, which gives 209 different pairs.
     """
-    coloured = [to_rgb(colour) for colour in COLOURS[:-1]]
-    darker = [to_hex([DARKER * part for part in colour]) for colour in coloured]
-    paler = [to_hex([1 - PALER * (1 - part) for part in colour]) for colour in coloured]
+    darker = [_tone(colour, DARKER, 0) for colour in COLOURS[:-1]]
+    paler = [_tone(colour, PALER, 1) for colour in COLOURS[:-1]]
     return [*COLOURS, *darker, *paler]
+
+
+def _tone(colour: str, kept: float, towards: float) -> str:
+    """Return a colour mixed with black (0) or white (1)."""
+    red, green, blue = (kept * part + (1 - kept) * towards for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def numbers(point: Point) -> str:
