@@ -8,7 +8,9 @@ import sys
 import pytest
 import ray
 from omegaconf import OmegaConf
+from ray._common.utils import get_ray_address_file
 
+from verl_egrsd import network
 from verl_egrsd.network import (
     CLUSTER_SWITCH,
     ask_for_token,
@@ -39,7 +41,7 @@ def run(nnodes=1, **ray_init):
 
 
 def test_a_run_of_one_node_stays_on_loopback(home, caplog):
-    ask_for_token(run())
+    os.environ["RAY_AUTH_MODE"] = "token"
     warn_of_network(run())
     secure_network(run())
     assert ray.util.get_node_ip_address() == "127.0.0.1"
@@ -71,30 +73,49 @@ def test_the_users_own_switch_stays_and_is_named(home, monkeypatch, caplog):
     assert f"{CLUSTER_SWITCH}=1: Ray, TransferQueue and vLLM of this run listen" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("config", "mode"),
-    [
-        (run(), "token"),
-        (run(nnodes=2), None),
-        (run(address="10.0.0.1:6379"), None),
-        (run(address="auto"), None),
-    ],
-)
-def test_a_run_that_starts_ray_has_it_ask_for_a_token(home, config, mode):
-    ask_for_token(config)
-    assert os.environ.get("RAY_AUTH_MODE") == mode
+@pytest.fixture
+def machine(home, tmp_path, monkeypatch):
+    """A machine on which nobody has started Ray."""
+    monkeypatch.setattr(network, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["main.py", "+preset=egrsd"])
+    return tmp_path
 
 
-def test_the_users_own_mode_stays(home, monkeypatch):
+def test_a_run_that_starts_ray_has_it_ask_for_a_token(machine):
+    ask_for_token()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+@pytest.mark.parametrize("cluster", ["variable", "argument", "file"])
+def test_a_cluster_that_runs_has_its_own_mode(machine, monkeypatch, cluster):
+    if cluster == "variable":
+        monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    elif cluster == "argument":
+        sys.argv.append("+ray_kwargs.ray_init.address=10.0.0.1:6379")
+    else:
+        network.begun_cluster().parent.mkdir()
+        network.begun_cluster().touch()
+    ask_for_token()
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
+def test_the_users_own_mode_stays(machine, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    ask_for_token(run())
+    ask_for_token()
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
 
 
+def test_ray_leaves_its_address_where_we_look_for_it():
+    assert str(network.begun_cluster()) == get_ray_address_file(None)
+
+
 def test_nothing_imports_ray_before_the_run_asks_for_a_token():
-    """Ray reads the variable when it is imported."""
-    seen = "import sys, verl_egrsd.main, verl_egrsd.network; sys.exit('ray' in sys.modules)"
-    subprocess.run([sys.executable, "-c", seen], check=True)
+    """Ray reads the variable when it is imported, which Hydra does."""
+    script = (
+        "import sys; from verl_egrsd import main; "
+        "main.ask_for_token = lambda: sys.exit('ray' in sys.modules); main.main()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_ray_without_a_token_is_named(home, monkeypatch, caplog):

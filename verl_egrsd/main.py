@@ -18,6 +18,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 import verl_egrsd.configs  # noqa: F401  (puts the keys of the methods into Hydra's store)
+from verl_egrsd.network import ask_for_token
 from verl_egrsd.output.redaction import redacted, scrubbed_output
 
 if TYPE_CHECKING:
@@ -104,12 +105,15 @@ def checked_start(
     return None if config.dry_run else start
 
 
-@hydra.main(config_path="configs", config_name="egrsd", version_base=None)
-def main(config: DictConfig) -> None:
+def main() -> None:
     """Check, then train or, with `dry_run=true`, print."""
-    from verl_egrsd.network import ask_for_token
+    ask_for_token()
+    run()
 
-    ask_for_token(config)
+
+@hydra.main(config_path="configs", config_name="egrsd", version_base=None)
+def run(config: DictConfig) -> None:
+    """Do so with a composed configuration."""
     from verl_egrsd.checkpoints.resume import nothing_to_do
     from verl_egrsd.preflight import check_files
     from verl_egrsd.watch.cluster import require_cluster

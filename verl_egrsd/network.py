@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, gettempdir
 
 from omegaconf import DictConfig
 
@@ -29,13 +30,20 @@ LISTEN_BEYOND = (
 )
 
 
-def ask_for_token(config: DictConfig) -> None:
-    """Have Ray ask for a token if this run starts it and the user has not chosen.
+def ask_for_token() -> None:
+    """Have Ray ask for a token, unless the user has chosen, or a cluster runs that has its own choice.
 
-    Call it before anything imports Ray, which reads the variable at that moment.
+    Call it before anything imports Ray, which reads the variable then. Hydra does, when it looks for verl's
+    configuration: so the address is looked for among the arguments.
     """
-    if config.trainer.nnodes == 1 and not _given_address(config):
+    named = os.environ.get("RAY_ADDRESS") or any("ray_init.address=" in argument for argument in sys.argv)
+    if not named and not begun_cluster().exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def begun_cluster() -> Path:
+    """Return the file in which `ray start` leaves the address of its cluster."""
+    return Path(gettempdir(), "ray", "ray_current_cluster")
 
 
 def warn_of_network(config: DictConfig) -> None:
@@ -65,13 +73,9 @@ def cluster_address(config: DictConfig) -> str | None:
     """
     from ray._private.utils import read_ray_address
 
-    folder = config.ray_kwargs.get("ray_init", {}).get("_temp_dir")
-    return _given_address(config) or read_ray_address(folder)
-
-
-def _given_address(config: DictConfig) -> str | None:
-    """Return the address of a Ray cluster that the user has named."""
-    return config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS")
+    ray_init = config.ray_kwargs.get("ray_init", {})
+    given = ray_init.get("address") or os.environ.get("RAY_ADDRESS")
+    return given or read_ray_address(ray_init.get("_temp_dir"))
 
 
 def warn_if_reachable() -> None:

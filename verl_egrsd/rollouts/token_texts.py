@@ -17,10 +17,11 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     A character whose bytes are spread over several tokens stands at the first of them, and the others are
     empty. Bytes that never become a character show as the replacement character.
     """
-    alone = tokenizer.batch_decode([[token] for token in ids], skip_special_tokens=False)
+    # A long answer repeats its tokens.
+    alone = {token: tokenizer.decode([token], skip_special_tokens=False) for token in dict.fromkeys(ids)}
     texts: list[str] = []
     while (start := len(texts)) < len(ids):
-        text, pieces = alone[start], 1
+        text, pieces = alone[ids[start]], 1
         if REPLACEMENT in text:
             text, pieces = _whole_character(tokenizer, ids[start : start + MAX_PIECES])
         texts += [text, *[""] * (pieces - 1)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from torch import Tensor
 from transfer_queue import KVBatchMeta
 
@@ -43,24 +44,31 @@ def dump_rollouts(
         source: the method, and its views of single tokens.
         model: `actor_rollout_ref.model.path`.
     """
-    arrays, number = token_arrays(step, source), step.columns.step
-    table = []
-    for i, texts in enumerate(_texts(batch, step, tokenizer)):
-        length = int(step.rollouts.lengths[i])
-        ids = step.rollouts.response_ids[i, :length].tolist()
-        numbers = {
-            "step": number,
-            "score": step.rollouts.scores[i].item(),
-            "reward": step.columns.rewards[i].item(),
-            "truncated": step.rollouts.truncated[i].item(),
-            "response_ids": ids,
-            "tokens": token_texts(tokenizer, ids),
-        }
-        table.append(texts | numbers | {name: values[i, :length].tolist() for name, values in arrays.items()})
+    arrays, rollouts, number = token_arrays(step, source), step.rollouts, step.columns.step
+    real = torch.arange(rollouts.response_ids.shape[1]) < rollouts.lengths.unsqueeze(1)
+    starts = pa.array([0, *rollouts.lengths.cumsum(0).tolist()], pa.int32())
+
+    def lists(values: Tensor | pa.Array) -> pa.ListArray:
+        """Return one list per row; a list of Python's numbers would take ten times their bytes."""
+        flat = pa.array(values[real].numpy()) if isinstance(values, Tensor) else values
+        return pa.ListArray.from_arrays(starts, flat)
+
+    ids = [row[:length].tolist() for row, length in zip(rollouts.response_ids, rollouts.lengths, strict=True)]
+    texts = pa.concat_arrays([pa.array(token_texts(tokenizer, row), pa.string()) for row in ids])
+    columns = {
+        **_texts(batch, step, tokenizer),
+        "step": [number] * len(ids),
+        "score": rollouts.scores.numpy(),
+        "reward": step.columns.rewards.numpy(),
+        "truncated": rollouts.truncated.numpy(),
+        "response_ids": lists(rollouts.response_ids.long()),
+        "tokens": lists(texts),
+        **{name: lists(values.float()) for name, values in arrays.items()},
+    }
     facts = {"step": number, "model": model, "method": source.method.name, "settings": source.method.keys()}
     whole = schema(arrays).with_metadata(metadata(facts))
     with completed(Path(folder) / f"{number}.parquet") as path:
-        pq.write_table(pa.Table.from_pylist(table, schema=whole), path)
+        pq.write_table(pa.Table.from_pydict(columns, schema=whole), path)
 
 
 def token_arrays(step: CreditedStep, source: AdvantageStep) -> dict[str, Tensor]:
@@ -80,26 +88,24 @@ def token_arrays(step: CreditedStep, source: AdvantageStep) -> dict[str, Tensor]
     return arrays
 
 
-def _texts(batch: KVBatchMeta, step: CreditedStep, tokenizer: Any) -> list[dict[str, str]]:
-    """Return what is known about each valid row beside its numbers."""
+def _texts(batch: KVBatchMeta, step: CreditedStep, tokenizer: Any) -> dict[str, list[str]]:
+    """Return what is known about the valid rows beside their numbers, by column."""
     data = queue.read(batch, ("reward_model", "prompts", "teacher_prompts"))
     truths = queue.rows(data["reward_model"])
     student, teacher = data["prompts"].unbind(), data["teacher_prompts"].unbind()
     rows = step.rollouts.valid.nonzero().flatten().tolist()
-    return [
-        {
-            "uid": step.rollouts.uids[i],
-            "problem": step.rollouts.prompts[i],
-            "student_prompt": tokenizer.decode(student[row], skip_special_tokens=False),
-            "teacher_prompt": tokenizer.decode(teacher[row], skip_special_tokens=False),
-            "ground_truth": str(truths[row]["ground_truth"]),
-            **_verdict(step.rollouts.verdicts[i]),
-        }
-        for i, row in enumerate(rows)
-    ]
+    reasons, answers = zip(*map(_verdict, step.rollouts.verdicts), strict=True)
+    return {
+        "uid": [*step.rollouts.uids],
+        "problem": [*step.rollouts.prompts],
+        "student_prompt": [tokenizer.decode(student[row], skip_special_tokens=False) for row in rows],
+        "teacher_prompt": [tokenizer.decode(teacher[row], skip_special_tokens=False) for row in rows],
+        "ground_truth": [str(truths[row]["ground_truth"]) for row in rows],
+        "verdict": [*reasons],
+        "answer": [*answers],
+    }
 
 
-def _verdict(scores: Mapping[str, Any]) -> dict[str, str]:
+def _verdict(scores: Mapping[str, Any]) -> tuple[str, str]:
     """Return reason and answer; both are "" where the reward is not ours."""
-    reason = next((reason for reason in REASONS if scores.get(reason)), "")
-    return {"verdict": reason, "answer": str(scores.get("pred", ""))}
+    return next((reason for reason in REASONS if scores.get(reason)), ""), str(scores.get("pred", ""))
