@@ -39,13 +39,18 @@ mkdir "$run" || exit 2  # another rehearsal of this name has begun meanwhile
 overrides=("+preset=$preset" "+model=$model" +hardware=cpu)
 add_text trainer.default_local_dir "$PWD/$run/checkpoints"
 add_text report.folder "$PWD/$run"
+add_text trainer.rollout_data_dir "$PWD/$run/rollouts"
 export VERL_PLATFORM=cpu VERL_FILE_LOGGER_PATH="$PWD/$run/metrics.jsonl" TENSORBOARD_DIR="$PWD/$run/tensorboard"
 # Otherwise Ray starts one idle Python process for each of the 32 CPUs that verl's workers request.
 export RAY_prestart_worker_first_driver=0
 export RAY_memory_monitor_refresh_ms=0 HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 TOKENIZERS_PARALLELISM=false
-echo "Training; the log is $run/train.log" >&2
+echo "Training; the log is $run/train.log. Ray, the workers and vLLM take a minute or two to start." >&2
+python recipes/rehearsal/progress.py "$run" &
+progress=$!
+trap 'kill "$progress" 2> /dev/null || true' EXIT
 status=0
 within "${TIME_LIMIT:-900}" python -m verl_egrsd.main "${overrides[@]}" "$@" > "$run/train.log" 2>&1 || status=$?
+kill "$progress" && wait "$progress" || true
 if (( status != 0 )); then
   # A run that was stopped says so in its last lines; an error may need those before them.
   if (( status == 124 || status > 128 )); then lines=2; else lines=25; fi

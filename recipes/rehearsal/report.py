@@ -64,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"report: {options.run / HTML_FILE}, metrics: {metrics}, checkpoints: {options.run / 'checkpoints'}"
     )
+    rollouts = sorted(options.run.glob("rollouts/*.parquet"), key=lambda path: int(path.stem))
+    if rollouts:  # a method without a teacher writes none
+        print(
+            "which tokens got the credit: "
+            f".venv/bin/verl-egrsd inspect {rollouts[-1]} --out {options.run / 'inspect'}"
+        )
     return 0
 
 
