@@ -83,13 +83,14 @@ def test_export_hands_its_arguments_over(monkeypatch, capsys):
     assert cli.main(["export", "run/global_step_3", "--out", "model", *given]) == 0
     assert calls[0] == (
         *("run/global_step_3", "model"),
-        {"base_model": None, "weights": "student", "form": "merged", "dtype": "bfloat16"},
+        {"base_model": None, "weights": "student", "form": "merged", "dtype": "bfloat16", "evaluations": []},
     )
     assert calls[1][2] == {
         "base_model": "Qwen/Qwen3-4B",
         "weights": "teacher",
         "form": "adapter",
         "dtype": "float32",
+        "evaluations": [],
     }
     assert capsys.readouterr().out == "model\nmodel\n"
 

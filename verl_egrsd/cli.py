@@ -68,13 +68,25 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", help="folder or hub id of the base model (the one noted in the checkpoint)")
     dtypes = ("bfloat16", "float32")
     parser.add_argument("--dtype", choices=dtypes, default="bfloat16", help="of merged weights (%(default)s)")
+    told = "folders of finished evaluations, for the model card (none)"
+    parser.add_argument("--evaluation", nargs="+", default=[], metavar="FOLDER", help=told)
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to the hub (no upload)")
+    parser.add_argument("--private", action="store_true", help="make the hub's repository private")
 
 
 def _export(arguments: argparse.Namespace, _: list[str]) -> None:
     from verl_egrsd.checkpoints.export import export
 
+    if arguments.push:
+        from verl_egrsd.checkpoints.push import check_push, push
+
+        check_push(arguments.push)
     options = {name: getattr(arguments, name) for name in ("weights", "form", "dtype")}
-    print(export(arguments.checkpoint, arguments.out, base_model=arguments.base, **options))
+    options |= {"base_model": arguments.base, "evaluations": arguments.evaluation}
+    out = export(arguments.checkpoint, arguments.out, **options)
+    print(out)
+    if arguments.push:
+        print(push(out, arguments.push, private=arguments.private))
 
 
 def _frontier_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,15 @@ from recipes.environment import RECIPES
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "recipes" / "clusters"
 SKYPILOT = yaml.safe_load((CLUSTERS / "skypilot.yaml").read_text())
-KNOWN = {*RECIPES["train_gpu"], "RECIPE", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_API_SERVER_ADDRESS", "PATH", "PWD"}
+KNOWN = {
+    *RECIPES["train_gpu"],
+    "RECIPE",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN",
+    "RAY_API_SERVER_ADDRESS",
+    "PATH",
+    "PWD",
+}
 """Variables of the recipes, of Ray, and of the examples."""
 OF_THE_SCHEDULER = ("SLURM_", "SKYPILOT_", "SBATCH")
 SCRIPTS = {

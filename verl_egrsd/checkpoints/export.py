@@ -7,6 +7,7 @@ float32. verl's own merger would ignore the adapter and save the base weights as
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,9 +16,10 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from verl_egrsd.checkpoints.places import HUB_ID
+from verl_egrsd.checkpoints.card import MODEL_CARD, model_card
+from verl_egrsd.checkpoints.places import HUB_ID, saved_step
 from verl_egrsd.checkpoints.reading import LORA_KEY, Checkpoint, Weights, read_checkpoint
-from verl_egrsd.output.files import completed_folder
+from verl_egrsd.output.files import completed_folder, write_completed
 
 Form = Literal["merged", "adapter"]
 Dtype = Literal["bfloat16", "float32"]
@@ -33,11 +35,12 @@ def export(
     weights: Weights = "student",
     form: Form = "merged",
     dtype: Dtype = "bfloat16",
+    evaluations: Sequence[str | Path] = (),
 ) -> Path:
     """Write a checkpoint as a model folder (`merged`) or as a peft adapter folder (`adapter`).
 
-    Both hold the tokenizer and the generation config. The folder gets its name only when it is complete.
-    Merging needs host memory for the whole model in float32.
+    Both hold the tokenizer, the generation config and a model card (README.md). The folder gets its name only
+    when it is complete. Merging needs host memory for the whole model in float32.
 
     Args:
         checkpoint: `.../global_step_N`, or the `actor` folder in it.
@@ -49,6 +52,8 @@ def export(
         form: "merged" (ready for vLLM) or "adapter" (LoRA checkpoints only).
         dtype: dtype of merged weights. They are merged in float32; bfloat16 rounds the result once, as vLLM
             does when it loads. An adapter keeps the dtype that it was saved in.
+
+        evaluations: folders of finished evaluations whose results the card shows.
 
     Returns:
         `out`.
@@ -67,12 +72,15 @@ def export(
     with completed_folder(out) as folder:
         source = read_checkpoint(checkpoint, weights)
         base = str(base_model or source.base_model or "")
+        step, folders = saved_step(checkpoint).path, [Path(name) for name in evaluations]
+        card = model_card(step, base=base, form=form, weights=weights, evaluations=folders)
         if form == "adapter":
             _write_adapter(source, base, folder)
         else:
             merged_model(source, base).to(getattr(torch, dtype)).save_pretrained(folder)
         ignored = shutil.ignore_patterns(*_NOT_TOKENIZER)
         shutil.copytree(source.huggingface, folder, ignore=ignored, dirs_exist_ok=True)
+        write_completed(folder / MODEL_CARD, card)
     return out
 
 
