@@ -1,7 +1,7 @@
 """`python recipes/rehearsal/progress.py RUN`: one line per step on the terminal while a rehearsal trains.
 
-It reads the report that the run writes, until it gets SIGTERM or the recipe that started it has ended. It uses
-the standard library alone: the cores belong to the training.
+It reads the report that the run writes, until it gets SIGTERM or the recipe that started it has ended. It
+uses the standard library alone: the cores belong to the training.
 """
 
 from __future__ import annotations

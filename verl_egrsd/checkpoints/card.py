@@ -72,8 +72,8 @@ def model_card(
         "\n## Evaluation\n",
         *(_evaluations([_summary(folder) for folder in evaluations]) or ["Not evaluated."]),
         "\n## Limits\n",
-        "Trained on problems with verifiable answers, as text in a single turn. Nothing was done about safety."
-        " The licences of the base model and of the data apply.\n",
+        "Trained on problems with verifiable answers, as text in a single turn. Nothing was done about "
+        "safety. The licences of the base model and of the data apply.\n",
     ]
     return _front_matter(base if name == base else None, form, method) + "\n".join(lines)
 
