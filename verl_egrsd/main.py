@@ -108,12 +108,11 @@ def checked_start(
 def main() -> None:
     """Check, then train or, with `dry_run=true`, print."""
     ask_for_token()
-    run()
+    _main()
 
 
 @hydra.main(config_path="configs", config_name="egrsd", version_base=None)
-def run(config: DictConfig) -> None:
-    """Do so with a composed configuration."""
+def _main(config: DictConfig) -> None:
     from verl_egrsd.checkpoints.resume import nothing_to_do
     from verl_egrsd.preflight import check_files
     from verl_egrsd.watch.cluster import require_cluster

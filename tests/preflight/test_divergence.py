@@ -96,7 +96,7 @@ def test_hidden_states_beyond_the_bound_are_refused_with_the_number(refusal, com
     folder = model()
     message = refusal(folder | {f"{SECTION}.hidden_gigabytes": 0.16})
     assert f"{SECTION}.hidden_gigabytes=0.16 is below the 0.17 GB" in message
-    assert f"{SECTION}.first_tokens to fewer" in message
+    assert f"lower {SECTION}.first_tokens" in message
     preflight(changed(composed, folder | {f"{SECTION}.hidden_gigabytes": 0.17}))
     few = {f"{SECTION}.hidden_gigabytes": 0.16, f"{SECTION}.first_tokens": 512}
     preflight(changed(composed, folder | few))

@@ -55,7 +55,7 @@ def test_what_the_function_gives_beside_the_score_stays():
         (5.0, "it gave 5, outside scores.range=[0, 1]"),
         (-3.0, "it gave -3, outside scores.range=[0, 1]"),
         ({"score": math.nan, "pred": "3"}, "it gave nan"),
-        ({"value": 1}, "it raised KeyError('score')"),
+        ({"value": 1}, "it gave a dictionary without the key score: {'value': 1}"),
         (np.ones(2), "can only convert an array of size 1"),
     ],
 )
@@ -152,10 +152,6 @@ def test_calls_that_were_given_up_are_not_many_before_the_run_ends(monkeypatch):
     asyncio.run(run())
 
 
-def test_a_dictionary_without_a_score_is_named():
-    assert score(lambda **_: {"acc": 1})[REFUSED] == "it gave a dictionary without the key score: {'acc': 1}"
-
-
 def test_calls_run_beside_each_other():
     both = threading.Barrier(2, timeout=LONG)
 
@@ -177,17 +173,17 @@ from verl_egrsd.reward.acceptance import ScoreChecks
 
 def function(solution_str, **_):
     if solution_str == "wait":
-        time.sleep(0.2)
+        time.sleep(60)
     return float(bool(re.fullmatch(r"(a|a)*b", solution_str)))
 
 async def run():
-    judge = guard.Guard(function, ScoreChecks(time_limit=0.5))
+    judge = guard.Guard(function, ScoreChecks(time_limit=2))
     judge._sentinel.grace = 0.5
     def call(answer, problem):
         return judge(solution_str=answer, data_source="", ground_truth="3", extra_info={"problem": problem})
 
     print(await call("aab", "1+2?"), flush=True)
-    await asyncio.gather(call("wait", "0?"), call("a" * 60, "1+2?"), call("wait", "4?"))
+    await asyncio.gather(call("wait", "0?"), call("wait", "4?"), call("a" * 60, "1+2?"))
 
 asyncio.run(run())
 """
@@ -199,8 +195,8 @@ def test_a_function_that_holds_the_interpreter_ends_its_process_and_the_row_is_n
     )
     assert "'score': 1.0" in run.stdout
     assert run.returncode == -9
-    assert "longer than scores.time_limit=0.5 s in one of the 3 calls for" in run.stderr
-    assert re.findall("problem '(.*?)', response", run.stderr) == ["0?", "1+2?", "4?"]
+    assert "longer than scores.time_limit=2 s in one of the 3 calls for" in run.stderr
+    assert re.findall("problem '(.*?)', response", run.stderr) == ["0?", "4?", "1+2?"]
 
 
 def test_the_sentinel_ends_with_its_owner(tmp_path):

@@ -196,14 +196,17 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
     )
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOG", "TENSORBOARD_DIR"):
         monkeypatch.setenv(name, "0")
-    trainer = {"default_local_dir": str(tmp_path), "total_training_steps": 9, "resume_mode": "auto"}
+    trainer = {"default_local_dir": str(tmp_path), "total_training_steps": 9}
+    trainer |= {"resume_mode": "auto", "save_freq": 5}
     config = OmegaConf.create({"report": {"folder": str(tmp_path)}, "trainer": trainer})
-    for saved_step in (None, write_step(tmp_path, 5, supervised=True)):
+    for saved in (False, True):
+        if saved:
+            write_step(tmp_path, 5, supervised=True)
         with pytest.raises(SystemExit) as left:
             sft_main._train(config, None)
         assert left.value.code == 130
         said = capsys.readouterr().err.strip()
-        assert ("The last checkpoint is" in said) == (saved_step is not None)
+        assert ("The last checkpoint is" in said) == saved
     # What ends a job elsewhere ends it in the same way.
     assert handlers == [sft_main.signal.SIGTERM]
 
