@@ -88,6 +88,6 @@ def test_runs_of_different_methods_are_coloured_by_what_both_have():
     names = {"teacher_log_prob", "student_log_prob", "advantage", "weight", "credit", "log_ratio"}
     alone = [replace(row, arrays={name: row[name] for name in names}) for row in ungated.rollouts]
     pair = [gated, replace(ungated, rollouts=alone)]
-    assert [quantity.key for quantity in quantities(pair)] == ["log_ratio", "credit"]
+    assert [quantity.key for quantity in quantities(pair)] == ["weight", "log_ratio", "credit"]
     assert {*labels(pair)} == names
     assert [curve["names"] for curve in curves(pair)] == [["weight"]]

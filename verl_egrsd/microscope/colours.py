@@ -13,6 +13,22 @@ from verl_egrsd.microscope.rollout import Run, entropy_gates
 
 OUTLIERS = 0.99
 """Quantile of the absolute log-ratio at which its scale ends; a few tokens lie far beyond."""
+ONE_SIDED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+TWO_SIDED = (0.5, 0.8, 0.95, 0.99)
+"""Shares of all tokens below each stronger colour. Most quantities are near one value on nearly all tokens:
+colours that follow the value would show only a few tokens."""
+VISIBLE = 0.01
+"""Share of a scale below which no difference is coloured, however many tokens are nearer."""
+SIDES = {
+    "weight": ("the token counts less than the advantage alone", "it counts more"),
+    "log_ratio": ("the teacher finds the token less likely than the student does", "more likely"),
+    "credit": ("the token is weakened", "it is reinforced"),
+}
+"""What the two colours of a diverging quantity mean; of others: below and above the centre."""
+REGIME_WORDS = (
+    "Lock: the teacher is confident. Pivot (underlined): it is unsure now, and confident within the window. "
+    "Fork (underlined): it is unsure throughout. Mid: in between."
+)
 ENTROPIES = {"teacher_entropy": "teacher entropy", "student_entropy": "student entropy"}
 SCORES = {
     "student_log_prob": "log p, student",
@@ -60,6 +76,7 @@ def quantities(runs: Sequence[Run]) -> list[Quantity]:
     known = [
         *(Quantity(key, label, "rising") for key, label in entropies.items()),
         *weights,
+        Quantity("weight", "token weight", "diverging", 1.0),
         Quantity("log_ratio", SCORES["log_ratio"], "diverging"),
         Quantity("credit", CREDIT["credit"], "diverging"),
         *(Quantity(key, label, "regime") for key, label in _views(runs, "regime").items()),
@@ -106,13 +123,53 @@ def scales(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for quantity in [*quantities(runs), Quantity("weight", "weight", "diverging", 1.0)]:
-        low, high = _ends(quantity, _all(runs, quantity.key))
-        found[quantity.key] = {"kind": quantity.kind, "low": low, "high": high}
+        values = _all(runs, quantity.key)
+        low, high = _ends(quantity, values)
+        breaks = _breaks(quantity, values, low, high)
+        words = _words(quantity, breaks, low, high)
+        ends = {"kind": quantity.kind, "low": low, "high": high, "centre": quantity.centre}
+        found[quantity.key] = {**ends, "breaks": breaks, "words": words}
     for gate in entropy_gates(runs):
         found[f"{gate.prefix}lookahead"] = found[gate.column]
         lowest = float(_all(runs, f"{gate.prefix}gate_plain").min(initial=1.0))
         found[f"{gate.prefix}gates"] = {"kind": "falling", "low": lowest, "high": 1.0}
     return found
+
+
+def _breaks(quantity: Quantity, values: np.ndarray, low: float, high: float) -> list[float]:
+    """Return the distances from the uncoloured end, or centre, at which the next stronger colour begins."""
+    distances, shares = {
+        "rising": (values - low, ONE_SIDED),
+        "falling": (high - values, ONE_SIDED),
+        "diverging": (np.abs(values - quantity.centre), TWO_SIDED),
+        "regime": (values[:0], ()),
+    }[quantity.kind]
+    found = [max(float(np.quantile(distances, share)), VISIBLE * (high - low)) for share in shares]
+    # A little less: the numbers of a page are rounded, and equal ones have to stay on one side.
+    return [value * (1 - 1e-5) for value in found]
+
+
+def _words(quantity: Quantity, breaks: Sequence[float], low: float, high: float) -> str:
+    """Return the legend of a quantity in words."""
+    if quantity.kind == "regime":
+        return REGIME_WORDS
+    first, last = breaks[0], breaks[-1]
+    if quantity.kind == "rising":
+        return (
+            f"The stronger the colour, the higher. Without colour: up to {low + first:.2g}, at least half "
+            f"of all tokens. Strongest: the highest hundredth, from {low + last:.2g}."
+        )
+    if quantity.kind == "falling":
+        return (
+            f"The stronger the colour, the more is taken away. Without colour: from {high - first:.2g}, at "
+            f"least half of all tokens. Strongest: the lowest hundredth, up to {high - last:.2g}."
+        )
+    centre = f"{quantity.centre:g}"
+    below, above = SIDES.get(quantity.key, (f"below {centre}", f"above {centre}"))
+    return (
+        f"Orange: {below}. Purple: {above}. Without colour: within {first:.2g} of {centre}, at least half "
+        f"of all tokens. Strongest: the hundredth farthest from {centre}, by {last:.2g} or more."
+    )
 
 
 def _views(runs: Sequence[Run], *names: str) -> dict[str, str]:

@@ -77,12 +77,13 @@ def _rollouts(facts: Mapping[str, Any], file: Path, method: Method) -> list[Roll
 
 
 def _rollout(row: Mapping[str, Any], arrays: Sequence[str], name: str) -> Rollout:
-    same = ("problem", "student_prompt", "teacher_prompt", "ground_truth", "verdict", "reward", "truncated")
+    same = ("problem", "student_prompt", "teacher_prompt", "ground_truth", "answer", "verdict", "reward")
     numbers = {OLD_NAMES.get(key, key): np.array(row[key], dtype=np.float32) for key in arrays}
     for key in numbers:
         if key.endswith("regime"):
             numbers[key] = numbers[key].astype(np.int64)
-    return Rollout(name, **{key: row[key] for key in same}, tokens=tuple(row["tokens"]), arrays=numbers)
+    texts = {key: row[key] for key in same}
+    return Rollout(name, **texts, truncated=row["truncated"], tokens=tuple(row["tokens"]), arrays=numbers)
 
 
 def _metrics(batch: Sequence[Rollout], method: Method) -> dict[str, float]:

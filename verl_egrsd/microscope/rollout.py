@@ -40,6 +40,7 @@ class Rollout:
         truncated: whether the response was cut: it does not end in an end token.
         tokens: text of each token, T of them; empty for a token that completes a character begun before.
         arrays: numbers of the tokens by name, each (T,).
+        answer: the answer that the verifier found, "" if there is none or another reward was used.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Rollout:
     truncated: bool
     tokens: tuple[str, ...]
     arrays: Mapping[str, NDArray[Any]]
+    answer: str = ""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not have one number per token.

@@ -57,6 +57,7 @@ def run_model(source: str, question: Question, method: Method) -> Run:
             teacher_prompt=one.teacher_prompt,
             ground_truth=text_of(row, GROUND_TRUTH, row_name(row)),
             verdict=one.verdict.reason,
+            answer=one.verdict.extracted,
             reward=rewards[i].item(),
             truncated=one.response.truncated,
             tokens=tuple(token_texts(tokenizer, one.response.ids)),

@@ -4,7 +4,8 @@ const MARGIN = { left: 40, right: 8, top: 18, bottom: 6, between: 24 };
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const scales = read("scales"), regimes = read("regimes"), CURVES = read("curves");
 const style = getComputedStyle(document.documentElement);
-const colours = ["--plain", "--ahead"].map((name) => style.getPropertyValue(name));
+const colours = () => ["--plain", "--ahead"].map((name) => style.getPropertyValue(name));
+let current;
 
 /** A number for the reader; what rounds to zero has no sign. */
 function number(value) {
@@ -14,9 +15,11 @@ function number(value) {
 /** Class of a value's colour. */
 function shade(scale, value) {
   if (scale.kind === "regime") return "r" + value;
-  const share = Math.min(1, Math.max(0, (value - scale.low) / (scale.high - scale.low || 1)));
-  const level = Math.round(LEVELS * (scale.kind === "falling" ? 1 - share : share));
-  return (scale.kind === "diverging" ? "d" : "s") + level;
+  const from = { rising: value - scale.low, falling: scale.high - value, diverging: Math.abs(value - scale.centre) };
+  const distance = from[scale.kind];
+  const level = distance > 0 ? scale.breaks.filter((least) => least <= distance).length : 0;
+  if (scale.kind !== "diverging") return "s" + level;
+  return "d" + (LEVELS / 2 + (value < scale.centre ? -level : level));
 }
 
 class Panel {
@@ -32,6 +35,7 @@ class Panel {
     element.querySelector(".text").addEventListener("pointerover", (event) => {
       if (event.target.index !== undefined) this.show(event.target.index);
     });
+    element.addEventListener("pointerover", () => { current = this; });
     this.canvas.addEventListener("pointermove", (event) => this.show(this.at(event.offsetX)));
     this.canvas.addEventListener("click", (event) => {
       this.tokens[this.at(event.offsetX)].scrollIntoView({ block: "center" });
@@ -59,6 +63,14 @@ class Panel {
     this.marker.style.transform = `translateX(${this.x(index)}px)`;
   }
 
+  /** Go some tokens further, from the first one if none is shown. */
+  move(by) {
+    const index = this.shown ? this.shown.index + by : 0;
+    if (index < 0 || index >= this.tokens.length) return;
+    this.show(index);
+    this.shown.scrollIntoView({ block: "nearest" });
+  }
+
   /** Pixels of a token on the curve, and the token at a pixel. */
   x(index) {
     return MARGIN.left + (index + 0.5) * (this.width - MARGIN.left - MARGIN.right) / this.tokens.length;
@@ -83,7 +95,7 @@ class Panel {
       const { low, high } = scales[scale];
       const y = (value) => top + tall * (1 - (value - low) / (high - low || 1));
       this.axis(context, title, top, tall, low, high);
-      names.forEach((name, i) => this.line(context, this.numbers[name], y, colours[i]));
+      names.forEach((name, i) => this.line(context, this.numbers[name], y, colours()[i]));
     });
     if (this.shown) this.show(this.shown.index);
   }
@@ -125,17 +137,33 @@ function paint(key) {
   for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.key === key);
   for (const link of document.querySelectorAll(".around a")) link.hash = key;
   const scale = scales[key], legend = document.querySelector(".legend");
+  document.querySelector(".words").textContent = scale.words;
   const swatch = (name, text) => Object.assign(document.createElement("span"), { className: name, textContent: text });
   if (scale.kind === "regime") {
     legend.replaceChildren(...regimes.map((name, value) => swatch(shade(scale, value), name)));
     return;
   }
-  const step = (scale.high - scale.low) / LEVELS;
-  const swatches = Array.from({ length: LEVELS + 1 }, (_, i) => swatch(shade(scale, scale.low + i * step), ""));
+  const letter = scale.kind === "diverging" ? "d" : "s", levels = [...Array(LEVELS + 1).keys()];
+  const swatches = (scale.kind === "falling" ? levels.reverse() : levels).map((level) => swatch(letter + level, ""));
   legend.replaceChildren(scale.low.toFixed(2), ...swatches, scale.high.toFixed(2));
 }
 
 const panels = [...document.querySelectorAll(".panel")].map((element) => new Panel(element));
 const buttons = [...document.querySelectorAll(".toolbar button")];
 for (const button of buttons) button.addEventListener("click", () => paint(button.dataset.key));
-paint(location.hash.slice(1) || buttons[0].dataset.key);
+const asked = location.hash.slice(1);
+paint(buttons.some((button) => button.dataset.key === asked) ? asked : buttons[0].dataset.key);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panels.forEach((panel) => panel.draw()));
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (move) {
+    (current ?? panels[0]).move(move);
+    event.preventDefault();
+  } else if (event.key === "n" || event.key === "p") {
+    document.querySelector(`.around a[rel=${event.key === "n" ? "next" : "prev"}]`)?.click();
+  } else if (event.key >= "1" && event.key <= "9") {
+    buttons[event.key - 1]?.click();
+  }
+});
