@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from torch import Tensor
 
 from verl_egrsd.divergences import RowLoss, divergence
-from verl_egrsd.methods import Columns, Method, methods, resolve
+from verl_egrsd.methods import Columns, EntropyGate, Method, methods, resolve
 from verl_egrsd.methods.listing import listing
 from verl_egrsd.methods.longest_wrong import LongestWrong, edited
 
@@ -176,3 +177,13 @@ def test_the_listing_says_what_the_advantage_belongs_to():
     assert lines["ssopd"].startswith(
         "pass_rate x longest_wrong, forward divergence, policy gradient: group adv"
     )
+
+
+def test_two_factors_of_one_name_need_the_same_settings():
+    """They share their keys in the configuration."""
+    method = methods()["eopd"]
+    assert method.divergence is not None
+    same = replace(method, factors=(EntropyGate(gamma=0.5),), policy_factors=(EntropyGate(gamma=0.5),))
+    assert [factor.name for factor in same.all_factors] == ["entropy_gate"]
+    with pytest.raises(ValueError, match=r"has the factor entropy_gate twice.*give both the same"):
+        replace(method, factors=(EntropyGate(gamma=0.5),), policy_factors=(EntropyGate(gamma=0.3),))

@@ -66,6 +66,17 @@ def test_settings_keep_everything_but_the_secrets():
     assert set(secrets_in(SETTINGS)) == {PLANTED}
 
 
+def test_all_that_stands_in_a_secret_section_is_secret_and_numbers_are_too():
+    settings = {"credentials": {"user": "somebody", "pin": 12345678}, "db_password": 87654321, "pins": 12345}
+    found = redacted(settings)
+    assert found == {
+        "credentials": {"user": REDACTED, "pin": REDACTED},
+        "db_password": REDACTED,
+        "pins": 12345,
+    }
+    assert set(secrets_in(settings)) == {"somebody", "12345678", "87654321"}
+
+
 @pytest.fixture
 def written(tmp_path, monkeypatch):
     """A report whose settings, environment and error hold secrets; all that its folder contains."""
@@ -96,10 +107,12 @@ def test_what_a_run_prints_holds_no_secret(monkeypatch, capsys):
     with scrubbed_output(SETTINGS):
         print("ray init kwargs:", SETTINGS)
         print("EnvironmentSecret42", file=sys.stderr)
+        sys.stdout.writelines(["https://me:only-in-an-address@host\n"])
     print("after", PLANTED)
     said = capsys.readouterr()
     assert PLANTED not in said.out.partition("after")[0]
     assert "NCCL_DEBUG" in said.out
+    assert f"https://{REDACTED}@host" in said.out
     assert said.err == f"{REDACTED}\n"
 
 

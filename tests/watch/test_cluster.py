@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 from omegaconf import OmegaConf
 
@@ -35,6 +37,19 @@ def test_an_address_that_never_answers_is_given_up(silent, monkeypatch, scheme):
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
     with pytest.raises(ValueError, match=r"ray_kwargs\.ray_init\.address=.*no answer within 0\.2 s"):
         require_cluster(config(f"{scheme}127.0.0.1:{silent}"))
+
+
+def test_a_server_that_answers_is_taken_and_a_proxy_for_the_web_is_not_asked(monkeypatch):
+    for variable in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        require_cluster(config(f"127.0.0.1:{port}"))
+    finally:
+        server.stop(None)
 
 
 def test_a_port_that_cannot_be_one_is_refused():
