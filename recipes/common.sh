@@ -3,21 +3,25 @@
 # Ray runs the code of whoever reaches it, unless it asks for a token (SECURITY.md).
 [[ -v RAY_AUTH_MODE ]] || export RAY_AUTH_MODE=token
 
-# Stops if the environment holds a variable that looks like one of the recipe's and is not. $1: its name in environment.py.
+# Stops if the environment holds a variable that looks like one of the recipe's and is not, or a time limit that is not a
+# number. $1: its name in environment.py.
 known_environment() {
   "${PYTHON:-python3}" recipes/environment.py "$1" || exit 2
+  [[ ${TIME_LIMIT:-1} =~ ^[1-9][0-9]*$ ]] || { echo "TIME_LIMIT=$TIME_LIMIT is not a number of seconds." >&2; exit 2; }
 }
 
 # Stops if a folder cannot be written to, or if another run writes to it, before the seconds that Python's imports take.
 # The run itself makes the folder and takes the lock.
 free_folder() {
-  local made=$1
+  local made=$1 locked=0
   while [[ ! -e $made ]]; do made=$(dirname "$made"); done
   [[ -d $made && -w $made ]] || {
     echo "$1 cannot be written to: $made is read-only, or not a folder. Choose another OUTPUT." >&2
     exit 1
   }
-  [[ ! -e $1/.lock ]] || flock --nonblock "$1/.lock" true || {
+  [[ ! -e $1/.lock ]] || flock --nonblock "$1/.lock" true || locked=$?
+  # Any other exit code says that the lock could not be asked; the run itself asks again.
+  (( locked != 1 )) || {
     echo "$1 is in use by $(cat "$1/.lock"): choose another OUTPUT, or wait until it has ended." >&2
     exit 1
   }
@@ -54,7 +58,6 @@ within() {
   local limit=$1 begun=$SECONDS status=0
   shift
   [[ -n $limit ]] || exec "$@"
-  [[ $limit =~ ^[1-9][0-9]*$ ]] || { echo "TIME_LIMIT=$limit is not a number of seconds." >&2; return 2; }
   timeout --foreground --signal=INT --kill-after=60 "$limit" "$@" || status=$?
   # 137: it did not end in time after the interruption, and was killed.
   (( status == 124 || status == 137 && SECONDS - begun >= limit )) || return "$status"

@@ -71,11 +71,15 @@ def cluster_address(config: DictConfig) -> str | None:
 
     Without an address Ray joins the cluster that `ray start` has begun on this machine.
     """
+    given = config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS")
+    return given or noted_cluster(config)
+
+
+def noted_cluster(config: DictConfig) -> str | None:
+    """Return the address that `ray start` has noted on this machine; None without one."""
     from ray._private.utils import read_ray_address
 
-    ray_init = config.ray_kwargs.get("ray_init", {})
-    given = ray_init.get("address") or os.environ.get("RAY_ADDRESS")
-    return given or read_ray_address(ray_init.get("_temp_dir"))
+    return read_ray_address(config.ray_kwargs.get("ray_init", {}).get("_temp_dir"))
 
 
 def warn_if_reachable() -> None:

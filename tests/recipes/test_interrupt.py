@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.recipes import recipe as run_recipe
 from tests.support.terminal import Terminal
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,10 +59,23 @@ def test_the_end_of_the_time_limit_is_one_sentence_with_the_limit_and_how_to_rai
         )
 
 
-def test_a_time_limit_that_is_not_a_number_of_seconds_is_refused(recipe):
-    with recipe(TIME_LIMIT="15m") as terminal:
-        assert terminal.end(30) == 2
-        assert "TIME_LIMIT=15m is not a number of seconds." in terminal.shown
+@pytest.mark.parametrize("name", ["sft_qwen3_4b", "rehearse_cpu"])
+def test_a_time_limit_that_is_not_a_number_of_seconds_is_refused_first(name):
+    done = run_recipe(name, TIME_LIMIT="15m", PYTHON="python3")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "TIME_LIMIT=15m is not a number of seconds.\n"
+
+
+@pytest.mark.parametrize(("exit_code", "refused"), [(1, True), (66, False), (127, False)])
+def test_only_a_lock_that_another_holds_is_a_folder_in_use(tmp_path, exit_code, refused):
+    """`flock` ends with 1 for such a lock, and with another code where it cannot ask."""
+    (tmp_path / "flock").write_text(f"#!/bin/sh\nexit {exit_code}\n")
+    (tmp_path / "flock").chmod(0o755)
+    (tmp_path / ".lock").write_text("process 1")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = run_recipe("egrsd_qwen3_4b", PATH=path, OUTPUT=str(tmp_path), PYTHON="python3", TRAIN_FILE="gone")
+    assert ("is in use by process 1" in done.stderr) == refused
+    assert ("gone does not exist" in done.stderr) != refused
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -11,8 +11,9 @@ from verl_egrsd.watch import cluster
 from verl_egrsd.watch.cluster import require_cluster
 
 
-def config(address=None):
-    return OmegaConf.create({"ray_kwargs": {"ray_init": {"address": address}}})
+def config(address=None, folder=None):
+    ray_init = {"address": address, "_temp_dir": folder and str(folder)}
+    return OmegaConf.create({"ray_kwargs": {"ray_init": ray_init}})
 
 
 @pytest.fixture
@@ -58,7 +59,17 @@ def test_a_port_that_cannot_be_one_is_refused():
             require_cluster(config(address))
 
 
-def test_without_an_address_nothing_is_asked(monkeypatch):
+def test_without_an_address_nothing_is_asked(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     for address in (None, "auto", "local"):
-        require_cluster(config(address))
+        require_cluster(config(address, tmp_path))
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_the_address_that_ray_start_has_noted_is_asked_too(silent, monkeypatch, tmp_path, address):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
+    (tmp_path / "ray_current_cluster").write_text(f"127.0.0.1:{silent}")
+    with pytest.raises(ValueError, match=r"ray start has noted=127.*no answer.*run ray stop, which removes"):
+        require_cluster(config(address, tmp_path))
+    require_cluster(config("local", tmp_path))

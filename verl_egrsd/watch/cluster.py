@@ -8,6 +8,8 @@ import socket
 import grpc
 from omegaconf import DictConfig, OmegaConf
 
+from verl_egrsd.network import noted_cluster
+
 ANSWER_SECONDS = 10.0
 WITHOUT_PROXY = [("grpc.enable_http_proxy", 0)]
 """As Ray does: a proxy for the web knows nothing of a cluster."""
@@ -19,18 +21,26 @@ def require_cluster(config: DictConfig) -> None:
     Raises:
         ValueError: naming the address, where it comes from, and what to do.
     """
-    key = "ray_kwargs.ray_init.address"
-    address = OmegaConf.select(config, key)
-    if address in (None, "auto") and os.environ.get("RAY_ADDRESS"):
-        key, address = "RAY_ADDRESS", os.environ["RAY_ADDRESS"]
+    origin, address, otherwise = _named(config)
     if address is None or ":" not in address:
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if problem := _problem(host, port):
         raise ValueError(
-            f"{key}={address}: no Ray cluster answers there ({problem}). Start it (ray start --head on that "
-            f"machine), correct the address, or leave {key} unset to start Ray on this machine."
+            f"{origin}={address}: no Ray cluster answers there ({problem}). Start it (ray start --head on "
+            f"that machine), correct the address, or {otherwise} to start Ray on this machine."
         )
+
+
+def _named(config: DictConfig) -> tuple[str, str | None, str]:
+    """Return what names a cluster, its address, and how to do without it; Ray looks in this order."""
+    key = "ray_kwargs.ray_init.address"
+    address = OmegaConf.select(config, key)
+    if address not in (None, "auto"):
+        return key, address, f"leave {key} unset"
+    if variable := os.environ.get("RAY_ADDRESS"):
+        return "RAY_ADDRESS", variable, "leave RAY_ADDRESS unset"
+    return "the address that ray start has noted", noted_cluster(config), "run ray stop, which removes it,"
 
 
 def _problem(host: str, port: str) -> str | None:
