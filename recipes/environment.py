@@ -14,7 +14,7 @@ import sys
 RECIPES = {
     "train_gpu": (
         *("MODEL_PATH", "TRAIN_FILE", "VAL_FILE", "OUTPUT", "STEPS", "BATCH", "LR", "SEED", "THINKING"),
-        *("RESUME", "NNODES", "RAY_ADDRESS", "GPUS", "LOGGER", "PYTHON", "DRY_RUN"),
+        *("RESUME", "NNODES", "RAY_ADDRESS", "GPUS", "HARDWARE", "LOGGER", "PYTHON", "DRY_RUN"),
     ),
     "rehearse_cpu": (
         *("PRESET", "VOCABULARY", "DATA", "RUN_NAME", "TIME_LIMIT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),

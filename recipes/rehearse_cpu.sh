@@ -36,7 +36,7 @@ built=$SECONDS
 
 mkdir -p outputs
 mkdir "$run" || exit 2  # another rehearsal of this name has begun meanwhile
-overrides=("+preset=$preset" "+model=$model" +hardware=cpu)
+overrides=("preset=$preset" "model=$model" hardware=cpu)
 add_text trainer.default_local_dir "$PWD/$run/checkpoints"
 add_text report.folder "$PWD/$run"
 add_text trainer.rollout_data_dir "$PWD/$run/rollouts"

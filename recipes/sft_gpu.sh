@@ -31,9 +31,10 @@ if [[ $thinking == true ]]; then thinks=thinking; else thinks=nonthinking; fi
 name=${preset}_$(basename "$model_path")_${thinks}_seed${SEED:-0}
 output=$(realpath -m "${OUTPUT:-outputs/$name}")
 train_file=${TRAIN_FILE:-$default_train}
+case ${GPUS:-8} in 1 | 4) hardware=gpu$GPUS ;; *) hardware=gpu8 ;; esac
 
 overrides=(
-  "+preset=$preset" "+base=$base" +hardware=gpu8
+  "preset=$preset" "base=$base" "hardware=$hardware"
   "data.apply_chat_template_kwargs.enable_thinking=$thinking"
 )
 add_text data.train_files "$train_file"
@@ -41,7 +42,7 @@ add_text data.train_files "$train_file"
 add_text trainer.experiment_name "$name"
 add_text trainer.default_local_dir "$output/checkpoints"
 add_text report.folder "$output"
-add_number trainer.n_gpus_per_node "${GPUS:-8}"
+[[ -z ${GPUS:-} ]] || add_number trainer.n_gpus_per_node "$GPUS"
 [[ -z ${MODEL_PATH:-} ]] || add_text model.path "$MODEL_PATH"
 [[ -z ${STEPS:-} ]] || add_number trainer.total_training_steps "$STEPS"
 [[ -z ${BATCH:-} ]] || add_number data.train_batch_size "$BATCH"

@@ -8,6 +8,7 @@
 #   THINKING    1: the student thinks too, in answers of up to 16,384 tokens       (0, as in the paper)
 #   NNODES      more than 1: join the Ray cluster at RAY_ADDRESS                  (1)
 #   GPUS        per node                                                          (8)
+#   HARDWARE    gpu1 | gpu4 | gpu8 | gpu8_40g | multinode (docs/hardware.md)      (by GPUS and NNODES)
 #   LOGGER      verl's loggers                                                    ([console,file,tensorboard])
 #   PYTHON      interpreter of the environment                                    (python3)
 #   DRY_RUN     1: print the whole configuration and check it, and the files it names; needs no GPU and no hub
@@ -25,10 +26,12 @@ output=$(realpath -m "${OUTPUT:-outputs/$name}")
 train_file=${TRAIN_FILE:-data/openthoughts/train.parquet}
 val_file=${VAL_FILE:-data/openthoughts/validation.parquet}
 [[ ${NNODES:-1} =~ ^[1-9][0-9]*$ ]] || { echo "NNODES=$NNODES is not a number of nodes." >&2; exit 2; }
-if (( ${NNODES:-1} > 1 )); then hardware=multinode; else hardware=gpu8; fi
+case ${GPUS:-8} in 1 | 4) hardware=gpu$GPUS ;; *) hardware=gpu8 ;; esac
+(( ${NNODES:-1} == 1 )) || hardware=multinode
+hardware=${HARDWARE:-$hardware}
 
 overrides=(
-  "+preset=$preset" "+model=$model" "+hardware=$hardware" "${method[@]}"
+  "preset=$preset" "model=$model" "hardware=$hardware" "${method[@]}"
   "data.apply_chat_template_kwargs.enable_thinking=$thinking"
 )
 # A thinking answer does not fit the paper's 1,024 tokens. With the prompt's 2,048 this stays below the 20,000
@@ -42,7 +45,7 @@ add_text report.folder "$output"
 # The task runner may be on another node, which does not see this shell's environment.
 add_text +ray_kwargs.ray_init.runtime_env.env_vars.VERL_FILE_LOGGER_PATH "$output/metrics.jsonl"
 add_text +ray_kwargs.ray_init.runtime_env.env_vars.TENSORBOARD_DIR "$output/tensorboard"
-add_number trainer.n_gpus_per_node "${GPUS:-8}"
+[[ -z ${GPUS:-} ]] || add_number trainer.n_gpus_per_node "$GPUS"
 [[ -z ${MODEL_PATH:-} ]] || add_text actor_rollout_ref.model.path "$MODEL_PATH"
 [[ -z ${STEPS:-} ]] || add_number trainer.total_training_steps "$STEPS"
 [[ -z ${BATCH:-} ]] || add_number data.train_batch_size "$BATCH"
@@ -72,5 +75,7 @@ then
   echo "$model_path is neither a folder nor in the hub's cache. Fetch it: hf download $model_path" >&2
   exit 2
 fi
+# In seconds, what would fail later: settings, GPUs, memory, disk, prompts. Options of Hydra itself are not for it.
+[[ " $* " == *" -"* ]] || "$python" -m verl_egrsd.cli check "${overrides[@]}" "$@" >&2
 mkdir -p "$output"
 exec "$python" -m verl_egrsd.main "${overrides[@]}" "$@"

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 from verl_egrsd import __version__, cli
+from verl_egrsd.preflight import machine
 
 
 def test_the_version_is_printed(capsys):
@@ -111,3 +113,21 @@ def test_train_hands_everything_to_hydra_in_order(monkeypatch, overrides):
     monkeypatch.setattr(sys, "argv", ["unchanged"])
     assert cli.main(["train", *overrides]) == 0
     assert seen == [overrides]
+
+
+@pytest.mark.parametrize(
+    ("module", "key"),
+    [("verl_egrsd.main", "actor_rollout_ref.model.path"), ("verl_egrsd.sft.main", "model.path")],
+)
+def test_training_without_a_model_ends_before_anything_starts(module, key, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [module, "trainer.device=cpu"])
+    with pytest.raises(SystemExit, match=rf"^verl_egrsd: no model is named: set {key} to a folder"):
+        import_module(module).main()
+
+
+def test_training_on_more_gpus_than_there_are_ends_before_ray_starts(monkeypatch):
+    monkeypatch.setattr(machine, "gpus_here", lambda: 0)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(sys, "argv", ["verl-egrsd train", "preset=egrsd", "model=qwen3_4b", "hardware=gpu8"])
+    with pytest.raises(SystemExit, match=r"n_gpus_per_node=8 ask for 8 GPUs, and torch .* finds none here"):
+        import_module("verl_egrsd.main").main()

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from verl_egrsd import __version__
+from verl_egrsd.doctor.command import check_arguments, run_check
 from verl_egrsd.evaluation.command import compare_arguments, eval_arguments, run_compare, run_eval
 from verl_egrsd.evaluation.published import PUBLISHED_MODELS
 from verl_egrsd.microscope.arguments import add_arguments as inspect_arguments
@@ -37,7 +38,7 @@ class Command:
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "verl-egrsd train +preset=egrsd +model=qwen3_4b +hardware=gpu8 [key=value ...]"
+    parser.usage = "verl-egrsd train preset=egrsd model=qwen3_4b hardware=gpu8 [key=value ...]"
 
 
 def _train(arguments: argparse.Namespace, overrides: list[str]) -> None:
@@ -49,7 +50,7 @@ def _train(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _sft_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "verl-egrsd sft +preset=sft +base=qwen3_4b +hardware=gpu8 [key=value ...]"
+    parser.usage = "verl-egrsd sft preset=sft base=qwen3_4b hardware=gpu8 [key=value ...]"
 
 
 def _sft(arguments: argparse.Namespace, overrides: list[str]) -> None:
@@ -122,6 +123,9 @@ def _methods(arguments: argparse.Namespace, _: list[str]) -> None:
 
 
 COMMANDS: dict[str, Command] = {
+    "check": Command(
+        "say in seconds what a training run would fail on", check_arguments, run_check, passes_on=True
+    ),
     "train": Command("train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True),
     "sft": Command(
         "fine-tune on solutions; the arguments are Hydra overrides", _sft_arguments, _sft, passes_on=True

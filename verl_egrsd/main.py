@@ -1,4 +1,4 @@
-"""Train: `python -m verl_egrsd.main +preset=egrsd +model=qwen3_4b +hardware=gpu8 [key=value ...]`.
+"""Train: `python -m verl_egrsd.main preset=egrsd model=qwen3_4b hardware=gpu8 [key=value ...]`.
 
 Composes `configs/egrsd.yaml` on top of verl's `ppo_trainer`, checks everything that can be checked before
 anything starts, and hands over to verl. With `dry_run=true` it prints the resolved configuration instead of
@@ -17,18 +17,23 @@ from typing import TYPE_CHECKING, TypeVar
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-import verl_egrsd.configs  # noqa: F401  (puts the keys of the methods into Hydra's store)
+from verl_egrsd.configs.composing import composed, with_plus
 from verl_egrsd.network import ask_for_token
 from verl_egrsd.output.redaction import redacted, scrubbed_output
 
 if TYPE_CHECKING:
     from verl_egrsd.checkpoints.resume import Start
+    from verl_egrsd.config import TeacherConfig
+    from verl_egrsd.methods import Method
 
 Found = TypeVar("Found")
 
 
-def check(config: DictConfig) -> None:
+def check(config: DictConfig) -> tuple[Method, TeacherConfig]:
     """Validate a composed configuration with verl's own checks and ours, and resolve `algorithm.egrsd`.
+
+    Returns:
+        the method and the settings of the teacher.
 
     Raises:
         ValueError: naming key, value and remedy.
@@ -48,13 +53,14 @@ def check(config: DictConfig) -> None:
 
     check_version()
     assert_registered("estimator", "policy loss")
-    preflight(config)
+    settled = preflight(config)
     warn_of_network(config)
     validate_config(
         as_verl_can_check(config),
         use_reference_policy=need_reference_policy(config),
         use_critic=need_critic(config),
     )
+    return settled
 
 
 def checked_or_exit(checks: Callable[[DictConfig], Found], config: DictConfig) -> Found:
@@ -105,21 +111,68 @@ def checked_start(
     return None if config.dry_run else start
 
 
+CONFIGS = "verl_egrsd.configs"
+
+
 def main() -> None:
-    """Check, then train or, with `dry_run=true`, print."""
+    """Compose the configuration of this command line; check, then train or, with `dry_run=true`, print."""
     ask_for_token()
-    _main()
+    composed_for(check_and_train, CONFIGS, "egrsd", _with_flags_of_hydra)
+
+
+def composed_for(
+    run: Callable[[DictConfig], None], module: str, name: str, with_flags: Callable[[], None]
+) -> None:
+    """Run something with the configuration that this process's arguments compose to.
+
+    Args:
+        run: what to do with it.
+        module: package of the yaml files.
+        name: of the main file.
+        with_flags: what to do in place of all this if there is an argument of Hydra's own, such as `--help`.
+    """
+    words = sys.argv[1:]
+    if any(word.startswith("-") for word in words):
+        sys.argv[1:] = with_plus(module, words)
+        with_flags()
+        return
+    try:
+        config = composed(module, name, words)
+    except ValueError as error:
+        sys.exit(f"verl_egrsd: {error}")
+    run(config)
+
+
+def require_model(config: DictConfig, key: str = "actor_rollout_ref.model.path") -> None:
+    """Refuse a command line that names no model.
+
+    Raises:
+        ValueError: with the ways to name one.
+    """
+    if not OmegaConf.select(config, key):
+        raise ValueError(
+            f"no model is named: set {key} to a folder or a hub id, or choose a preset, such as "
+            "model=qwen3_4b with preset=egrsd and hardware=gpu8."
+        )
 
 
 @hydra.main(config_path="configs", config_name="egrsd", version_base=None)
-def _main(config: DictConfig) -> None:
+def _with_flags_of_hydra(config: DictConfig) -> None:
+    check_and_train(config)
+
+
+def check_and_train(config: DictConfig) -> None:
+    """Check, then train or, with `dry_run=true`, print."""
     from verl_egrsd.checkpoints.resume import nothing_to_do
     from verl_egrsd.preflight import check_files
+    from verl_egrsd.preflight.machine import require_gpus
     from verl_egrsd.watch.cluster import require_cluster
 
+    checked_or_exit(require_model, config)
     with ExitStack() as held:
-        if not config.dry_run:
+        if config.dry_run is False:
             checked_or_exit(require_cluster, config)
+            checked_or_exit(require_gpus, config)
         start = checked_start(config, check, check_files, held)
         if start is None:
             return

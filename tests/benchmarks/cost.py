@@ -4,7 +4,7 @@
 
 Run it on an idle machine; it takes some minutes. It writes results/cost.json and results/cost.md beside this
 file. A decoder of random weights scores the response rows as the worker does; four numbers fit the formula of
-`tests.benchmarks.cost_model` to the times: one per call, and a rate for each kind of operation.
+`verl_egrsd.cost` to the times: one per call, and a rate for each kind of operation.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from scipy.optimize import nnls
 from transformers import Qwen3ForCausalLM
 
 from tests.benchmarks.conditions import conditions
-from tests.benchmarks.cost_model import Rollout, Shape, Work, forward
 from tests.benchmarks.decoder import random_decoder
+from verl_egrsd.cost.shape import Shape
+from verl_egrsd.cost.work import MeanRollout, Work, forward
 from verl_egrsd.output.tables import text_table
 from verl_egrsd.scoring.scorer import score_tokens
 
@@ -52,7 +53,7 @@ CASES = [
 
 def work(case: Case) -> Work:
     """Return the operations of a case."""
-    lengths = Rollout(case.prompt, case.solution, case.response)
+    lengths = MeanRollout(case.prompt, case.solution, case.response)
     tokens = lengths.prompt + lengths.solution + lengths.response
     return forward(replace(SHAPE, vocabulary=case.vocabulary), tokens, lengths.response).times(case.rollouts)
 

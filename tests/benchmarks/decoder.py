@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from tests.benchmarks.cost_model import Shape
+from verl_egrsd.cost.shape import Shape
 
 
 def random_decoder(shape: Shape, **options: Any) -> Qwen3ForCausalLM:

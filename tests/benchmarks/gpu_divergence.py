@@ -17,9 +17,9 @@ from functools import partial
 
 import torch
 
-from tests.benchmarks.cost_model import Shape
 from tests.benchmarks.divergence_ways import Inputs, ways
 from tests.benchmarks.gpu_teacher import MEASURED, SHAPES, line, machine, measure, without_gpu
+from verl_egrsd.cost.shape import Shape
 from verl_egrsd.output.tables import text_table
 
 PRODUCTS = 3

@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tests.benchmarks.cost_model import QWEN3_4B, QWEN3_8B, Shape, forward
 from tests.benchmarks.decoder import random_decoder
+from verl_egrsd.cost.shape import QWEN3_4B, QWEN3_8B, Shape
+from verl_egrsd.cost.work import forward
 from verl_egrsd.output.tables import text_table
 from verl_egrsd.scoring.kernels import candidates
 from verl_egrsd.scoring.scorer import score_tokens

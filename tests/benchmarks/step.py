@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from recipes.miniature.measurement import BUILD, MODEL
 from recipes.rehearsal.build import build
 from tests.benchmarks.conditions import conditions_of_stack
-from tests.benchmarks.cost_model import Rollout, share_of_teacher
+from verl_egrsd.cost.work import MeanRollout, share_of_teacher
 from verl_egrsd.output.tables import text_table
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
@@ -103,7 +103,7 @@ def main() -> None:
     rows = [(name, *(f"{found[arm][name]:.3f}" for arm in ARMS)) for name in found[ARMS[0]]]
     rows.append(("all beside generation", *(f"{besides[arm]:.3f}" for arm in ARMS)))
     prompt, response = mean(runs["egrsd"], "prompt_length/mean"), mean(runs["egrsd"], "response_length/mean")
-    lengths = Rollout(prompt, mean(runs["egrsd"], "egrsd/teacher_prompt/mean") - prompt, response)
+    lengths = MeanRollout(prompt, mean(runs["egrsd"], "egrsd/teacher_prompt/mean") - prompt, response)
     floor, share = share_of_teacher(lengths), found["egrsd"]["teacher's scores"] / besides["egrsd"]
     page = [
         "# Where the time of a step goes",

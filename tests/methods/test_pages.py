@@ -49,7 +49,7 @@ def test_every_method_has_a_page_and_every_page_a_method():
 @pytest.mark.parametrize("name", [*PAGES, *SUPERVISED])
 def test_every_page_has_its_parts_in_one_order_and_names_its_preset(name):
     assert re.findall(r"^## (.+)$", page(name), flags=re.MULTILINE) == PARTS
-    assert f"+preset={name}" in page(name)
+    assert f"preset={name}" in page(name)
 
 
 @pytest.mark.parametrize("factor", FACTORS, ids=lambda factor: factor.name)

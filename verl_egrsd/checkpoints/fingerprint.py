@@ -25,7 +25,7 @@ MAY_CHANGE = (
     *("trainer.log_val_generations", "trainer.*_dir", "trainer.resume_*", "trainer.max_*_ckpt_to_keep"),
     *("trainer.del_local_ckpt_after_load", "trainer.checkpoint_callback_class", "*.checkpoint.async_save"),
     *("*.checkpoint.save_*", "*.trace.*", "dry_run", "report.folder", "report.thresholds.*", "resume.*"),
-    *("scores.*", "watchdog.*"),
+    *("scores.*", "watchdog.*", "check.*"),
     # Which machines it runs on, and how the work is dealt among them.
     *("ray_kwargs.*", "transfer_queue.*", "global_profiler.*", "*.profiler.*", "*.prometheus.*"),
     *("*.nnodes", "*.n_gpus_per_node", "*.device", "*.ray_wait_register_center_timeout", "*.nccl_timeout"),

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from verl_egrsd.checkpoints.choice import RESUME_MODES
+from verl_egrsd.cost.seconds import GPUS
 
 FSDP = ("fsdp", "fsdp2")
 
@@ -52,6 +53,7 @@ VALUES: dict[str, Check] = {
     "data.max_sequence_length": or_null(at_least(2)),
     "data.seed": or_null(at_least(0)),
     "data.train_batch_size": at_least(1),
+    "check.gpu": any_of(*GPUS),
     "actor_rollout_ref.actor.optim.clip_grad": or_null(POSITIVE),
     "actor_rollout_ref.actor.optim.lr": NOT_NEGATIVE,
     "actor_rollout_ref.actor.optim.weight_decay": NOT_NEGATIVE,

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: `verl-egrsd sft +preset=sft +base=qwen3_4b +hardware=gpu8 [key=value ...]`.
+"""Supervised fine-tuning: `verl-egrsd sft preset=sft base=qwen3_4b hardware=gpu8 [key=value ...]`.
 
 Composes `configs/sft/sft.yaml` on top of verl's `sft_trainer_engine` and checks everything before anything
 starts. Then it trains: in this process with one rank, else it hands over to `torchrun`, whose ranks run this
@@ -12,14 +12,16 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.resume import Start, nothing_to_do
-from verl_egrsd.main import checked_or_exit, checked_start
+from verl_egrsd.main import checked_or_exit, checked_start, composed_for, require_model
 from verl_egrsd.preflight.existing import check_sft_files
+from verl_egrsd.preflight.machine import require_gpus
 from verl_egrsd.sft.settings import check_sft
 from verl_egrsd.watch.words import last_line
 
@@ -57,9 +59,19 @@ def check_ranks(config: DictConfig) -> None:
         )
 
 
+def main() -> None:
+    """Compose the configuration of this command line; check, then train or, with `dry_run=true`, print."""
+    composed_for(check_and_tune, "verl_egrsd.configs.sft", "sft", _with_flags_of_hydra)
+
+
 @hydra.main(config_path="../configs/sft", config_name="sft", version_base=None)
-def main(config: DictConfig) -> None:
+def _with_flags_of_hydra(config: DictConfig) -> None:
+    check_and_tune(config)
+
+
+def check_and_tune(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
+    checked_or_exit(partial(require_model, key="model.path"), config)
     with ExitStack() as held:
         start = checked_start(config, check_sft_start, check_sft_files, held)
         if start is None:
@@ -68,6 +80,7 @@ def main(config: DictConfig) -> None:
             print(f"verl_egrsd: {done}")
             return
         checked_or_exit(check_ranks, config)
+        checked_or_exit(require_gpus, config)
         ranks = config.trainer.n_gpus_per_node
         if "RANK" not in os.environ and ranks > 1:
             _run_torchrun(ranks)

@@ -11,35 +11,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.benchmarks import cost as benchmark
-from tests.benchmarks import cost_model
+from verl_egrsd.cost import seconds
+from verl_egrsd.cost import shape as shapes
+from verl_egrsd.cost import work as counted
 
 lengths = st.integers(0, 20_000)
-rollouts = st.builds(cost_model.Rollout, st.integers(1, 2_000), lengths, st.integers(1, 20_000))
+rollouts = st.builds(counted.MeanRollout, st.integers(1, 2_000), lengths, st.integers(1, 20_000))
 
 
 def test_the_weights_of_the_4b_and_8b_shapes_add_up_to_the_published_sizes():
-    for shape, published in ((cost_model.QWEN3_4B, 4.0e9), (cost_model.QWEN3_8B, 8.2e9)):
-        tied = shape is cost_model.QWEN3_4B
+    for shape, published in ((shapes.QWEN3_4B, 4.0e9), (shapes.QWEN3_8B, 8.2e9)):
+        tied = shape is shapes.QWEN3_4B
         embedding = 0 if tied else shape.head_weights
         assert shape.layer_weights + shape.head_weights + embedding == pytest.approx(published, rel=0.01)
 
 
 def test_a_step_without_a_reference_costs_a_quarter_more_than_one_without_a_teacher():
-    assert cost_model.share_of_teacher(cost_model.Rollout(prompt=100, solution=0, response=900)) == 1.25
+    assert counted.share_of_teacher(counted.MeanRollout(prompt=100, solution=0, response=900)) == 1.25
 
 
 @given(rollouts)
 def test_the_share_in_tokens_is_the_share_in_operations_where_layers_are_all_there_is(rollout):
-    layers_only = replace(cost_model.QWEN3_4B, heads=0, vocabulary=0)
-    work = cost_model.step_work(layers_only, rollout)
+    layers_only = replace(shapes.QWEN3_4B, heads=0, vocabulary=0)
+    work = counted.step_work(layers_only, rollout)
     without = work.student.total + work.update.total
-    assert work.total / without == pytest.approx(cost_model.share_of_teacher(rollout))
+    assert work.total / without == pytest.approx(counted.share_of_teacher(rollout))
 
 
 @given(rollouts)
 def test_projecting_response_rows_only_saves_the_head_over_both_prompts(rollout):
-    shape = cost_model.QWEN3_8B
-    few, all_rows = (cost_model.step_work(shape, rollout, all_rows=rows) for rows in (False, True))
+    shape = shapes.QWEN3_8B
+    few, all_rows = (counted.step_work(shape, rollout, all_rows=rows) for rows in (False, True))
     saved = 2 * shape.head_weights * (2 * rollout.prompt + rollout.solution)
     assert all_rows.total - few.total == pytest.approx(saved)
     assert few.update == all_rows.update
@@ -48,7 +50,7 @@ def test_projecting_response_rows_only_saves_the_head_over_both_prompts(rollout)
 @given(rollouts)
 def test_no_gradient_of_base_weights_saves_a_third_of_the_update_and_recomputing_adds_the_layers(rollout):
     plain, lora, again = (
-        cost_model.step_work(cost_model.QWEN3_4B, rollout, **options).update
+        counted.step_work(shapes.QWEN3_4B, rollout, **options).update
         for options in ({}, {"lora": True}, {"recomputed": True})
     )
     assert lora.total == pytest.approx(plain.total * 2 / 3)
@@ -58,19 +60,19 @@ def test_no_gradient_of_base_weights_saves_a_third_of_the_update_and_recomputing
 
 def test_hidden_states_of_a_step_have_the_bytes_that_were_measured_and_travel_below_a_tenth_of_a_step():
     """The shares of docs/performance.md, for a solution of 1,000 tokens on the faster machine."""
-    lengths, shares = cost_model.Rollout(200, 1_000, 1_024), []
-    for shape, megabytes in ((cost_model.QWEN3_4B, 168), (cost_model.QWEN3_8B, 268)):
-        assert cost_model.hidden_bytes(shape) / 1e6 == pytest.approx(megabytes, abs=0.5)
-        work = cost_model.step_work(shape, lengths, lora=True, recomputed=True)
-        step = cost_model.generation_seconds(shape, lengths, 32, cost_model.H100)
-        step += sum(cost_model.training_seconds(part, 32, cost_model.H100) for part in work)
-        shares.append(sum(seconds[shape] for seconds in cost_model.QUEUE_SECONDS.values()) / step)
+    lengths, shares = counted.MeanRollout(200, 1_000, 1_024), []
+    for shape, megabytes in ((shapes.QWEN3_4B, 168), (shapes.QWEN3_8B, 268)):
+        assert counted.hidden_bytes(shape) / 1e6 == pytest.approx(megabytes, abs=0.5)
+        work = counted.step_work(shape, lengths, lora=True, recomputed=True)
+        step = seconds.generation_seconds(shape, lengths, 32, seconds.H100)
+        step += sum(seconds.training_seconds(part, 32, seconds.H100) for part in work)
+        shares.append(sum(measured[shape] for measured in seconds.QUEUE_SECONDS.values()) / step)
     assert [round(100 * share) for share in shares] == [9, 8]
 
 
 def test_a_negative_length_is_refused():
     with pytest.raises(ValueError, match="response=-1 is not allowed"):
-        cost_model.Rollout(prompt=1, solution=0, response=-1)
+        counted.MeanRollout(prompt=1, solution=0, response=-1)
 
 
 def test_rates_fitted_without_a_case_predict_it_within_25_percent():
@@ -78,12 +80,12 @@ def test_rates_fitted_without_a_case_predict_it_within_25_percent():
     found = json.loads((benchmark.RESULTS / "cost.json").read_text())
     cases, times = [benchmark.Case(**case) for case in found["cases"]], found["seconds"]
     assert benchmark.fit(cases, times) == pytest.approx(found["rates"], rel=1e-6)
-    for left_out, (case, seconds) in enumerate(zip(cases, times, strict=True)):
+    for left_out, (case, measured) in enumerate(zip(cases, times, strict=True)):
         others = [index for index in range(len(cases)) if index != left_out]
         rates = benchmark.fit([cases[index] for index in others], [times[index] for index in others])
-        assert benchmark.predict(case, rates) == pytest.approx(seconds, rel=0.25), case
+        assert benchmark.predict(case, rates) == pytest.approx(measured, rel=0.25), case
 
 
 def test_the_page_has_the_predictions_that_the_code_makes():
     page = Path(__file__).parents[2] / "docs" / "performance.md"
-    assert cost_model.prediction_table() in page.read_text()
+    assert seconds.prediction_table() in page.read_text()

@@ -1,0 +1,65 @@
+"""The plan of a configured run: which settings its memory and its seconds depend on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.cost.memory import Plan
+from verl_egrsd.cost.shape import KNOWN_SHAPES, Shape
+from verl_egrsd.methods import Method
+from verl_egrsd.preflight.reading import lora_rank, model_facts, scoring_role
+
+
+def shape_of(config: DictConfig) -> Shape | None:
+    """Return the sizes of a run's model, by its `config.json` or its name; None for other architectures."""
+    facts = model_facts(config)
+    if "hidden_size" not in facts:
+        return KNOWN_SHAPES.get(str(config.actor_rollout_ref.model.path).rstrip("/").rpartition("/")[2])
+    return Shape.of(facts)
+
+
+def plan_of(config: DictConfig, method: Method, teacher: TeacherConfig, shape: Shape, memory: float) -> Plan:
+    """Return the plan of a run whose configuration has been checked.
+
+    Args:
+        config: the whole configuration, after `preflight`.
+        method: of the run.
+        teacher: its settings.
+        shape: of the model.
+        memory: of a GPU, bytes.
+    """
+    data, section = config.data, config.actor_rollout_ref
+    actor, rollout = section.actor, section.rollout
+    gpus = config.trainer.nnodes * config.trainer.n_gpus_per_node
+    rollouts = data.train_batch_size * rollout.n
+    longest = data.max_prompt_length + data.max_response_length
+    per_gpu = -(-rollouts // gpus)
+    privileged = teacher.max_prompt_length + data.max_response_length
+    scored = section.ref if scoring_role(config, teacher) == "ref" else rollout
+    cap = max(teacher.max_token_len_per_gpu or scored.log_prob_max_token_len_per_gpu, privileged)
+    return Plan(
+        shape=shape,
+        memory=memory,
+        gpus=gpus,
+        lora_rank=lora_rank(config),
+        update_tokens=min(_update_cap(actor, longest), per_gpu * longest),
+        longest=longest,
+        score_tokens=min(cap, per_gpu * privileged) if method.uses_teacher else 0,
+        rollouts=rollouts,
+        utilization=rollout.gpu_memory_utilization,
+        tensor_parallel=rollout.tensor_model_parallel_size,
+        checkpointed=bool(section.model.enable_gradient_checkpointing),
+        whole_logits=not section.model.use_fused_kernels and method.divergence is None,
+        moving=teacher.moves,
+        offload=bool(OmegaConf.select(actor, "fsdp_config.param_offload")),
+    )
+
+
+def _update_cap(actor: Any, longest: int) -> int:
+    """Return the tokens of a micro-batch: a cap of tokens, or rows that may all be the longest."""
+    if actor.use_dynamic_bsz:
+        return max(actor.ppo_max_token_len_per_gpu, longest)
+    return (actor.ppo_micro_batch_size_per_gpu or 1) * longest

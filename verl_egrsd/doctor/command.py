@@ -1,0 +1,56 @@
+"""The command `verl-egrsd check`: prints the findings; its exit code says whether the run would work."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+
+from verl_egrsd.doctor.installed import FreshProcess
+from verl_egrsd.doctor.lines import Severity
+from verl_egrsd.network import ask_for_token
+
+
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments; all others are overrides of the configuration."""
+    parser.usage = (
+        "verl-egrsd check [--pairs N] [--elsewhere] preset=egrsd model=qwen3_4b hardware=gpu8 [key=value ...]"
+    )
+    parser.add_argument("--pairs", type=int, default=1, help="rows whose prompts are shown (%(default)s)")
+    parser.add_argument(
+        "--elsewhere", action="store_true", help="do not ask for this machine's GPUs and disk"
+    )
+
+
+def run_check(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Examine a run; exit with 1 if it would fail.
+
+    Raises:
+        ValueError: for a configuration that cannot be composed.
+    """
+    from verl_egrsd.configs.composing import composed
+
+    ask_for_token()
+    config = composed("verl_egrsd.configs", "egrsd", overrides)
+    fresh = FreshProcess()
+    # Ray and verl print while they are imported and while they check.
+    with redirect_stdout(StringIO()):
+        from verl_egrsd.doctor.examination import Examination
+
+    examination = Examination(config, fresh, elsewhere=arguments.elsewhere, pairs=arguments.pairs)
+    wrong = 0
+    findings = examination.findings()
+    while True:
+        with redirect_stdout(StringIO()):
+            finding = next(findings, None)
+        if finding is None:
+            break
+        wrong += finding.level is Severity.WRONG
+        print(finding.line(), flush=True)
+    if examination.shown:
+        print(f"\n{examination.shown}\n")
+    if wrong:
+        print(f"{wrong} thing{'s' if wrong > 1 else ''} to mend: the run would fail.", flush=True)
+        sys.exit(1)
+    print("All that can be known before the start is fine.")

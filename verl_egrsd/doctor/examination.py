@@ -1,0 +1,143 @@
+"""All checks of a run, in the order in which a person wants to read them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from omegaconf import DictConfig
+
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.doctor.cluster import check_cluster
+from verl_egrsd.doctor.installed import FreshProcess, check_versions
+from verl_egrsd.doctor.lines import CheckLine, answers, doubt, wrong
+from verl_egrsd.doctor.machine import check_disk, check_gpus, check_memory, check_seconds
+from verl_egrsd.doctor.prompts import (
+    LengthsRead,
+    compare_lengths,
+    first_rows,
+    load_tokenizer,
+    read_pairs,
+    shown_pairs,
+)
+from verl_egrsd.main import check, require_model
+from verl_egrsd.methods import Method
+from verl_egrsd.preflight import check_files
+from verl_egrsd.preflight.reading import VERIFIER
+
+USUAL_PROMPT, USUAL_PRIVILEGED = 200.0, 1_000.0
+"""Tokens that a step is predicted for where no row was read: those of docs/performance.md."""
+
+
+class Examination:
+    """The checks of a run, in the order in which they are printed.
+
+    Args:
+        config: the composed configuration; the checks settle its values.
+        fresh: a fresh process that was started before.
+        elsewhere: whether the run is for another machine, whose GPUs and disk are not asked here.
+        pairs: rows whose prompts are shown.
+    """
+
+    def __init__(self, config: DictConfig, fresh: FreshProcess, *, elsewhere: bool, pairs: int) -> None:
+        self.config, self.fresh, self.elsewhere, self.pairs = config, fresh, elsewhere, pairs
+        self.settled: tuple[Method, TeacherConfig] | None = None
+        self.lengths: LengthsRead | None = None
+        self.shown = ""
+
+    def findings(self) -> Iterator[CheckLine]:
+        """Yield all findings; a check whose ground is missing is left out."""
+        checks: list[tuple[str, Callable[[], Iterator[CheckLine]]]] = [
+            ("versions", check_versions),
+            ("settings", self._settings),
+            ("files", self._files),
+            ("GPUs", partial(check_gpus, self.config, elsewhere=self.elsewhere)),
+            ("nodes", partial(check_cluster, self.config)),
+            ("prompts", self._prompts),
+            ("verifier", self._verifier),
+            ("disk", self._disk),
+            ("memory", self._memory),
+            ("seconds", self._seconds),
+            ("plug-in", self.fresh.findings),
+        ]
+        for about, found in checks:
+            yield from answers(about, found)
+
+    def _settings(self) -> Iterator[CheckLine]:
+        with Remarks() as heard:
+            require_model(self.config)
+            self.settled = check(self.config)
+        yield from (doubt("settings", text) for text in heard)
+        method = self.settled[0]
+        yield CheckLine("settings", f"{self.config.trainer.experiment_name}: method {method.name}")
+
+    def _files(self) -> Iterator[CheckLine]:
+        if not self.config.actor_rollout_ref.model.path:
+            return
+        with Remarks() as heard:
+            check_files(self.config)
+        yield from (wrong("files", text) for text in heard)
+        if not heard:
+            yield CheckLine("files", "the data, the model and the functions that are named exist")
+
+    def _prompts(self) -> Iterator[CheckLine]:
+        rows = first_rows(self.config)
+        if self.settled is None or not rows:
+            return
+        tokenizer = load_tokenizer(self.config)
+        if tokenizer is None:
+            yield doubt("prompts", "not shown and not measured: the tokenizer is not on this machine.")
+            return
+        method, teacher = self.settled
+        context, pairs, self.lengths = read_pairs(self.config, method, teacher, tokenizer, rows)
+        self.shown = shown_pairs(context, pairs[: self.pairs])
+        yield from compare_lengths(self.config, teacher, self.lengths)
+
+    def _verifier(self) -> Iterator[CheckLine]:
+        if self.config.reward.custom_reward_function.path != VERIFIER:
+            yield CheckLine("verifier", "your own reward function; the trainer guards it (scores)")
+            return
+        from verl_egrsd.reward.selftest import self_test
+
+        self_test()
+        yield CheckLine("verifier", "its self-test passes")
+
+    def _disk(self) -> Iterator[CheckLine]:
+        if self.settled and not self.elsewhere:
+            yield from check_disk(self.config, *self.settled)
+
+    def _memory(self) -> Iterator[CheckLine]:
+        if self.settled:
+            yield from check_memory(self.config, *self.settled)
+
+    def _seconds(self) -> Iterator[CheckLine]:
+        if self.settled:
+            prompt, privileged = USUAL_PROMPT, USUAL_PRIVILEGED
+            if self.lengths:
+                prompt = sum(self.lengths.student) / len(self.lengths.student)
+                privileged = self.lengths.privileged
+            yield from check_seconds(self.config, self.settled[0], prompt, privileged)
+
+
+class Remarks(logging.Handler):
+    """Collects what this package warns of while a block runs, in place of the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning as text."""
+        self.heard.append(record.getMessage())
+
+    def __enter__(self) -> list[str]:
+        ours = logging.getLogger("verl_egrsd")
+        ours.addHandler(self)
+        self._propagated, ours.propagate = ours.propagate, False
+        return self.heard
+
+    def __exit__(self, *_: object) -> None:
+        ours = logging.getLogger("verl_egrsd")
+        ours.removeHandler(self)
+        ours.propagate = self._propagated

