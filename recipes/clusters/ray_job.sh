@@ -9,7 +9,7 @@ set -euo pipefail
 recipe=$1 nodes=$2
 shift 2
 variables=(NNODES="$nodes" RAY_ADDRESS=auto)
-for name in MODEL_PATH TRAIN_FILE VAL_FILE OUTPUT STEPS BATCH LR SEED THINKING RESUME GPUS LOGGER; do
+for name in MODEL_PATH TRAIN_FILE VAL_FILE OUTPUT STEPS BATCH LR SEED THINKING RESUME GPUS HARDWARE LOGGER; do
   [[ -z ${!name:-} ]] || variables+=("$name=${!name}")
 done
 exec ray job submit --working-dir "$(dirname "$0")/../.." -- env "${variables[@]}" bash "$recipe" "$@"
