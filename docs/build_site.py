@@ -52,7 +52,8 @@ def stage(folder: Path) -> None:
         copy.write_text(ROLE.sub("", path.read_text()))
     settings = yaml.safe_load((ROOT / "docs" / "site.yml").read_text())
     _write_reference(pages / "reference", settings.pop("extra")["reference"])
-    settings |= {"docs_dir": "pages", "site_dir": "site", "nav": list(_entries(settings["nav"], pages))}
+    nav = list(_entries(settings["nav"], pages))
+    settings |= {"docs_dir": "pages", "site_dir": "site", "nav": [*nav, *_others(nav, pages)]}
     (mkdocstrings,) = [plugin["mkdocstrings"] for plugin in settings["plugins"] if "mkdocstrings" in plugin]
     mkdocstrings["handlers"]["python"]["paths"] = [str(sources)]
     (folder / "mkdocs.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -96,6 +97,14 @@ def _entries(nav: list[Any], pages: Path) -> Iterator[Any]:
             yield from (str(page.relative_to(pages)) for page in found)
         else:
             yield entry
+
+
+def _others(nav: list[Any], pages: Path) -> Iterator[Any]:
+    """Yield an entry with the pages of `docs` that the navigation does not name, if there are any."""
+    named = yaml.safe_dump(nav)
+    found = [str(page.relative_to(pages)) for page in sorted((pages / "docs").glob("*.md"))]
+    if others := [page for page in found if page not in named]:
+        yield {"More": others}
 
 
 def docstring_warnings(root: Path = ROOT) -> list[str]:

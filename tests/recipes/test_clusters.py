@@ -58,7 +58,7 @@ def test_the_job_of_ray_hands_on_every_variable_of_the_recipes():
 @pytest.mark.parametrize("path", sorted(CLUSTERS.iterdir()), ids=lambda path: path.name)
 def test_every_recipe_that_is_named_exists(path):
     named = re.findall(r"recipes/[\w/.]+\b", path.read_text())
-    assert named
+    assert named or path.suffix == ".dockerignore"
     assert all((ROOT / name).exists() for name in named)
 
 

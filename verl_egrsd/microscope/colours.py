@@ -22,7 +22,6 @@ VISIBLE = 0.01
 SIDES = {
     "weight": ("the token counts less than the advantage alone", "it counts more"),
     "log_ratio": ("the teacher finds the token less likely than the student does", "more likely"),
-    "credit": ("the token is weakened", "it is reinforced"),
 }
 """What the two colours of a diverging quantity mean; of others: below and above the centre."""
 REGIME_WORDS = (
@@ -137,7 +136,13 @@ def scales(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
 
 
 def _breaks(quantity: Quantity, values: np.ndarray, low: float, high: float) -> list[float]:
-    """Return the distances from the uncoloured end, or centre, at which the next stronger colour begins."""
+    """Return the distances from the uncoloured end, or centre, at which the next stronger colour begins.
+
+    Those of the credit are equal steps: nearly every token has one, and its sign is the row's.
+    """
+    if quantity.key == "credit":
+        steps = 2 * len(TWO_SIDED)
+        return [high * step / steps for step in range(1, steps, 2)]
     distances, shares = {
         "rising": (values - low, ONE_SIDED),
         "falling": (high - values, ONE_SIDED),
@@ -165,6 +170,8 @@ def _words(quantity: Quantity, breaks: Sequence[float], low: float, high: float)
             f"least half of all tokens. Strongest: the lowest hundredth, up to {high - last:.2g}."
         )
     centre = f"{quantity.centre:g}"
+    if quantity.key == "credit":
+        return "Orange: the token is weakened. Purple: it is reinforced. The stronger the colour, the more."
     below, above = SIDES.get(quantity.key, (f"below {centre}", f"above {centre}"))
     return (
         f"Orange: {below}. Purple: {above}. Without colour: within {first:.2g} of {centre}, at least half "
