@@ -50,7 +50,7 @@ def test_every_key_exists(config, name):
 
 @pytest.mark.parametrize("name", GUIDES)
 def test_every_preset_exists(name):
-    for group, preset in re.findall(r"\+(preset|model|hardware)=([a-z0-9_]+)", GUIDES[name]):
+    for group, preset in re.findall(r"\b(preset|model|hardware)=([a-z0-9_]+)", GUIDES[name]):
         folders = (ROOT / "verl_egrsd" / "configs" / group, ROOT / "verl_egrsd" / "configs" / "sft" / group)
         assert any((folder / f"{preset}.yaml").exists() for folder in folders), preset
 
