@@ -19,7 +19,7 @@ TWO_SIDED = (0.5, 0.8, 0.95, 0.99)
 colours that follow the value would show only a few tokens."""
 VISIBLE = 0.01
 """Share of a scale below which no difference is coloured, however many tokens are nearer."""
-SIDES = {
+SIDE_WORDS = {
     "weight": ("the token counts less than the advantage alone", "it counts more"),
     "log_ratio": ("the teacher finds the token less likely than the student does", "more likely"),
 }
@@ -172,7 +172,7 @@ def _words(quantity: Quantity, breaks: Sequence[float], low: float, high: float)
     centre = f"{quantity.centre:g}"
     if quantity.key == "credit":
         return "Orange: the token is weakened. Purple: it is reinforced. The stronger the colour, the more."
-    below, above = SIDES.get(quantity.key, (f"below {centre}", f"above {centre}"))
+    below, above = SIDE_WORDS.get(quantity.key, (f"below {centre}", f"above {centre}"))
     return (
         f"Orange: {below}. Purple: {above}. Without colour: within {first:.2g} of {centre}, at least half "
         f"of all tokens. Strongest: the hundredth farthest from {centre}, by {last:.2g} or more."
