@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+KILLED = "its process was killed or crashed; the usual reason is that memory ran out"
 _PR_SET_PDEATHSIG = 1
 """Linux, `prctl(2)`: the signal that a process gets when the thread that started it ends."""
 
@@ -30,6 +31,13 @@ def interruptible() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def unchanged_term() -> Iterator[None]:
+    """Undo what the block does to the handling of SIGTERM: Ray sets a handler of its own."""
+    with _handling(signal.SIGTERM, signal.getsignal(signal.SIGTERM)):
+        yield
+
+
 def end_with_parent(number: int = signal.SIGKILL) -> None:
     """Have the system send this process a signal when the process that started it ends, however it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
@@ -46,7 +54,7 @@ def _interrupt(*_: Any) -> None:
 
 
 @contextmanager
-def _handling(number: int, handler: Callable[..., Any] | signal.Handlers) -> Iterator[None]:
+def _handling(number: int, handler: Callable[..., Any] | int | None) -> Iterator[None]:
     """Handle a signal in the block; only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield

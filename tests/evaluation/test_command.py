@@ -2,9 +2,13 @@
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
+from tests.test_docs import ROOT
 from verl_egrsd import cli
 from verl_egrsd.evaluation.command import eval_settings
 from verl_egrsd.evaluation.settings import PRESETS, Settings
@@ -12,6 +16,7 @@ from verl_egrsd.evaluation.settings import PRESETS, Settings
 from .builders import make_samples, write_evaluation
 
 NAMES = ("aime24", "math500")
+HERE = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def settings(*given, benchmarks=NAMES):
@@ -73,5 +78,54 @@ def test_a_refusal_is_one_line(tmp_path, capsys):
     assert cli.main(["compare", str(tmp_path)]) == 1
     assert cli.main(["eval", "m", "--benchmarks", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert lines[1].startswith(f"verl-egrsd eval: {tmp_path} is neither a parquet file")
+    assert len(lines) == 3
+    assert lines[1] == f"verl_egrsd: m answers {tmp_path}"
+    assert lines[2].startswith(f"verl-egrsd eval: {tmp_path} is neither a parquet file")
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["eval", "no/such/model", "--benchmarks", "."], "no/such/model is neither a folder nor a hub id"),
+        (["eval", "x/global_step_7", "--benchmarks", "."], "x/global_step_7 is missing: name a folder"),
+        (["eval", ".", "--benchmarks", "no.parquet"], "no.parquet is missing: name a parquet file"),
+        (["sample", ".", "--data", "no.parquet"], "no.parquet is missing: name a parquet file"),
+        (["export", "x/global_step_7"], "x/global_step_7 is missing: name a folder global_step_N of a run."),
+        (["inspect", "no/such/dump"], "no/such/dump is neither a folder nor a hub id"),
+        (["inspect", ".", "--data", "no.parquet"], "no.parquet is missing: name a parquet file"),
+    ],
+)
+def test_a_missing_path_is_refused_before_heavy_imports(tmp_path, call, said):
+    code = (
+        "import sys\nfrom verl_egrsd import cli\n"
+        f"assert cli.main([*{call!r}, '--out', 'new']) == 1\n"
+        "print({'torch', 'transformers', 'ray', 'vllm', 'pyarrow'} & {*sys.modules})"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=HERE)
+    assert said in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+    assert ran.stdout == "set()\n"
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_evaluation_says_that_it_has_begun_before_it_imports_what_takes_seconds(tmp_path):
+    code = (
+        "import sys\nfrom verl_egrsd import cli\nfrom verl_egrsd.evaluation import command\n"
+        "heavy = {'torch', 'transformers', 'ray', 'vllm'}\n"
+        "command._evaluated = lambda _: sys.exit(heavy & {*sys.modules} or 0)\n"
+        "cli.main(['eval', '.', '--benchmarks', '.', '--out', 'new'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=HERE)
+    assert (ran.stderr, ran.returncode) == ("verl_egrsd: . answers .\n", 0)
+
+
+@pytest.mark.parametrize(("text", "number"), [("auto", None), ("2", 2), ("all", "wrong"), ("-1", "wrong")])
+def test_replicas_are_a_number_or_auto(text, number):
+    parser = argparse.ArgumentParser()
+    cli.COMMANDS["eval"].arguments(parser)
+    call = ["model", "--benchmarks", "x", "--out", "y", f"--replicas={text}"]
+    if number == "wrong":
+        with pytest.raises(SystemExit):
+            parser.parse_args(call)
+    else:
+        assert parser.parse_args(call).replicas == number

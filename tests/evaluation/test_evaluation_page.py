@@ -10,9 +10,8 @@ import pytest
 
 from tests.test_docs import ROOT, section, table
 from verl_egrsd.evaluation.command import eval_arguments
-from verl_egrsd.evaluation.generation import EngineOptions
 from verl_egrsd.evaluation.samples import Sample
-from verl_egrsd.evaluation.settings import DEFAULT_PRESET, PRESETS, Settings
+from verl_egrsd.evaluation.settings import DEFAULT_PRESET, PRESETS, EngineOptions, Settings
 from verl_egrsd.evaluation.statistics import bootstrap
 
 from .builders import table_of

@@ -79,6 +79,20 @@ def lines_of(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def wait_for(number, samples, process):
+    """Wait until that many samples are written, or the process has ended."""
+    end = time.monotonic() + LIMIT
+    while process.is_running() and lines_of(samples) < number and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def listening(process):
+    """The sockets on which a process listens."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return [one for one in process.net_connections(kind="tcp") if one.status == psutil.CONN_LISTEN]
+    return []
+
+
 @pytest.fixture(scope="module")
 def model():
     """The trained model of the rehearsal, which solves about half of the problems."""
@@ -93,24 +107,31 @@ def data(tmp_path_factory):
     return path
 
 
-def test_a_killed_evaluation_goes_on_and_draws_each_sample_once(tmp_path, model, data, capsys):
-    out = tmp_path / "out"
-    samples = out / "samples.jsonl"
-    evaluation = Evaluation(tmp_path, model, "--benchmarks", data, "--out", out, "--samples", K)
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory, model, data):
+    """An evaluation that was killed and went on, its folder, and the samples that it had before."""
+    folder = tmp_path_factory.mktemp("resumed")
+    samples = folder / "out" / "samples.jsonl"
+    evaluation = Evaluation(folder, model, "--benchmarks", data, "--out", folder / "out", "--samples", K)
     # Two answers at a time, so that some are written while others have not begun.
     process = evaluation.start("--max-num-seqs", 2)
-    end = time.monotonic() + LIMIT
-    while process.is_running() and lines_of(samples) < 3 and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(3, samples, process)
     kill(process)
     before = samples.read_bytes()
     assert 3 <= before.count(b"\n") < PROBLEMS * K, evaluation.log.read_text()[-3000:]
     samples.write_bytes(before + b'{"benchmark": "su')
-
     evaluation.run()
+    return evaluation, folder / "out", before
+
+
+def test_a_killed_evaluation_goes_on_and_draws_each_sample_once(resumed, data, capsys):
+    evaluation, out, before = resumed
+    samples = out / "samples.jsonl"
     log = evaluation.log.read_text()
     assert "the last line is unfinished (17 bytes); it is dropped." in log
-    assert re.search(rf"{PROBLEMS * K}/{PROBLEMS * K} .*samples/s", log)
+    assert f"{PROBLEMS * K}/{PROBLEMS * K} samples" in log
+    assert f"summary: {out / 'summary.md'}" in log
+    assert "arning" not in log
     assert samples.read_bytes().startswith(before)
 
     drawn = {sample.key: sample for sample in read_samples(samples)}
@@ -141,6 +162,35 @@ def test_a_killed_evaluation_goes_on_and_draws_each_sample_once(tmp_path, model,
     assert lines_of(samples) == PROBLEMS * K
     assert cli.main([*evaluation.arguments, "--seed", "1"]) == 1
     assert "settings.seed is 1, but the samples in" in capsys.readouterr().err
+
+
+def test_replicas_draw_what_one_engine_draws_also_when_one_is_killed(tmp_path, model, data, resumed):
+    _, alone, _ = resumed
+    samples = tmp_path / "out" / "samples.jsonl"
+    evaluation = Evaluation(tmp_path, model, "--benchmarks", data, "--out", tmp_path / "out", "--samples", K)
+    # One answer at a time, so that the other replica has samples left to draw.
+    process = evaluation.start("--replicas", 2, "--max-num-seqs", 1)
+    try:
+        wait_for(2, samples, process)
+        family = [process, *process.children(recursive=True)]
+        at = {connection.laddr.ip for one in family for connection in listening(one)}
+        killed = [one for one in family if one.cmdline()[:1] and one.cmdline()[0].startswith("ray::Replica")]
+        killed[-1].kill()
+        assert process.wait(LIMIT) == 0, evaluation.log.read_text()[-3000:]
+    finally:
+        kill(process)
+    log = evaluation.log.read_text()
+    assert len(killed) == 2
+    assert {ip.removeprefix("::ffff:") for ip in at} <= {"127.0.0.1", "::1"}
+    assert re.search(r"verl_egrsd: replica [01] (died|did not start): its process was killed", log), log
+    assert "the evaluation goes on with 1 replica." in log
+    assert "arning" not in log
+    assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+    drawn = {sample.key: sample for sample in read_samples(samples)}
+    assert len(drawn) == lines_of(samples) == PROBLEMS * K
+    # Each sample has a seed of its own, and on this machine equal seeds give equal answers.
+    assert drawn == {sample.key: sample for sample in read_samples(alone / "samples.jsonl")}
 
 
 def test_a_lora_checkpoint_answers_as_its_merged_weights_do(tmp_path, model, data):

@@ -17,7 +17,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
 
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.evaluation.generation import PromptRenderer
+from verl_egrsd.evaluation.prompts import PromptRenderer
 from verl_egrsd.reward import (
     VerdictPool,
     compute_score,

@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from verl_egrsd.cpu import ENDS_WITH
+from verl_egrsd.processes import KILLED
 from verl_egrsd.report.ending import RunEndedError, RunStoppedError, ending
 from verl_egrsd.watch import driver
 from verl_egrsd.watch.driver import Runner, Stop, run_watched
-from verl_egrsd.watch.processes import KILLED
 
 # By a thread: what is tested uses the timer of pytest's other method.
 pytestmark = pytest.mark.timeout(120, method="thread")

@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from verl_egrsd import __version__
-from verl_egrsd.checkpoints.places import HUB_ID, STATE_FILE
+from verl_egrsd.checkpoints.places import STATE_FILE
 from verl_egrsd.evaluation.summary import AVERAGE, JSON_SUMMARY, percent, whole
 from verl_egrsd.output.intervals import Interval
+from verl_egrsd.output.named import HUB_ID
 from verl_egrsd.output.tables import text_table, verbatim_markdown
 
 MODEL_CARD = "README.md"

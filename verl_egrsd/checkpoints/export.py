@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from verl_egrsd.checkpoints.card import MODEL_CARD, model_card
-from verl_egrsd.checkpoints.places import HUB_ID, saved_step
+from verl_egrsd.checkpoints.places import saved_step
 from verl_egrsd.checkpoints.reading import LORA_KEY, Checkpoint, Weights, read_checkpoint
 from verl_egrsd.output.files import completed_folder, write_completed
+from verl_egrsd.output.named import HUB_ID
 
 Form = Literal["merged", "adapter"]
 Dtype = Literal["bfloat16", "float32"]

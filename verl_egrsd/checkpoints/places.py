@@ -15,6 +15,7 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
 from verl_egrsd.checkpoints.files import read_object
+from verl_egrsd.output.named import HUB_ID
 
 STATE_FILE = "egrsd.json"
 """The trainer's state in every checkpoint, beside weights, optimiser and position in the data."""
@@ -24,7 +25,6 @@ STATE_HOLDS = "the state of the trainer as JSON"
 RANKS_HOLDS = f'the number of ranks as JSON, {{"{RANKS}": N}}'
 _MARKS = ("config.json", "adapter_config.json", RANKS_FILE, "actor/")
 """The files that identify a model, an adapter and a checkpoint."""
-HUB_ID = re.compile(r"(?![.~/])[\w.-]+(/[\w.-]+)?")
 _STEP_FOLDER = re.compile(r"global_step_(\d+)")
 
 

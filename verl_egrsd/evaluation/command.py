@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verl_egrsd.evaluation.published import PUBLISHED_MODELS, beside_markdown, beside_published
-from verl_egrsd.evaluation.settings import DEFAULT_PRESET, DTYPES, PRESETS, Settings
+from verl_egrsd.evaluation.settings import DEFAULT_PRESET, DTYPES, PRESETS, EngineOptions, Settings
 from verl_egrsd.output.lock import only_writer
+from verl_egrsd.output.named import require_existing, require_model
 
 if TYPE_CHECKING:
     from verl_egrsd.evaluation.summary import Summary
@@ -69,8 +71,11 @@ def sampling_arguments(sampling: Any) -> None:
 
 def engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that set a value of :class:`EngineOptions`."""
-    engine = parser.add_argument_group("vLLM; defaults are one GPU and vLLM's own")
-    engine.add_argument("--tensor-parallel-size", type=int, metavar="GPUS")
+    engine = parser.add_argument_group("vLLM; defaults are all GPUs, and vLLM's own")
+    engine.add_argument(
+        "--replicas", type=_replicas, metavar="N", help="engines that share the samples (auto: one per GPU)"
+    )
+    engine.add_argument("--tensor-parallel-size", type=int, metavar="GPUS", help="GPUs of each engine (1)")
     engine.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE")
     engine.add_argument(
         "--max-num-seqs", type=int, metavar="N", help="most answers that are generated at once"
@@ -82,15 +87,36 @@ def engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
     """Evaluate, and print the summary."""
-    # Before the imports, which take seconds.
+    begin(arguments, arguments.benchmarks)
     with only_writer(arguments.out, ANOTHER_OUT):
         from verl_egrsd.evaluation.summary import terminal_table
 
         print(terminal_table(_evaluated(arguments)))
+    print(
+        f"\nsummary: {arguments.out / 'summary.md'} (numbers: summary.json)\n"
+        f"answers: {arguments.out / 'samples.jsonl'}\n"
+        f"next: verl-egrsd compare {arguments.out} ANOTHER_EVALUATION"
+    )
+
+
+def begin(arguments: argparse.Namespace, data: Collection[str | Path]) -> None:
+    """Refuse paths that are missing, and say that the command has begun: the imports take seconds.
+
+    Args:
+        arguments: those of :func:`model_arguments`.
+        data: the parquet files, or folders of them, that the command reads.
+    """
+    for model in (arguments.model, arguments.base):
+        require_model(model)
+    for path in data:
+        require_existing(path, "a parquet file, or a folder with such files (docs/data.md)")
+    print(f"verl_egrsd: {arguments.model} answers {' '.join(map(str, data))}", file=sys.stderr, flush=True)
+    from verl_egrsd.network import ask_for_token
+
+    ask_for_token()
 
 
 def _evaluated(arguments: argparse.Namespace) -> Summary:
-    from verl_egrsd.evaluation.generation import EngineOptions
     from verl_egrsd.evaluation.problems import read_benchmarks
     from verl_egrsd.evaluation.run import evaluate
 
@@ -158,6 +184,13 @@ def given_fields(arguments: argparse.Namespace, settings: type) -> dict[str, Any
     """Return the fields of a dataclass that the command line sets."""
     names = {field.name for field in fields(settings)}
     return {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+
+
+def _replicas(text: str) -> int | None:
+    """Return a number of replicas, None for `auto`."""
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto")
+    return None if text == "auto" else int(text)
 
 
 def _count(text: str) -> tuple[str | None, int]:

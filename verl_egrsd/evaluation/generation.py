@@ -16,42 +16,16 @@ from typing import Any
 
 from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.evaluation.model import Servable
-from verl_egrsd.evaluation.settings import Settings
-from verl_egrsd.processes import interruptible
-from verl_egrsd.reward import opens_reasoning, warn_of_hidden_marks
+from verl_egrsd.evaluation.settings import EngineOptions, Settings
+from verl_egrsd.processes import KILLED, interruptible
 
+UPDATE_TOKENS = 64
+"""Tokens after which vLLM passes on how far an answer is."""
+LEVEL = "VLLM_LOGGING_LEVEL"
+QUIET = {LEVEL: "ERROR", "PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR", "TORCH_LOGS": "-all"}
+"""Variables that keep vLLM's processes, and torch in them, from printing warnings."""
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks that vLLM has kernels for."""
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How vLLM uses the machine; this changes the answers only by rounding.
-
-    Attributes:
-        tensor_parallel_size: GPUs that share the model.
-        gpu_memory_utilization: share of the GPU's memory that vLLM takes.
-        max_num_seqs: largest number of answers that are generated at once; None takes vLLM's default.
-        enforce_eager: no compilation and no CUDA graphs: starts faster, generates more slowly.
-    """
-
-    tensor_parallel_size: int = 1
-    gpu_memory_utilization: float = 0.9
-    max_num_seqs: int | None = None
-    enforce_eager: bool = False
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A rendered conversation.
-
-    Attributes:
-        ids: token ids, generation header included.
-        inside_reasoning: whether the prompt opens the reasoning, so that the answer starts inside it.
-    """
-
-    ids: list[int]
-    inside_reasoning: bool
 
 
 @dataclass(frozen=True)
@@ -63,28 +37,8 @@ class Answer:
     finish_reason: str
 
 
-class PromptRenderer:
-    """The chat template of a model.
-
-    Args:
-        model: folder with tokenizer and chat template.
-        thinking: the template's thinking flag.
-    """
-
-    def __init__(self, model: Path, *, thinking: bool) -> None:
-        from transformers import AutoTokenizer
-
-        self._tokenizer = AutoTokenizer.from_pretrained(model)
-        warn_of_hidden_marks(self._tokenizer)
-        self._thinking = thinking
-
-    def __call__(self, messages: Sequence[dict[str, str]]) -> Prompt:
-        """Render a conversation."""
-        text = self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=self._thinking
-        )
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return Prompt(list(ids), opens_reasoning(text, messages[-1]["content"]))
+class EngineDiedError(ConnectionError):
+    """A process of vLLM has ended, so that the engine answers no more."""
 
 
 class Engine:
@@ -95,6 +49,11 @@ class Engine:
 
         self._engine, self._settings = engine, settings
         self._lora = LoRARequest("evaluated", 1, str(adapter)) if adapter else None
+        self._tokens: dict[str, int] = {}
+
+    async def lengths(self) -> list[int]:
+        """Return the number of tokens so far of each answer that is being generated."""
+        return [tokens for tokens in self._tokens.values() if tokens]
 
     async def answer(self, name: str, prompt: Sequence[int], seed: int) -> Answer:
         """Answer one prompt.
@@ -105,10 +64,12 @@ class Engine:
             seed: seed of this answer.
 
         Raises:
+            EngineDiedError: when a process of vLLM has ended.
             RuntimeError: when vLLM ended the answer for a reason other than end of sequence or length.
         """
         from vllm import SamplingParams, TokensPrompt
         from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError
 
         settings = self._settings
         parameters = SamplingParams(
@@ -117,22 +78,37 @@ class Engine:
             top_k=settings.top_k,
             max_tokens=settings.max_new_tokens,
             seed=seed,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.DELTA,
         )
         request = TokensPrompt(prompt_token_ids=list(prompt))
-        async for result in self._engine.generate(request, parameters, name, lora_request=self._lora):
-            (output,) = result.outputs
+        texts = []
+        self._tokens[name] = 0
+        try:
+            async for result in self._engine.generate(request, parameters, name, lora_request=self._lora):
+                (output,) = result.outputs
+                texts.append(output.text)
+                self._tokens[name] += len(output.token_ids)
+        except EngineDeadError as error:
+            raise EngineDiedError(f"vLLM's engine ended: {KILLED}") from error
+        finally:
+            tokens = self._tokens.pop(name)
         if output.finish_reason not in ("stop", "length"):
             raise RuntimeError(f"vLLM ended {name} with {output.finish_reason!r}: see its messages above.")
-        return Answer(output.text, len(output.token_ids), output.finish_reason)
+        return Answer("".join(texts), tokens, output.finish_reason)
 
 
 def quiet_vllm() -> ModuleType:
-    """Import vLLM with warnings only in its log, unless `VLLM_LOGGING_LEVEL` is set."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    """Import vLLM; neither it nor its processes print warnings, unless `VLLM_LOGGING_LEVEL` is set."""
+    if is_quiet():
+        os.environ |= QUIET
     import vllm
 
     return vllm
+
+
+def is_quiet() -> bool:
+    """Return whether the user has not asked for vLLM's messages."""
+    return os.environ.get(LEVEL, QUIET[LEVEL]) == QUIET[LEVEL]
 
 
 @contextmanager
@@ -164,7 +140,9 @@ def running_engine(
         "tensor_parallel_size": options.tensor_parallel_size,
         "gpu_memory_utilization": options.gpu_memory_utilization,
         "enforce_eager": options.enforce_eager,
+        "stream_interval": UPDATE_TOKENS,
         "disable_log_stats": True,
+        "use_tqdm_on_load": False,
     }
     if options.max_num_seqs is not None:
         arguments["max_num_seqs"] = options.max_num_seqs
@@ -175,6 +153,8 @@ def running_engine(
         arguments |= {"enable_lora": True, "max_lora_rank": _lora_limit(servable.rank)}
     # Its processes load our plug-in, which ends them with this one, only if they are spawned.
     os.environ |= {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", ENDS_WITH: str(os.getpid())}
+    # The processes of an engine are on one machine, and meet where no other machine can reach them.
+    os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
     # The usage context selects vLLM's defaults for offline batches instead of those for a server.
     with interruptible():
         engine = AsyncLLM.from_engine_args(

@@ -3,54 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from tqdm import tqdm
-
-from verl_egrsd.evaluation.generation import (
-    Answer,
-    EngineOptions,
-    Prompt,
-    PromptRenderer,
-    quiet_vllm,
-    running_engine,
-)
-from verl_egrsd.evaluation.model import Servable, Source, find_model, servable
-from verl_egrsd.evaluation.problems import Benchmarks, Problem, problems_digest
-from verl_egrsd.evaluation.samples import Key, Sample, SampleLog, begin_or_resume
-from verl_egrsd.evaluation.settings import Settings
+from verl_egrsd.evaluation.drawing import Task, draw_samples
+from verl_egrsd.evaluation.generation import quiet_vllm
+from verl_egrsd.evaluation.model import Source, find_model, servable
+from verl_egrsd.evaluation.problems import Benchmarks, problems_digest
+from verl_egrsd.evaluation.samples import SampleLog, begin_or_resume
+from verl_egrsd.evaluation.settings import EngineOptions, Settings
 from verl_egrsd.evaluation.summary import Summary, write_summary
-from verl_egrsd.reward import Verdict, VerdictPool, self_test
+from verl_egrsd.reward import self_test
 
-VERDICT_PROCESSES = 2
-"""Processes that judge answers; each judges some hundred answers a second."""
 EXPORTED = "exported_model"
 """Folder beside the samples that a checkpoint is exported into."""
 _PACKAGES = ("verl_egrsd", "torch", "transformers", "math-verify", "numpy")
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-"""tqdm's bar, which shows samples per second even if a sample takes longer than a second."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One sample of an evaluation: a problem and the number of the answer to it."""
-
-    benchmark: str
-    problem: Problem
-    sample: int
-
-    @property
-    def key(self) -> Key:
-        """What identifies the sample in its run."""
-        return self.benchmark, self.problem.id, self.sample
 
 
 def evaluate(
@@ -122,86 +95,39 @@ def complete_samples(
         missing = [task for task in tasks if task.key not in log.done]
         if missing:
             self_test()
-            _run(_draw(missing, log, servable(source, out / EXPORTED), settings, options), log, len(tasks))
+            print(
+                f"verl_egrsd: {len(missing)} of {len(tasks)} samples are to be drawn. vLLM starts, which may "
+                "take minutes.",
+                file=sys.stderr,
+                flush=True,
+            )
+            model_to_load = servable(source, out / EXPORTED)
+            _run(draw_samples(missing, log, model_to_load, settings, options or EngineOptions()), log, tasks)
 
 
 def _tasks(benchmarks: Benchmarks, settings: Settings) -> list[Task]:
-    """Return every sample of the evaluation, in the order of the benchmarks."""
-    return [
+    """Return every sample of the evaluation, in an order that mixes the benchmarks.
+
+    So the lengths of the first answers say how long the others will be.
+    """
+    tasks = [
         Task(benchmark, problem, sample)
         for benchmark, problems in benchmarks.items()
         for problem in problems
         for sample in range(settings.samples_for(benchmark))
     ]
+    return sorted(tasks, key=lambda task: settings.seed_for(*task.key))
 
 
-def _run(drawing: Coroutine[Any, Any, None], log: SampleLog, samples: int) -> None:
-    """Draw to the end; say how far the log got when the user interrupts."""
+def _run(drawing: Coroutine[Any, Any, None], log: SampleLog, tasks: Sequence[Task]) -> None:
+    """Draw to the end; say how far the log got when that fails."""
     try:
         asyncio.run(drawing)
-    except KeyboardInterrupt:
-        raise InterruptedError(
-            f"interrupted after {len(log.done)} of {samples} samples: run the same command again."
-        ) from None
-
-
-async def _draw(
-    tasks: Sequence[Task], log: SampleLog, model: Servable, settings: Settings, options: EngineOptions | None
-) -> None:
-    """Draw samples and write each when it is judged; vLLM batches all running requests."""
-    prompts = _prompts(tasks, PromptRenderer(model.model, thinking=settings.thinking))
-    longest = max(len(prompt.ids) for prompt in prompts.values())
-    done = len(log.done)
-    with (
-        running_engine(model, settings, options or EngineOptions(), longest) as engine,
-        VerdictPool(VERDICT_PROCESSES) as pool,
-        ThreadPoolExecutor(VERDICT_PROCESSES) as threads,
-        tqdm(desc="samples", total=done + len(tasks), initial=done, unit="samples", bar_format=BAR) as bar,
-    ):
-
-        async def draw(task: Task) -> None:
-            prompt = prompts[task.problem.id]
-            seed = settings.seed_for(*task.key)
-            answer = await engine.answer("/".join(map(str, task.key)), prompt.ids, seed)
-            judge = partial(
-                pool.verify_one,
-                problem=task.problem.text,
-                inside_reasoning=prompt.inside_reasoning,
-            )
-            loop = asyncio.get_running_loop()
-            verdict = await loop.run_in_executor(threads, judge, answer.text, task.problem.ground_truth)
-            log.append(_sample(task, seed, answer, verdict))
-            bar.update()
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for task in tasks:
-                    group.create_task(draw(task))
-        except BaseExceptionGroup as errors:
-            # When vLLM dies, all running requests fail with the same error: raise one of them.
-            raise errors.exceptions[0] from None
-
-
-def _prompts(tasks: Sequence[Task], render: PromptRenderer) -> dict[str, Prompt]:
-    """Return the prompt of each problem by its id; each problem is rendered once."""
-    problems = {task.problem.id: task.problem for task in tasks}
-    return {name: render(problem.messages) for name, problem in problems.items()}
-
-
-def _sample(task: Task, seed: int, answer: Answer, verdict: Verdict) -> Sample:
-    return Sample(
-        benchmark=task.benchmark,
-        problem=task.problem.id,
-        index=task.problem.index,
-        sample=task.sample,
-        seed=seed,
-        tokens=answer.tokens,
-        finish_reason=answer.finish_reason,
-        extracted=verdict.extracted,
-        correct=verdict.correct,
-        reason=verdict.reason,
-        text=answer.text,
-    )
+    except (KeyboardInterrupt, ConnectionError) as error:
+        kept = f"{len(log.done)} of {len(tasks)} samples: run the same command again."
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptedError(f"interrupted after {kept}") from None
+        raise ConnectionError(f"{str(error).rstrip('.')}. It ended after {kept}") from error
 
 
 def _identity(source: Source, benchmarks: Benchmarks, settings: Settings) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class SampleLog:
 
     Attributes:
         done: keys of the samples in the file.
+        lengths: their numbers of tokens.
 
     Raises:
         ValueError: for a line that is not a sample, or a sample that occurs twice.
@@ -86,10 +87,11 @@ class SampleLog:
         lock(self._file, f"another evaluation is writing to {self.path}: choose another --out.")
         self._drop_unfinished_line()
         self.done: set[Key] = set()
+        self.lengths: list[int] = []
         for sample in read_samples(self.path):
             if sample.key in self.done:
                 raise ValueError(f"{self.path} holds {sample.key} twice: remove one of the two lines.")
-            self.done.add(sample.key)
+            self._note(sample)
 
     def __enter__(self) -> SampleLog:
         return self
@@ -118,7 +120,11 @@ class SampleLog:
                 f"no space left for {self.path}: {len(self.done)} samples are kept. Free some space, and run "
                 "the same command again."
             )
+        self._note(sample)
+
+    def _note(self, sample: Sample) -> None:
         self.done.add(sample.key)
+        self.lengths.append(sample.tokens)
 
     def _drop_unfinished_line(self) -> None:
         whole = _whole_lines(self.path)

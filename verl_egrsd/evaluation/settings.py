@@ -1,8 +1,9 @@
-"""How answers are sampled: settings, presets, and the seed of each sample."""
+"""How answers are sampled: settings, presets, the seed of each sample, and the use of the machine."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -62,6 +63,41 @@ class Settings:
         """Return the seed of one sample, from 0 to 2^31 - 1; a function of the arguments and `seed` alone."""
         digest = hashlib.sha256(f"{self.seed}/{benchmark}/{problem}/{sample}".encode()).digest()
         return int.from_bytes(digest[:4]) >> 1
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How vLLM uses the machine; this changes the answers only by rounding.
+
+    Attributes:
+        replicas: engines that share the samples; None for one per GPU.
+        tensor_parallel_size: GPUs that share the model.
+        gpu_memory_utilization: share of the GPU's memory that vLLM takes.
+        max_num_seqs: most answers that an engine generates at once; None takes vLLM's default.
+        enforce_eager: no compilation and no CUDA graphs: starts faster, generates more slowly.
+    """
+
+    replicas: int | None = None
+    tensor_parallel_size: int = 1
+    gpu_memory_utilization: float = 0.9
+    max_num_seqs: int | None = None
+    enforce_eager: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse counts below 1."""
+        for key in ("replicas", "tensor_parallel_size", "max_num_seqs"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"{key}={value} is not allowed: it must be at least 1.")
+
+    def needs_ray(self) -> bool:
+        """Return whether replicas draw the samples: Ray starts them, on this machine or on a cluster."""
+        if self.replicas is not None:
+            return self.replicas > 1
+        import torch
+
+        on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+        return on_cluster or torch.cuda.device_count() // self.tensor_parallel_size > 1
 
 
 PRESETS: dict[str, Settings] = {

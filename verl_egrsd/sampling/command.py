@@ -10,12 +10,13 @@ from typing import Any
 
 from verl_egrsd.evaluation.command import (
     ANOTHER_OUT,
+    begin,
     engine_arguments,
     given_fields,
     model_arguments,
     sampling_arguments,
 )
-from verl_egrsd.evaluation.settings import Settings
+from verl_egrsd.evaluation.settings import EngineOptions, Settings
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.sampling.settings import DEFAULT_PROTOCOL, PROTOCOLS, Filters, Protocol
 
@@ -41,12 +42,12 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_sample(arguments: argparse.Namespace, _: list[str]) -> None:
     """Draw the missing samples, write the rows, and print the counts."""
+    begin(arguments, [arguments.data])
     with only_writer(arguments.out, ANOTHER_OUT):
         _sample(arguments)
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from verl_egrsd.evaluation.generation import EngineOptions
     from verl_egrsd.evaluation.problems import read_benchmarks
     from verl_egrsd.evaluation.run import complete_samples
     from verl_egrsd.sampling.rows import write_sampled

@@ -19,10 +19,10 @@ from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 
 from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.preflight import plain, report_settings
+from verl_egrsd.processes import KILLED
 from verl_egrsd.report.ending import How, RunEndedError, RunStoppedError, ending, now
 from verl_egrsd.report.run import note_ending, report_since
 from verl_egrsd.watch.asking import ask_to_stop
-from verl_egrsd.watch.processes import KILLED
 from verl_egrsd.watch.settings import watchdog_settings
 from verl_egrsd.watch.shared_memory import unlink_abandoned_syncs
 from verl_egrsd.watch.words import last_line

@@ -13,9 +13,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from verl_egrsd.processes import KILLED
+
 KNOWN_SECONDS = 5.0
 """Within this time Ray knows that an actor died whose call has just failed."""
-KILLED = "its process was killed or crashed; the usual reason is that memory ran out"
 
 
 class Processes:

@@ -5,7 +5,7 @@ from transformers import AutoTokenizer
 
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-from verl_egrsd.evaluation.generation import PromptRenderer
+from verl_egrsd.evaluation.prompts import PromptRenderer
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.teacher.templates import get_template
 

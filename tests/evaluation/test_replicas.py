@@ -1,0 +1,141 @@
+"""Which replica answers what, and what happens when one dies; the actors are stand-ins, without Ray."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from verl_egrsd.evaluation.generation import Answer, EngineDiedError
+from verl_egrsd.evaluation.replicas import Replicas, at_once
+from verl_egrsd.evaluation.settings import EngineOptions
+
+DEATHS = {"its process": ActorDiedError, "its engine": EngineDiedError}
+
+
+class Actor:
+    """Answers after a moment; dies with its answer number `dies_at`, and with all that come later."""
+
+    def __init__(self, dies_at=None, death=ActorDiedError, starts=True):
+        self.dies_at, self.death, self.starts = dies_at, death, starts
+        self.answered, self.under_way, self.most = [], 0, 0
+        for method in ("start", "answer", "lengths"):
+            setattr(self, method, SimpleNamespace(remote=getattr(self, f"_{method}")))
+
+    async def _start(self):
+        if not self.starts:
+            raise RayTaskError("start", "traceback", ValueError("8 tokens do not fit"))
+
+    async def _answer(self, name, prompt, seed):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0.001)
+        self.under_way -= 1
+        if self.dies_at is not None and len(self.answered) >= self.dies_at:
+            raise self.death()
+        self.answered.append(name)
+        return Answer(f"{name} {prompt} {seed}", 1, "stop")
+
+    async def _lengths(self):
+        if self.dies_at is not None and len(self.answered) >= self.dies_at:
+            raise ActorDiedError
+        return [self.under_way]
+
+
+def answers_of(*actors, prompts=20, places=2):
+    """Have actors answer prompts; return the answers by name."""
+
+    async def main():
+        replicas = Replicas(actors, places)
+        starts = [asyncio.create_task(replicas.start(number)) for number in range(len(actors))]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(replicas.answer(f"p{i}", [i], i)) for i in range(prompts)]
+        await asyncio.gather(*starts)
+        return [task.result().text for task in tasks], await replicas.lengths()
+
+    return asyncio.run(main())
+
+
+EXPECTED = [f"p{i} [{i}] {i}" for i in range(20)]
+
+
+def test_each_prompt_is_answered_once_and_no_replica_takes_more_than_its_places():
+    actors = [Actor(), Actor(), Actor()]
+    texts, _ = answers_of(*actors)
+    assert texts == EXPECTED
+    assert sorted(name for actor in actors for name in actor.answered) == sorted(f"p{i}" for i in range(20))
+    assert [actor.most for actor in actors] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("dies_at", [0, 3])
+@pytest.mark.parametrize("how", DEATHS)
+def test_when_a_replica_dies_the_others_answer_its_prompts_and_it_is_said_once(capsys, how, dies_at):
+    dying, living = Actor(dies_at, DEATHS[how]), Actor()
+    texts, lengths = answers_of(dying, living)
+    assert texts == EXPECTED
+    assert len(dying.answered) == dies_at
+    assert lengths == [0]
+    said = capsys.readouterr().err
+    assert said.count("verl_egrsd: replica 0 died: its process was killed or crashed") == 1
+    assert "the evaluation goes on with 1 replica." in said
+
+
+def test_a_replica_that_does_not_start_is_left_out_with_its_reason(capsys):
+    texts, _ = answers_of(Actor(starts=False), Actor())
+    assert texts == EXPECTED
+    assert "replica 0 did not start: ValueError: 8 tokens do not fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("actors", "reason"),
+    [
+        ([Actor(3), Actor(2)], "died: its process was killed or crashed"),
+        ([Actor(starts=False), Actor(starts=False)], "did not start: ValueError: 8 tokens do not fit"),
+    ],
+)
+def test_when_no_replica_is_left_all_prompts_fail_with_the_last_reason(actors, reason):
+    with pytest.raises(ExceptionGroup) as raised:
+        answers_of(*actors)
+    first = raised.value.exceptions[0]
+    assert isinstance(first, ConnectionError)
+    assert str(first).startswith("no replica is left: replica ")
+    assert reason in str(first)
+
+
+@pytest.mark.parametrize(
+    ("samples", "replicas", "limit", "expected"),
+    [
+        (120, 8, None, 15),  # a small share is handed out at once
+        (9204, 64, None, 72),  # half of a large one stays back for whoever is free first
+        (9204, 8, None, 256),
+        (9204, 8, 32, 32),
+    ],
+)
+def test_a_replica_takes_no_more_than_its_share_at_once(samples, replicas, limit, expected):
+    assert at_once(samples, replicas, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("replicas", "gpus", "each", "address", "needed"),
+    [
+        (None, 0, 1, "", False),
+        (None, 1, 1, "", False),
+        (None, 8, 1, "", True),
+        (None, 8, 8, "", False),
+        (None, 0, 1, "10.0.0.1:6379", True),
+        (1, 8, 1, "10.0.0.1:6379", False),
+        (2, 0, 1, "", True),
+    ],
+)
+def test_ray_is_needed_for_several_replicas_or_on_a_cluster(
+    monkeypatch, replicas, gpus, each, address, needed
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert EngineOptions(replicas=replicas, tensor_parallel_size=each).needs_ray() is needed
+
+
+@pytest.mark.parametrize("key", ["replicas", "tensor_parallel_size", "max_num_seqs"])
+def test_a_count_below_one_is_refused(key):
+    with pytest.raises(ValueError, match=f"{key}=0 is not allowed: it must be at least 1"):
+        EngineOptions(**{key: 0})

@@ -1,0 +1,96 @@
+"""Starts the replicas of an evaluation with Ray: on the GPUs of this machine, or of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import torch
+from omegaconf import OmegaConf
+
+from verl_egrsd.evaluation.generation import is_quiet
+from verl_egrsd.evaluation.model import Servable
+from verl_egrsd.evaluation.replicas import Replica, Replicas, at_once
+from verl_egrsd.evaluation.settings import EngineOptions, Settings
+from verl_egrsd.network import secure_network
+from verl_egrsd.processes import interruptible, unchanged_term
+from verl_egrsd.watch.cluster import require_cluster
+
+PASSED_ON = ("HF_", "OMP_", "TOKENIZERS_", "VERL_PLATFORM", "VLLM_")
+"""First letters of the variables that replicas on other machines get too."""
+OBJECT_STORE = 256 * 2**20
+"""Bytes for Ray's messages, when it is started here; an answer is some hundred kilobytes."""
+
+
+@contextmanager
+def running_replicas(
+    servable: Servable, settings: Settings, options: EngineOptions, longest_prompt: int, samples: int
+) -> Iterator[Replicas]:
+    """Start replicas inside a running event loop, and end them; join the cluster of `RAY_ADDRESS`, if any.
+
+    Args:
+        servable: model and adapter, in folders that every node has.
+        settings: how answers are sampled.
+        options: how vLLM uses the machine; without `replicas`, there is one for all GPUs of the cluster.
+        longest_prompt: tokens of the longest prompt.
+        samples: number of samples to draw; there are no more replicas than that.
+
+    Raises:
+        ValueError: when nothing answers at `RAY_ADDRESS`, or there are fewer GPUs than asked for.
+    """
+    with _ray(options):
+        each = options.tensor_parallel_size
+        places = sum(int(node["Resources"].get("GPU", 0)) // each for node in ray.nodes() if node["Alive"])
+        if places and (options.replicas or 0) > places:
+            raise ValueError(
+                f"--replicas {options.replicas} with {each} GPU{'s' * (each > 1)} each is not possible: "
+                f"there are GPUs for {places}. Ask for fewer, or for auto."
+            )
+        number = min(options.replicas or max(places, 1), samples)
+        prompts = at_once(samples, number, options.max_num_seqs)
+        actor = ray.remote(Replica).options(
+            num_cpus=1,
+            num_gpus=each if places else 0,
+            max_concurrency=prompts + 8,
+            runtime_env={"env_vars": passed_on} if (passed_on := _passed_on()) else None,
+        )
+        replicas = Replicas([actor.remote() for _ in range(number)], prompts)
+        arguments = (servable, settings, options, longest_prompt)
+        starts = [asyncio.create_task(replicas.start(one, *arguments)) for one in range(number)]
+        try:
+            yield replicas
+        finally:
+            for start in starts:
+                start.cancel()
+
+
+def _passed_on() -> dict[str, str]:
+    """Return the variables for replicas on other machines; those on this machine have them."""
+    if not os.environ.get("RAY_ADDRESS"):
+        return {}
+    return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+
+
+@contextmanager
+def _ray(options: EngineOptions) -> Iterator[None]:
+    """Join the cluster of `RAY_ADDRESS`, or start Ray on this machine, for its user alone."""
+    here = not os.environ.get("RAY_ADDRESS")
+    ray_init: dict[str, Any] = {"address": "local" if here else None}
+    config = OmegaConf.create({"trainer": {"nnodes": 1}, "ray_kwargs": {"ray_init": ray_init}})
+    require_cluster(config)
+    secure_network(config)
+    if here:
+        ray_init |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+        # A replica counts as one of Ray's CPUs, and Ray starts a process for each of them.
+        ray_init |= {"num_cpus": options.replicas or torch.cuda.device_count()}
+    with interruptible(), unchanged_term():
+        ray.init(**ray_init, logging_level=logging.ERROR, log_to_driver=not is_quiet())
+    try:
+        yield
+    finally:
+        ray.shutdown()
