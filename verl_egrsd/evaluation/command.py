@@ -95,7 +95,8 @@ def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
     print(
         f"\nsummary: {arguments.out / 'summary.md'} (numbers: summary.json)\n"
         f"answers: {arguments.out / 'samples.jsonl'}\n"
-        f"next: verl-egrsd compare {arguments.out} ANOTHER_EVALUATION"
+        f"next: verl-egrsd compare {arguments.out} ANOTHER_EVALUATION, or verl-egrsd inspect {arguments.out} "
+        "--out PAGES"
     )
 
 
@@ -117,7 +118,7 @@ def begin(arguments: argparse.Namespace, data: Collection[str | Path]) -> None:
 
 
 def _evaluated(arguments: argparse.Namespace) -> Summary:
-    from verl_egrsd.evaluation.problems import read_benchmarks
+    from verl_egrsd.evaluation.problems import benchmark_files, read_benchmarks
     from verl_egrsd.evaluation.run import evaluate
 
     benchmarks = read_benchmarks(arguments.benchmarks, arguments.only, arguments.limit)
@@ -128,6 +129,7 @@ def _evaluated(arguments: argparse.Namespace) -> Summary:
         settings=eval_settings(arguments, benchmarks),
         base=arguments.base,
         name=arguments.name,
+        files=benchmark_files(arguments.benchmarks, arguments.only),
         options=EngineOptions(**given_fields(arguments, EngineOptions)),
     )
 

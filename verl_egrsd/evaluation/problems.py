@@ -55,6 +55,13 @@ def read_benchmarks(
         FileNotFoundError: when a path is missing, or a folder holds no parquet file.
         ValueError: when two files have one name, a name in `only` is missing, or a row cannot be used.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit} is not allowed: it must be at least 1.")
+    return {name: _problems(file)[:limit] for name, file in benchmark_files(paths, only).items()}
+
+
+def benchmark_files(paths: Sequence[str | Path], only: Sequence[str] = ()) -> dict[str, Path]:
+    """Return the files of benchmarks by name; arguments and errors as :func:`read_benchmarks`."""
     files: dict[str, Path] = {}
     for file in (file for path in paths for file in _parquet_files(Path(path))):
         if file.stem in files:
@@ -64,9 +71,7 @@ def read_benchmarks(
         files[file.stem] = file
     if missing := set(only) - files.keys():
         raise ValueError(f"no benchmark is called {min(missing)}: those found are {', '.join(files)}.")
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit={limit} is not allowed: it must be at least 1.")
-    return {name: _problems(file)[:limit] for name, file in files.items() if not only or name in only}
+    return {name: file for name, file in files.items() if not only or name in only}
 
 
 def problem_id(messages: Sequence[Mapping[str, Any]]) -> str:

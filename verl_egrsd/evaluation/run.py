@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from importlib.metadata import version
@@ -34,6 +34,7 @@ def evaluate(
     settings: Settings,
     base: str | None = None,
     name: str | None = None,
+    files: Mapping[str, Path] | None = None,
     options: EngineOptions | None = None,
 ) -> Summary:
     """Evaluate a model, or resume an interrupted evaluation.
@@ -45,6 +46,7 @@ def evaluate(
         settings: how answers are sampled.
         base: base model of an adapter or a checkpoint; None takes the one recorded there.
         name: name in tables; None takes that of the folder `out`.
+        files: files of the benchmarks by name, which `settings.json` notes for `verl-egrsd inspect`.
         options: how vLLM uses the machine.
 
     Returns:
@@ -53,7 +55,9 @@ def evaluate(
     Raises:
         ValueError, OSError, RuntimeError: see :func:`complete_samples`.
     """
-    complete_samples(model, benchmarks, out, settings=settings, base=base, name=name, options=options)
+    complete_samples(
+        model, benchmarks, out, settings=settings, base=base, name=name, files=files, options=options
+    )
     return write_summary(out)
 
 
@@ -65,6 +69,7 @@ def complete_samples(
     settings: Settings,
     base: str | None = None,
     name: str | None = None,
+    files: Mapping[str, Path] | None = None,
     options: EngineOptions | None = None,
 ) -> None:
     """Draw and judge the samples that a folder lacks; arguments as :func:`evaluate`.
@@ -85,6 +90,7 @@ def complete_samples(
         "name": name or out.resolve().name,
         "model": model,
         "base": source.base and str(source.base),
+        "files": {benchmark: str(file.resolve()) for benchmark, file in (files or {}).items()},
         "date": date.today().isoformat(),
         "identity": _identity(source, benchmarks, settings),
     }

@@ -12,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; the defaults are those of training (configs/egrsd.yaml)."""
     switch = argparse.BooleanOptionalAction
     parser.add_argument(
-        "source", help="rollouts dumped in training (file or folder), or a checkpoint, adapter or model"
+        "source",
+        help="rollouts dumped in training (file or folder), an evaluation, or a checkpoint, adapter or model",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it must not exist")
     parser.add_argument("--beside", metavar="SOURCE", help="a second source, shown side by side")

@@ -12,6 +12,7 @@ from verl_egrsd.config import TeacherConfig, build
 from verl_egrsd.credit.checks import require
 from verl_egrsd.methods import Method, methods, resolve
 from verl_egrsd.microscope.dumped import read_run
+from verl_egrsd.microscope.evaluated import as_drawn, is_evaluation
 from verl_egrsd.microscope.pages import write_pages
 from verl_egrsd.microscope.rollout import Run
 from verl_egrsd.microscope.scored import Question, run_model
@@ -41,6 +42,9 @@ def inspect(arguments: argparse.Namespace) -> Path:
 def _run(source: str, arguments: argparse.Namespace) -> Run:
     if is_dump(Path(source)):
         return read_run(Path(source))
+    if is_evaluation(source):
+        arguments = as_drawn(Path(source), arguments)
+        source = arguments.source
     if arguments.data is None:
         raise ValueError(f"{source} is a model: name the parquet file with its questions (--data).")
     return run_model(source, _question(arguments), _method(arguments))
