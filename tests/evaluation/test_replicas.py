@@ -94,12 +94,21 @@ def test_a_replica_that_does_not_start_is_left_out_with_its_reason(capsys):
     ],
 )
 def test_when_no_replica_is_left_all_prompts_fail_with_the_last_reason(actors, reason):
-    with pytest.raises(ExceptionGroup) as raised:
-        answers_of(*actors)
-    first = raised.value.exceptions[0]
-    assert isinstance(first, ConnectionError)
-    assert str(first).startswith("no replica is left: replica ")
-    assert reason in str(first)
+    async def main():
+        replicas = Replicas(actors, 2)
+        starts = [asyncio.create_task(replicas.start(number)) for number in range(len(actors))]
+        asked = [replicas.answer(f"p{i}", [i], i) for i in range(20)]
+        found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 60)
+        await asyncio.gather(*starts)
+        return found
+
+    found = asyncio.run(main())
+    failed = [one for one in found if not isinstance(one, Answer)]
+    assert len(failed) == 20 - sum(len(actor.answered) for actor in actors)
+    assert {type(one) for one in failed} == {ConnectionError}
+    assert {str(one).startswith("no replica is left: replica ") and reason in str(one) for one in failed} == {
+        True
+    }
 
 
 @pytest.mark.parametrize(
