@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_refusal_is_one_line_on_standard_error_and_exits_with_1(tmp_path, caps
     assert cli.main(["export", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith(f"verl-egrsd export: {tmp_path}/none/actor is missing: ")
+    assert shown.err.startswith(f"verl-egrsd export: {tmp_path}/none is missing: ")
     assert shown.err.count("\n") == 1
 
 
@@ -72,7 +73,9 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
         cli.main(["try"])
 
 
-def test_export_hands_its_arguments_over(monkeypatch, capsys):
+def test_export_hands_its_arguments_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("run/global_step_3").mkdir(parents=True)
     calls = []
 
     def record(checkpoint, out, **options):

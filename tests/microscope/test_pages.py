@@ -292,6 +292,8 @@ def test_the_command_goes_from_a_model_to_pages(opened, model_path, data_path, t
         (["--data", "x.parquet", "--set", "window=3"], r"window=3 contradicts .*adv_estimator=egrsd"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_a_model_is_loaded(tmp_path, capsys, given, message):
+def test_what_does_not_fit_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch, capsys, given, message):
+    monkeypatch.chdir(tmp_path)
+    Path("x.parquet").touch()
     assert cli.main(["inspect", "model", "--out", str(tmp_path / "out"), *given]) == 1
     assert re.search(message, capsys.readouterr().err)
