@@ -47,6 +47,10 @@ def test_the_rehearsal_trains_twelve_steps_validates_before_and_after_and_leaves
     assert (rehearsal.folder / "report.html").exists()
     assert (rehearsal.folder / "curves.png").stat().st_size > 10_000
     assert "validation rehearsal/sums" in rehearsal.summary
+    shown = re.findall(r"step +(\d+) of 12: ", rehearsal.shown)
+    assert [int(step) for step in shown] == list(range(1, 13))
+    assert "verl-egrsd inspect outputs/" in rehearsal.summary.splitlines()[-1]
+    assert len(list((rehearsal.folder / "rollouts").glob("*.parquet"))) == 12
     assert not list((rehearsal.folder / "checkpoints").glob("**/*.safetensors"))
 
 

@@ -53,10 +53,9 @@ def screen(browser, pages):
     """Open a page in a window; errors on the page fail the test."""
     opened, wrong = [], []
 
-    def screen(path, width=1280, scheme="light"):
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-        )
+    def screen(path, scheme="light"):
+        window = {"width": 1280, "height": 900}
+        context = browser.new_context(viewport=window, color_scheme=scheme, offline=True)
         opened.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -74,9 +73,10 @@ def screen(browser, pages):
     "path", ["one/index.html", "one/rollout-0003.html", "two/index.html", "two/rollout-0001.html"]
 )
 def test_a_page_fits_its_window_and_takes_the_colours_of_the_system(screen, path):
-    grounds = {}
+    page, grounds = screen(path), {}
     for width, scheme in product((400, 1280), ("light", "dark")):
-        page = screen(path, width, scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, (width, scheme)
         grounds[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
         SCREENS.mkdir(parents=True, exist_ok=True)

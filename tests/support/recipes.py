@@ -17,8 +17,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a rehearsal printed, its folder, all entries of its log, and the metrics of each step."""
+    """What a rehearsal showed while it trained and at its end, its folder, its log, the metrics of each step."""
 
+    shown: str
     summary: str
     folder: Path
     entries: list[dict[str, Any]]
@@ -53,4 +54,4 @@ def rehearse(*overrides: str, **environment: str) -> Rehearsal:
     folder = REPOSITORY / "outputs" / name
     entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     steps = {e["step"]: e["data"] for e in entries if "training/global_step" in e["data"]}
-    return Rehearsal(done.stdout, folder, entries, steps)
+    return Rehearsal(done.stderr, done.stdout, folder, entries, steps)
