@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a rehearsal showed while it trained and at its end, its folder, its log, the metrics of each step."""
+    """What a rehearsal showed while it trained and at its end, its folder, its log, metrics of each step."""
 
     shown: str
     summary: str
