@@ -16,7 +16,7 @@ from verl_egrsd.doctor.command import check_arguments, run_check
 from verl_egrsd.evaluation.command import compare_arguments, eval_arguments, run_compare, run_eval
 from verl_egrsd.evaluation.published import PUBLISHED_MODELS
 from verl_egrsd.microscope.arguments import add_arguments as inspect_arguments
-from verl_egrsd.output.named import require_existing, require_model
+from verl_egrsd.output.named import require_existing, require_model_name
 from verl_egrsd.processes import term_interrupts
 from verl_egrsd.sampling.command import run_sample, sample_arguments
 
@@ -78,7 +78,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _export(arguments: argparse.Namespace, _: list[str]) -> None:
     require_existing(arguments.checkpoint, "a folder global_step_N of a run")
-    require_model(arguments.base)
+    require_model_name(arguments.base)
     from verl_egrsd.checkpoints.export import export
 
     if arguments.push:
@@ -111,7 +111,7 @@ def _frontier(arguments: argparse.Namespace, _: list[str]) -> None:
 
 def _inspect(arguments: argparse.Namespace, _: list[str]) -> None:
     for model in (arguments.source, arguments.beside, arguments.base):
-        require_model(model)
+        require_model_name(model)
     require_existing(arguments.data, "a parquet file with the rows")
     from verl_egrsd.microscope.command import inspect
 

@@ -32,7 +32,7 @@ EXAMPLE = Path(__file__).parents[1] / "frontier" / "examples" / "base.json"
 def inspected(tmp_path_factory):
     """Pages of rollouts in which every text is hostile, beside a run with a hostile name."""
     run = synthetic_run([[HOSTILE, " and ", "</script>", "\n"]] * 2, name=HOSTILE)
-    texts = ("name", "problem", "student_prompt", "teacher_prompt", "ground_truth")
+    texts = ("name", "problem", "student_prompt", "teacher_prompt", "ground_truth", "answer", "verdict")
     rollouts = [replace(rollout, **dict.fromkeys(texts, HOSTILE)) for rollout in run.rollouts]
     run = replace(run, rollouts=rollouts, facts={HOSTILE: HOSTILE})
     return write_pages([run, run], tmp_path_factory.mktemp("inspect") / "out", limit=2).parent
@@ -93,7 +93,7 @@ class Elements(HTMLParser):
 
 
 def test_no_page_holds_a_script_a_handler_or_an_address_of_a_text(pages):
-    ours = {"rollout": 6, "index": 0, "report": 0, "frontier": 1}
+    ours = {"rollout": 6, "index": 1, "report": 0, "frontier": 1}
     for page in pages:
         found = Elements(page.read_text(encoding="utf-8"))
         assert found.suspicious == [], page

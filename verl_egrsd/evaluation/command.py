@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from verl_egrsd.evaluation.published import PUBLISHED_MODELS, beside_markdown, beside_published
 from verl_egrsd.evaluation.settings import DEFAULT_PRESET, DTYPES, PRESETS, EngineOptions, Settings
 from verl_egrsd.output.lock import only_writer
-from verl_egrsd.output.named import require_existing, require_model
+from verl_egrsd.output.named import require_existing, require_model_name
 
 if TYPE_CHECKING:
     from verl_egrsd.evaluation.summary import Summary
@@ -108,7 +108,7 @@ def begin(arguments: argparse.Namespace, data: Collection[str | Path]) -> None:
         data: the parquet files, or folders of them, that the command reads.
     """
     for model in (arguments.model, arguments.base):
-        require_model(model)
+        require_model_name(model)
     for path in data:
         require_existing(path, "a parquet file, or a folder with such files (docs/data.md)")
     print(f"verl_egrsd: {arguments.model} answers {' '.join(map(str, data))}", file=sys.stderr, flush=True)

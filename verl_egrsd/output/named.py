@@ -9,7 +9,7 @@ HUB_ID = re.compile(r"(?![.~/])[\w.-]+(/[\w.-]+)?")
 CHECKPOINT = re.compile(r"(.*/)?global_step_\d+")
 
 
-def require_model(name: str | None) -> None:
+def require_model_name(name: str | None) -> None:
     """Refuse what is neither a folder nor can be the id of a model on the hub; accept None.
 
     Raises:
