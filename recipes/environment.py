@@ -24,6 +24,11 @@ RECIPES = {
         *("MODEL_PATH", "TRAIN_FILE", "VAL_FILE", "OUTPUT", "STEPS", "BATCH", "LR", "SEED", "THINKING"),
         *("RESUME", "SFT_PRESET", "GPUS", "LOGGER", "TIME_LIMIT", "PYTHON", "DRY_RUN"),
     ),
+    "reproduce": (
+        *("ARMS", "SEEDS", "MODEL", "HARDWARE", "PROTOCOL", "STEPS", "CHECKPOINTS", "PROBLEMS", "SOURCE"),
+        *("STAGES", "OUT", "GPUS", "DRY_RUN", "PYTHON", "NNODES", "RAY_ADDRESS", "LOGGER"),
+        *("OMP_WAIT_POLICY", "PIP_EXTRA_INDEX_URL"),
+    ),
     "mini_frontier": ("QUICK", "ARMS", "SEEDS", "OUT", "PYTHON", "PIP_EXTRA_INDEX_URL", "OMP_WAIT_POLICY"),
 }
 """Variables of each recipe; docs/configuration.md explains them."""

@@ -232,7 +232,7 @@ def test_every_environment_variable_of_the_recipes_is_documented_and_the_reverse
     used |= {name for path in scripts for name in re.findall(r"\bswitch ([A-Z_]+)", path.read_text())}
     variables = section(CONFIGURATION, "## Environment variables")
     assert used <= {cells[0].strip("`") for cells in table(variables)}
-    recipes = ("GPU recipes", "supervised recipes", "rehearsal", "miniature frontier")
+    recipes = ("GPU recipes", "supervised recipes", "rehearsal", "miniature frontier", "reproduction")
     rows = table("".join(section(CONFIGURATION, f"### Of the {name}") for name in recipes))
     documented = {cells[0].strip("`") for cells in rows}
     # Two are read by a yaml file and by pip.

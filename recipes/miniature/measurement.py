@@ -13,10 +13,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from recipes.cpu import CPU_EVALUATION, CPU_TRAINING
 from recipes.miniature.arms import SUPERVISED, UNTRAINED, Arm, Run
-from recipes.miniature.processes import Job, run_jobs
 from recipes.miniature.results import Measured, measure
 from recipes.miniature.trainings import MINIATURE, training_jobs
+from recipes.processes import Job, run_jobs
 from recipes.rehearsal.build import BuildSettings, build
 from verl_egrsd.checkpoints.whole import Needed, damage
 from verl_egrsd.evaluation.samples import SAMPLES
@@ -26,14 +27,7 @@ from verl_egrsd.report.run import STEPS_FILE
 
 MODEL = MINIATURE
 BUILD = BuildSettings(roles="miniature", steps=1500, train_rows=4096, validation_rows=2000)
-TRAINING = {
-    "VERL_PLATFORM": "cpu",
-    "OMP_NUM_THREADS": "2",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "RAY_memory_monitor_refresh_ms": "0",
-    "RAY_prestart_worker_first_driver": "0",
-}
-EVALUATION = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+TRAINING, EVALUATION = dict(CPU_TRAINING), CPU_EVALUATION
 EVALUATIONS_AT_ONCE = 2
 MAX_NUM_SEQS = 128
 PLAN_FILE, SECONDS_FILE, COMMITS_FILE = "plan.json", "seconds.json", "commits.json"

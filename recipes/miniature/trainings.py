@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recipes.miniature.arms import SUPERVISED, Run
-from recipes.miniature.processes import Job
+from recipes.processes import Job
 
 MINIATURE = Path(".cache/rehearsal/miniature")
 LEARNING_RATE = 5e-5

@@ -101,7 +101,7 @@ def test_compare_shows_the_published_rows_of_one_evaluation_or_of_several(tmp_pa
         write_evaluation(tmp_path / name, make_samples([[(10, True)]] * 30, "aime24"), name="run", samples=1)
         for name in ("a", "b")
     ]
-    out = tmp_path / "found.json"
+    out = tmp_path / "new" / "found.json"
     command = ["compare", str(folders[0]), "--published", "qwen3_8b", "--json", str(out)]
     assert cli.main(command) == 0
     shown = capsys.readouterr().out

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from verl_egrsd.evaluation.published import PUBLISHED_MODELS, beside_markdown, beside_published
 from verl_egrsd.evaluation.settings import DEFAULT_PRESET, DTYPES, PRESETS, EngineOptions, Settings
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.output.named import require_existing, require_model_name
 
@@ -168,7 +169,7 @@ def run_compare(arguments: argparse.Namespace, _: list[str]) -> None:
         found.append({"published": beside})
     print("\n\n".join(tables))
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_completed(arguments.json, json.dumps(found, indent=1) + "\n")
 
 
 def eval_settings(arguments: argparse.Namespace, benchmarks: Collection[str]) -> Settings:

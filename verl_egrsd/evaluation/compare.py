@@ -5,7 +5,7 @@ Both are resampled with the same problems, so that the difficulty of a problem c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +63,30 @@ def compare(
         {name: bootstrap(pair[side], name, seed=seed, replicates=replicates) for name, pair in pairs.items()}
         for side in (0, 1)
     ]
-    means = [average(found) for found in series]
     problems = {name: len(pair[0].ids) for name, pair in pairs.items()}
+    return {"settings": _differing(facts[0], facts[1]), **compare_series(names, series, problems)}
+
+
+def compare_series(
+    names: Sequence[str], series: Sequence[Mapping[str, Mapping[str, Series]]], problems: Mapping[str, int]
+) -> Comparison:
+    """Compare the metrics of two models, which were resampled with the same problems.
+
+    Args:
+        names: of the two.
+        series: metrics by benchmark of each, as :func:`bootstrap` returns them.
+        problems: number of problems by benchmark.
+
+    Returns:
+        The comparison without `settings`, see :func:`compare`.
+    """
+    means = [average(found) for found in series]
     comparison: Comparison = {
         "a": names[0],
         "b": names[1],
-        "settings": _differing(facts[0], facts[1]),
         "benchmarks": {
             name: {"problems": problems[name], **_differences(series[0][name], series[1][name])}
-            for name in pairs
+            for name in problems
         },
         AVERAGE: {"problems": sum(problems.values()), **_differences(means[0], means[1])},
         "dominates": {"a": dominance(means[0], means[1]), "b": dominance(means[1], means[0])},

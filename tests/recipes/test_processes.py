@@ -9,7 +9,7 @@ import psutil
 import pytest
 from tqdm import tqdm
 
-from recipes.miniature.processes import Job, run_jobs
+from recipes.processes import Job, run_jobs
 
 
 @pytest.fixture

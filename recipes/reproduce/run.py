@@ -1,0 +1,204 @@
+"""Run the stages of a reproduction whose results are missing.
+
+    python -m recipes.reproduce.run --model qwen3_4b [--arms NAME ...] [--seeds N ...] [--stages NAME ...]
+
+The recipes recipes/reproduce_qwen3_4b.sh and _8b.sh call this with their environment variables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from recipes.environment import RECIPES, SHARED
+from recipes.processes import run_jobs
+from recipes.reproduce.plan import ARMS, CPU, GPU, HARDWARE, REHEARSAL, SOURCE, WEIGHTS, Plan
+from recipes.reproduce.spent import spending
+from recipes.reproduce.stages import PAGE, STAGES
+from verl_egrsd.output.lock import only_writer
+from verl_egrsd.processes import term_interrupts
+
+NEEDED = 20 * 2**30
+"""Free bytes that a reproduction on GPUs begins with."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 when all is done, 1 when something failed, 2 when something is missing."""
+    given = _parser().parse_args(arguments)
+    try:
+        plan = make_plan(given)
+        chosen = _chosen(given.stages)
+    except ValueError as error:
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 2
+    print(overview(plan, chosen), flush=True)
+    if lacking := missing(plan, chosen):
+        print("\n".join(f"reproduce: {sentence}" for sentence in lacking), file=sys.stderr)
+        return 2
+    if given.dry_run:
+        return 0
+    # A recipe that this one calls gets its own variables, and would take others for mistakes.
+    for name in {*RECIPES["reproduce"]} - {"LOGGER", *SHARED}:
+        os.environ.pop(name, None)
+    try:
+        with term_interrupts(), only_writer(plan.out, "choose another folder (OUT)"):
+            plan.record()
+            for name in chosen:
+                run_stage(plan, name)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("reproduce: interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    if "page" in chosen:
+        print(f"reproduce: the results are in {plan.out / PAGE}")
+    return 0
+
+
+def run_stage(plan: Plan, name: str) -> None:
+    """Run the commands of a stage whose results are missing.
+
+    Raises:
+        RuntimeError: when a command failed, with the end of its log, or left no valid result.
+    """
+    for work in STAGES[name](plan):
+        if work.lacks() is None:
+            continue
+        job = work.job(plan.out)
+        print(f"reproduce: {name}: {work.name}; its log is {job.log}", flush=True)
+        with (
+            spending(plan.out, work.name, job.log),
+            tqdm(total=work.total or None, desc=work.name, unit=work.unit, disable=None) as bar,
+        ):
+            run_jobs(
+                [job], at_once=1, environment=work.environment, time_limit=math.inf, done=work.done, bar=bar
+            )
+        if name != "page" and not work.name.startswith("check-") and (still := work.lacks()):
+            raise RuntimeError(f"{work.name} ended without an error, but {still}: see {job.log}.")
+
+
+def overview(plan: Plan, chosen: Sequence[str]) -> str:
+    """Return a line for each stage: how many of its results are there, and what the first lacks."""
+    lines = [f"reproduce: {plan.model} on {plan.hardware}, {len(plan.runs)} runs, results in {plan.out}"]
+    for name, works in STAGES.items():
+        results = [work for work in works(plan) if not work.name.startswith("check-")]
+        lacking = [found for work in results if (found := work.lacks())]
+        state = f"{len(results) - len(lacking)} of {len(results)} done"
+        reason = f"; {lacking[0]}" if lacking and name != "page" else ""
+        lines.append(f"  {name:<11}{'' if name in chosen else '(not chosen) '}{state}{reason}")
+    return "\n".join(lines)
+
+
+def missing(plan: Plan, chosen: Sequence[str]) -> list[str]:
+    """Return a sentence for each thing that the stages need and that is known to be missing now."""
+    return [*_earlier_results(plan, chosen), *([] if plan.on_cpu else _on_gpus(plan, chosen))]
+
+
+def _earlier_results(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
+    """Name the stages before the first chosen one whose results are needed and not there."""
+    names = [*STAGES]
+    for name in names[: names.index(chosen[0])]:
+        lacking = next((found for work in STAGES[name](plan) if (found := work.lacks())), None)
+        if name not in ("compare", "export") and lacking and chosen != ["page"]:
+            yield f"the stage {chosen[0]} needs the results of {name}: {lacking}. Add {name} to STAGES."
+
+
+def _on_gpus(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
+    for arm in plan.arms if "train" in chosen else ():
+        recipe = Path("recipes") / f"{arm}_{plan.model}.sh"
+        if not recipe.exists():
+            yield f"{recipe} is not there: leave {arm} out of ARMS."
+    if {"train", "evaluate"} & {*chosen} and (found := gpus()) < int(plan.gpus):
+        yield f"this node has {found} of {plan.gpus} GPUs: set GPUS, or HARDWARE=cpu for a rehearsal."
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+    if "model" in chosen and offline and (lacks := next(STAGES["model"](plan)).lacks()):
+        yield f"{lacks}, and HF_HUB_OFFLINE is set: unset it, or name a folder (MODEL)."
+    existing = next(
+        folder for folder in (plan.out.absolute(), *plan.out.absolute().parents) if folder.exists()
+    )
+    disk = os.statvfs(existing)
+    if (free := disk.f_bavail * disk.f_frsize) < NEEDED:
+        yield f"{existing} has {free / 2**30:.0f} GiB free of {NEEDED / 2**30:.0f}: choose another OUT."
+
+
+def gpus() -> int:
+    """Return the number of NVIDIA GPUs of this node."""
+    try:
+        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return 0
+    return sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+
+
+def make_plan(given: argparse.Namespace) -> Plan:
+    """Return the plan of a call; the CPU has defaults of its own.
+
+    Raises:
+        ValueError: for a value that no run can have.
+    """
+    on_cpu = given.hardware == CPU
+    if on_cpu and given.weights:
+        raise ValueError(
+            f"MODEL={given.weights} with HARDWARE=cpu: the CPU trains the small model. Unset MODEL."
+        )
+    arms = given.arms or ["egrsd", "cl_egrsd", "rlsd", "opsd", "crisp", "grpo", "direction", "sft"]
+    rehearsal = str(REHEARSAL / "data" / "train.parquet")
+    steps = given.steps or (2 if on_cpu else 100)
+    return Plan(
+        model=given.model,
+        weights=str(REHEARSAL / "model") if on_cpu else given.weights or WEIGHTS[given.model],
+        hardware=given.hardware,
+        # The order of the tables, whatever the order of the call.
+        arms=tuple(sorted(arms, key=lambda arm: [*ARMS, arm].index(arm))),
+        seeds=tuple(given.seeds),
+        protocol="rehearsal" if on_cpu else given.protocol,
+        steps=steps,
+        checkpoints=tuple(given.checkpoints),
+        problems=given.problems,
+        source=rehearsal if on_cpu else given.source,
+        gpus=str(given.gpus or HARDWARE[given.hardware]),
+        nodes=given.nodes,
+        out=given.out or Path("outputs") / f"reproduce_{given.model}{'_cpu' if on_cpu else ''}",
+    )
+
+
+def _chosen(stages: Sequence[str]) -> list[str]:
+    if unknown := [name for name in stages if name not in STAGES]:
+        raise ValueError(f"STAGES: {unknown[0]!r} is unknown; the stages are {' '.join(STAGES)}.")
+    return [name for name in STAGES if not stages or name in stages]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m recipes.reproduce.run")
+    parser.add_argument(
+        "--model", choices=WEIGHTS, required=True, help="decides recipes and published results"
+    )
+    parser.add_argument("--weights", help="folder or hub id (that of the paper)")
+    parser.add_argument("--hardware", choices=HARDWARE, default=GPU, help="(%(default)s)")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(ARMS)} (all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="(0)")
+    parser.add_argument("--protocol", choices=("paper", "precise"), default="paper", help="(%(default)s)")
+    parser.add_argument("--steps", type=int, help="(100; on the CPU 2)")
+    parser.add_argument("--checkpoints", nargs="+", type=int, default=[], help="evaluated beside the last")
+    parser.add_argument("--problems", type=int, help="first N problems of each benchmark (all)")
+    parser.add_argument("--source", default=SOURCE, help="of the training rows (%(default)s)")
+    parser.add_argument("--gpus", type=int, help="of each node (those of the hardware)")
+    parser.add_argument(
+        "--stages", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(STAGES)} (all)"
+    )
+    parser.add_argument("--nodes", type=int, default=1, help="(%(default)s)")
+    parser.add_argument("--out", type=Path, help="folder of all results (outputs/reproduce_<model>)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what is there and what is missing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
