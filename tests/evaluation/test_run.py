@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -86,13 +85,6 @@ def wait_for(number, samples, process):
         time.sleep(0.01)
 
 
-def listening(process):
-    """The sockets on which a process listens."""
-    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        return [one for one in process.net_connections(kind="tcp") if one.status == psutil.CONN_LISTEN]
-    return []
-
-
 @pytest.fixture(scope="module")
 def model():
     """The trained model of the rehearsal, which solves about half of the problems."""
@@ -162,35 +154,6 @@ def test_a_killed_evaluation_goes_on_and_draws_each_sample_once(resumed, data, c
     assert lines_of(samples) == PROBLEMS * K
     assert cli.main([*evaluation.arguments, "--seed", "1"]) == 1
     assert "settings.seed is 1, but the samples in" in capsys.readouterr().err
-
-
-def test_replicas_draw_what_one_engine_draws_also_when_one_is_killed(tmp_path, model, data, resumed):
-    _, alone, _ = resumed
-    samples = tmp_path / "out" / "samples.jsonl"
-    evaluation = Evaluation(tmp_path, model, "--benchmarks", data, "--out", tmp_path / "out", "--samples", K)
-    # One answer at a time, so that the other replica has samples left to draw.
-    process = evaluation.start("--replicas", 2, "--max-num-seqs", 1)
-    try:
-        wait_for(2, samples, process)
-        family = [process, *process.children(recursive=True)]
-        at = {connection.laddr.ip for one in family for connection in listening(one)}
-        killed = [one for one in family if one.cmdline()[:1] and one.cmdline()[0].startswith("ray::Replica")]
-        killed[-1].kill()
-        assert process.wait(LIMIT) == 0, evaluation.log.read_text()[-3000:]
-    finally:
-        kill(process)
-    log = evaluation.log.read_text()
-    assert len(killed) == 2
-    assert {ip.removeprefix("::ffff:") for ip in at} <= {"127.0.0.1", "::1"}
-    assert re.search(r"verl_egrsd: replica [01] (died|did not start): its process was killed", log), log
-    assert "the evaluation goes on with 1 replica." in log
-    assert "arning" not in log
-    assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-
-    drawn = {sample.key: sample for sample in read_samples(samples)}
-    assert len(drawn) == lines_of(samples) == PROBLEMS * K
-    # Each sample has a seed of its own, and on this machine equal seeds give equal answers.
-    assert drawn == {sample.key: sample for sample in read_samples(alone / "samples.jsonl")}
 
 
 def test_a_lora_checkpoint_answers_as_its_merged_weights_do(tmp_path, model, data):

@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from hashlib import sha256
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ray.exceptions import RayTaskError
 
@@ -26,13 +28,15 @@ VALIDATION = {"val-core/rehearsal/sums/acc/mean@1": 0.625, "val-aux/rehearsal/su
 @pytest.fixture
 def described(tmp_path):
     parquet = tmp_path / "train.parquet"
-    parquet.write_bytes(b"rows")
+    pq.write_table(pa.table({"data_source": ["rehearsal/sums"] * 3}), parquet)
     settings = {
         "algorithm": {"egrsd": {"factors": ["ratio", "entropy_gate"]}},
         "trainer": {"experiment_name": "a <b> run"},
         "actor_rollout_ref": {"rollout": {"name": "scripted"}},
     }
-    return describe_run(settings, 4, {"training": [parquet], "validation": []}) | {"date": "2026-11-21"}
+    return describe_run(settings, 4, {"training": [parquet], "validation": [parquet]}) | {
+        "date": "2026-11-21"
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -164,12 +168,14 @@ def test_the_validation_before_the_training_is_step_0_and_no_training_step(start
     assert len(training_steps(report.history.steps)) == 1
 
 
-def test_the_report_names_data_by_hash_versions_settings_and_findings(start):
+def test_the_report_names_data_by_hash_versions_settings_and_findings(start, tmp_path):
     report = start()
     report.record(1, step(1) | VALIDATION)
     facts = written(report)
     (file,) = facts["data"]["training"]
-    assert (file["bytes"], file["sha256"]) == (4, sha256(b"rows").hexdigest())
+    content = (tmp_path / "train.parquet").read_bytes()
+    assert (file["bytes"], file["sha256"]) == (len(content), sha256(content).hexdigest())
+    assert file["problems"] == {"rehearsal/sums": 3}
     assert {"python", "verl", "verl_egrsd", "torch"} <= facts["versions"].keys()
     assert facts["settings"]["trainer"]["experiment_name"] == "a <b> run"
     assert facts["health"]["truncation"]["level"] == "ok"
@@ -185,7 +191,8 @@ def test_the_page_holds_the_numbers_and_loads_nothing(start):
         assert finding["advice"] in page
     assert "73.2 % of the responses were cut" in page
     assert '<td class="level fail">■ fail</td>' in page
-    assert "<td>0.6250</td>" in page
+    assert "<td>62.5 % [18.5, 92.4]</td>" in page
+    assert "<tr><th>accuracy in training</th><td>10.0 %</td></tr>" in page
     assert facts["data"]["training"][0]["sha256"] in page
     assert f"torch {facts['versions']['torch']}" in page
     assert "a &lt;b&gt; run" in page
@@ -262,3 +269,21 @@ def test_a_run_without_a_teacher_says_what_it_does_not_measure(start):
     missing = {*written(report)["not_measured"]}
     assert {"gate saturation", "clipped ratios"} <= missing
     assert missing <= {*all_checks(["ratio", "entropy_gate"])}  # and no check of another method's factor
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_page_fits_narrow_and_wide_windows_in_light_and_dark(start, browser, width, scheme):
+    report = start()
+    for number in range(1, 5):
+        report.record(number, GOOD | step(number) | VALIDATION)
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto((report.folder / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    boxes = page.locator(".head td, .health td").evaluate_all(
+        "all => all.map(x => x.getBoundingClientRect().right)"
+    )
+    assert max(boxes) <= width
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (scheme == "dark")
+    page.close()

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
@@ -39,11 +40,15 @@ def composed():
         return compose("egrsd", overrides=["+preset=direction", "+model=tiny", "+hardware=gpu8"])
 
 
+def write_rows(path, source):
+    pd.DataFrame({"data_source": [source]}).to_parquet(path)
+
+
 @pytest.fixture
 def begun(composed, tmp_path, monkeypatch):
     """Begin a run of small steps in the folder of the test; `seen` collects the rows of each step."""
     for name in ("train", "validation"):
-        (tmp_path / f"{name}.parquet").write_bytes(name.encode())
+        write_rows(tmp_path / f"{name}.parquet", name)
 
     def rows(files, config, *args, is_train, **kwargs):
         found = Rows({"raw_prompt": "x", "index": i} for i in range(len_of[0] if is_train else 2))
@@ -189,9 +194,9 @@ def test_a_run_that_goes_on_with_fewer_rows_begins_the_data_anew(begun, tmp_path
     settings = {"trainer.total_training_steps": 12, "trainer.save_freq": 2}
     with pytest.raises(RunEndedError, match="the disk is gone"):
         run(begun(**settings, count=20, crash_at=5))
-    (tmp_path / "train.parquet").write_bytes(b"fewer")
+    write_rows(tmp_path / "train.parquet", "fewer")
     with pytest.raises(
-        ValueError, match=r"data\.train_files was '5 bytes, sha256 \w+' and is '5 bytes, sha256"
+        ValueError, match=r"data\.train_files was '[\d,]+ bytes, sha256 \w+' and is '[\d,]+ bytes, sha256"
     ):
         begun(**settings, count=8)
     resumed = run(begun(**settings, count=8, **{"resume.accept_changes": True}))

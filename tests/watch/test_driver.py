@@ -49,6 +49,7 @@ def ended(tmp_path, monkeypatch, capsys):
             report = {"ending": ending(how, why), "breaks": [], "steps": 3}
             path.write_text(json.dumps(report))
             (tmp_path / "report.jsonl").touch()
+            (tmp_path / "report.html").touch()
             raise error
 
         monkeypatch.setattr(driver, "run_ppo", train)
@@ -56,7 +57,8 @@ def ended(tmp_path, monkeypatch, capsys):
             run_watched(config)
         # The trainer may write another step until Ray has ended it.
         assert shut_down == [how]
-        last = capsys.readouterr().err.splitlines()[-1]
+        *_, before, last = capsys.readouterr().err.splitlines()
+        assert before == f"verl_egrsd: the report is {tmp_path / 'report.html'}"
         return left.value.code, last.removeprefix("verl_egrsd: "), json.loads(path.read_text())["ending"]
 
     return run
@@ -72,7 +74,7 @@ def test_in_a_file_for_both_streams_the_last_line_comes_last(ended, tmp_path, mo
         monkeypatch.setattr("sys.stdout", out)
         monkeypatch.setattr("sys.stderr", err)
         print("what a worker said")
-        with pytest.raises(IndexError):  # nothing is left for the fixture to read
+        with pytest.raises(ValueError, match="unpack"):  # nothing is left for the fixture to read
             ended(RuntimeError("x"))
     assert path.read_text().index("what a worker said") < path.read_text().index("verl_egrsd: the run ended")
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 from typing import NamedTuple
+
+NORMAL = 1.959964
+"""97.5 % quantile of the normal distribution."""
 
 
 class Interval(NamedTuple):
@@ -25,3 +29,15 @@ class Interval(NamedTuple):
     def text(self, show: Callable[[float], str]) -> str:
         """Return the value with its interval in brackets."""
         return f"{show(self.value)} [{show(self.low)}, {show(self.high)}]"
+
+
+def wilson(share: float, count: int) -> Interval:
+    """Return a share of independent trials with its 95 % interval (Wilson, 1927).
+
+    Args:
+        share: between 0 and 1; it need not be a whole number of trials.
+        count: number of trials, 1 or more.
+    """
+    middle = (share + NORMAL**2 / (2 * count)) / (1 + NORMAL**2 / count)
+    half = NORMAL * sqrt(share * (1 - share) / count + (NORMAL / (2 * count)) ** 2) / (1 + NORMAL**2 / count)
+    return Interval(share, max(middle - half, 0.0), min(middle + half, 1.0))

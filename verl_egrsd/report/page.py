@@ -9,7 +9,8 @@ from typing import Any
 
 from verl_egrsd.output.pictures import fill
 from verl_egrsd.report.curves import VALIDATION, VALIDATION_LOSS, metric_curves
-from verl_egrsd.report.health import examine
+from verl_egrsd.report.headline import headline, validation_accuracy
+from verl_egrsd.report.health import VALIDATED, examine
 from verl_egrsd.report.history import Steps, json_number
 from verl_egrsd.report.settings import Thresholds
 
@@ -36,6 +37,7 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
             for name, finding in found.items()
             if finding
         },
+        "headline": headline(run, steps, thresholds.window),
         "not_measured": [name for name, finding in found.items() if not finding],
         "thresholds": asdict(thresholds),
         "curves": {
@@ -59,19 +61,26 @@ def report_page(report: Mapping[str, Any], curves: str, drawn_to: int) -> str:
         drawn_to: last step of the curves.
     """
     validation = {
-        name: curve
+        name: {step: _shown(report, name, value) for step, value in curve}
         for name, curve in report["curves"].items()
         if name.startswith((VALIDATION, VALIDATION_LOSS))
     }
-    validated = sorted({step for curve in validation.values() for step, _ in curve})
+    validated = sorted({step for values in validation.values() for step in values})
     return fill(
         "verl_egrsd.report",
         "page.html.jinja",
         report=report,
         marks=MARKS,
         validated=validated,
-        validation={name.removeprefix(VALIDATION): dict(curve) for name, curve in validation.items()},
+        validation={name.removeprefix(VALIDATION): values for name, values in validation.items()},
         settings=json.dumps(report["settings"], indent=1, ensure_ascii=False),
         picture=curves,
         drawn_to=drawn_to,
     )
+
+
+def _shown(report: Mapping[str, Any], name: str, value: float | None) -> str:
+    """Return a result of a validation: an accuracy in percent, with its interval."""
+    if value is None:
+        return "not a number"
+    return validation_accuracy(report, name, value) if VALIDATED.fullmatch(name) else f"{value:.4f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
@@ -11,12 +12,15 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from verl_egrsd.output.files import file_digest, write_completed
 from verl_egrsd.output.pictures import inline, render
 from verl_egrsd.output.redaction import redacted, secrets_of_environment
 from verl_egrsd.report.curves import draw_curves
 from verl_egrsd.report.ending import Ending, ending
 from verl_egrsd.report.history import History, read_steps
+from verl_egrsd.report.lines import step_lines
 from verl_egrsd.report.page import facts, report_page
 from verl_egrsd.report.settings import ReportConfig
 
@@ -58,8 +62,9 @@ class RunReport:
         self.write(ending("running"))
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Add the metrics of a step, and write the report."""
+        """Add the metrics of a step, print its lines, and write the report."""
         self.history.record(step, metrics)
+        print(step_lines(self.run, self.history.steps, step, self.config.thresholds.window), flush=True)
         validated = any(name.startswith("val-") for name in metrics)
         if validated or self.drawing_takes < DRAWING_SHARE * (time.monotonic() - self.drawn_at):
             self.draw()
@@ -132,7 +137,11 @@ def describe_run(
 
 
 def _file(path: Path) -> dict[str, Any]:
-    return {"file": str(path), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+    """Return name, size, hash, and number of problems by data source."""
+    named = path.suffix == ".parquet" and "data_source" in pq.read_schema(path).names
+    sources = pq.read_table(path, columns=["data_source"])["data_source"].to_pylist() if named else []
+    found = {"file": str(path), "bytes": path.stat().st_size, "sha256": file_digest(path)}
+    return found | {"problems": dict(Counter(sources))}
 
 
 def _write(folder: Path, report: Mapping[str, Any], curves: bytes, drawn_to: int) -> None:

@@ -23,6 +23,7 @@ from verl_egrsd.main import checked_or_exit, checked_start, composed_for, requir
 from verl_egrsd.preflight.existing import check_sft_files
 from verl_egrsd.preflight.machine import require_gpus
 from verl_egrsd.sft.settings import check_sft
+from verl_egrsd.watch.closing import closing_lines
 from verl_egrsd.watch.words import last_line
 
 
@@ -111,6 +112,8 @@ def _train(config: DictConfig, start: Start) -> None:
     except KeyboardInterrupt:
         print(f"verl_egrsd: {last_line('it was interrupted', config)}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+    if os.environ["RANK"] == "0":
+        print(closing_lines(config), flush=True)
 
 
 def _rendezvous() -> dict[str, str]:

@@ -21,8 +21,9 @@ from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.processes import KILLED
 from verl_egrsd.report.ending import How, RunEndedError, RunStoppedError, ending, now
-from verl_egrsd.report.run import note_ending, report_since
+from verl_egrsd.report.run import HTML_FILE, note_ending, report_since
 from verl_egrsd.watch.asking import ask_to_stop
+from verl_egrsd.watch.closing import closing_lines
 from verl_egrsd.watch.settings import watchdog_settings
 from verl_egrsd.watch.shared_memory import unlink_abandoned_syncs
 from verl_egrsd.watch.words import last_line
@@ -47,6 +48,8 @@ def run_watched(config: DictConfig) -> None:
         stop.heard(error)
         how, line = _told(error, stop, config, since)
         _end(how, line, stop, Path(report_settings(config).folder), since)
+    else:
+        print(closing_lines(config), flush=True)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -60,6 +63,8 @@ def _end(how: How, line: str, stop: Stop, folder: Path, since: str) -> None:
             note_ending(folder, ending(how, line), since=since)
         except OSError as error:  # such as a full disk, which may be what ended the run
             print(f"verl_egrsd: the report does not say how the run ended: {error}", file=sys.stderr)
+        if (folder / HTML_FILE).exists():
+            print(f"verl_egrsd: the report is {folder / HTML_FILE}", file=sys.stderr)
         sys.stdout.flush()  # or what Ray has printed there may follow the last line, in a file for both
         print(f"verl_egrsd: {line}", file=sys.stderr, flush=True)
 

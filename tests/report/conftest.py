@@ -1,0 +1,5 @@
+"""The browser, which the pages of the microscope are tested with too."""
+
+from tests.microscope.conftest import browser
+
+__all__ = ["browser"]
