@@ -19,9 +19,9 @@ from verl_egrsd.cost.memory import (
     host_bytes,
     misfits,
     phases,
-    remedy,
     sequences_at_once,
 )
+from verl_egrsd.cost.remedy import remedy
 from verl_egrsd.cost.seconds import GPUS
 from verl_egrsd.cost.shape import KNOWN_SHAPES, QWEN3_4B, QWEN3_14B, Shape
 from verl_egrsd.cost.table import fit_table, verdict

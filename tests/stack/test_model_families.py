@@ -12,7 +12,7 @@ import torch
 from tests.support import warm_python
 
 SUPPORT = Path(__file__).parents[1] / "support"
-LINEAR = ("qwen3", "qwen3 untied", "qwen3 moe", "llama", "mistral", "gemma 3 text")
+LINEAR = ("qwen3", "qwen3 untied", "qwen3 moe", "qwen3.5", "qwen3 next", "llama", "mistral", "gemma 3 text")
 """A head that is one product, as verl's fused head takes it to be."""
 UNFUSED = {
     "phi": "PhiForCausalLM",

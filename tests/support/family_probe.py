@@ -18,10 +18,17 @@ from tests.support.worker_probe import TEMPERATURE, Rows, _stock, _teacher, _wor
 GROUPED = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 512}
 GROUPED |= {"num_attention_heads": 4, "num_key_value_heads": 2}
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+LINEAR = {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
+LINEAR |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8, "num_hidden_layers": 4}
+"""Three of the four layers have linear attention."""
 FAMILIES: dict[str, Callable[[], Any]] = {
     "qwen3": lambda: hf.Qwen3Config(**GROUPED, head_dim=8, tie_word_embeddings=True),
     "qwen3 untied": lambda: hf.Qwen3Config(**GROUPED, head_dim=8, tie_word_embeddings=False),
     "qwen3 moe": lambda: hf.Qwen3MoeConfig(**GROUPED, **EXPERTS, head_dim=8),
+    "qwen3.5": lambda: hf.Qwen3_5TextConfig(**GROUPED | LINEAR, head_dim=8, tie_word_embeddings=False),
+    "qwen3 next": lambda: hf.Qwen3NextConfig(
+        **GROUPED | LINEAR, **EXPERTS, shared_expert_intermediate_size=16, head_dim=8
+    ),
     "llama": lambda: hf.LlamaConfig(**GROUPED),
     "mistral": lambda: hf.MistralConfig(**GROUPED),
     "phi": lambda: hf.PhiConfig(**GROUPED),

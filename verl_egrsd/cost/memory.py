@@ -6,10 +6,7 @@ are assumptions, all else is counted. Nothing is measured on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Any
+from dataclasses import dataclass
 
 from verl_egrsd.cost.seconds import GIB
 from verl_egrsd.cost.shape import Shape
@@ -173,36 +170,3 @@ def misfits(plan: Plan) -> list[str]:
             f"vLLM has no room for one sequence of {plan.longest:,} tokens in its {share / 1e9:.0f} GB"
         )
     return found
-
-
-ROLLOUT_SECTION, ENGINE_SECTION = "actor_rollout_ref.rollout", "actor_rollout_ref.actor.fsdp_config"
-Change = tuple[str, dict[str, Any]]
-"""Words for a command line, and the fields of the plan that they change."""
-
-
-def _changes(plan: Plan) -> Iterator[Change]:
-    """Yield settings that take less memory, those that cost the least time first."""
-    if plan.update_tokens > plan.longest:
-        key = "actor_rollout_ref.actor.ppo_max_token_len_per_gpu"
-        yield f"{key}={plan.longest}", {"update_tokens": plan.longest}
-    for share in (0.7, 0.5, 0.4):
-        yield f"{ROLLOUT_SECTION}.gpu_memory_utilization={share}", {"utilization": share}
-    for gpus in (2, 4, 8):
-        if plan.tensor_parallel < gpus <= plan.gpus:
-            yield f"{ROLLOUT_SECTION}.tensor_model_parallel_size={gpus}", {"tensor_parallel": gpus}
-    if not plan.offload:
-        yield (
-            f"{ENGINE_SECTION}.param_offload=true {ENGINE_SECTION}.optimizer_offload=true",
-            {"offload": True},
-        )
-
-
-def remedy(plan: Plan) -> str | None:
-    """Return the fewest settings with which a plan fits, "" for none; None if these do not suffice."""
-    changes = list(_changes(plan))
-    for number in range(5):
-        for chosen in combinations(changes, number):
-            fields = {name: value for _, change in chosen for name, value in change.items()}
-            if not misfits(replace(plan, **fields)):
-                return " ".join(words for words, _ in chosen)
-    return None

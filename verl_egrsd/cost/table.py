@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from verl_egrsd.configs.composing import composed
-from verl_egrsd.cost.memory import Plan, misfits, phases, remedy
+from verl_egrsd.cost.memory import Plan, misfits, phases
+from verl_egrsd.cost.remedy import remedy
 from verl_egrsd.cost.seconds import GPUS
 from verl_egrsd.cost.settings import plan_of
 from verl_egrsd.cost.shape import KNOWN_SHAPES, QWEN3_4B

@@ -11,11 +11,10 @@ from omegaconf import DictConfig
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.doctor.cluster import check_cluster
 from verl_egrsd.doctor.installed import FreshProcess, check_versions
+from verl_egrsd.doctor.lengths import LengthsRead, check_thinking, compare_lengths
 from verl_egrsd.doctor.lines import CheckLine, answers, doubt, wrong
 from verl_egrsd.doctor.machine import check_disk, check_gpus, check_memory, check_seconds
 from verl_egrsd.doctor.prompts import (
-    LengthsRead,
-    compare_lengths,
     first_rows,
     load_tokenizer,
     read_pairs,
@@ -71,6 +70,7 @@ class Examination:
         yield from (doubt("settings", text) for text in heard)
         method = self.settled[0]
         yield CheckLine("settings", f"{self.config.trainer.experiment_name}: method {method.name}")
+        yield from check_thinking(self.config)
 
     def _files(self) -> Iterator[CheckLine]:
         if not self.config.actor_rollout_ref.model.path:

@@ -10,7 +10,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from verl_egrsd.config import TeacherConfig
-from verl_egrsd.cost.memory import host_bytes, misfits, phases, remedy, sequences_at_once
+from verl_egrsd.cost.memory import host_bytes, misfits, phases, sequences_at_once
+from verl_egrsd.cost.remedy import remedy
 from verl_egrsd.cost.seconds import GPUS, Gpu, Machine, step_seconds
 from verl_egrsd.cost.settings import plan_of, shape_of
 from verl_egrsd.cost.shape import Shape

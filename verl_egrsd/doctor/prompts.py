@@ -1,12 +1,11 @@
-"""What student and teacher read of the first training rows: as text, and their lengths against every cap."""
+"""What student and teacher read of the first training rows, as text and in tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,7 +13,7 @@ from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.places import local_file
 from verl_egrsd.config import TeacherConfig
-from verl_egrsd.doctor.lines import CheckLine, doubt, wrong
+from verl_egrsd.doctor.lengths import LengthsRead
 from verl_egrsd.methods import Method
 from verl_egrsd.preflight.reading import VERIFIER, plain
 from verl_egrsd.rows import GROUND_TRUTH, Row, conversation, row_name, text_of
@@ -25,8 +24,6 @@ from verl_egrsd.teacher.placebo import partners_of, with_solution_of
 
 ROWS_READ = 256
 """Rows whose lengths are measured; training checks all of them before its first step."""
-THINKING_CAP = 4_096
-"""Answers with reasoning are mostly longer than this, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +41,6 @@ class Pair:
     student: str
     teacher: str | None
     solution: int | None
-
-
-@dataclass(frozen=True)
-class LengthsRead:
-    """Tokens of the rows that were read.
-
-    Attributes:
-        student: of the student's prompts.
-        teacher: of the teacher's prompts, room for rollouts included; empty without a teacher.
-        solution: of the reference solutions.
-    """
-
-    student: Sequence[int]
-    teacher: Sequence[int]
-    solution: Sequence[int]
-
-    @property
-    def privileged(self) -> float:
-        """What the teacher reads beyond the student, mean."""
-        return max(0.0, mean(self.teacher) - mean(self.student)) if self.teacher else 0.0
 
 
 def first_rows(config: DictConfig, number: int = ROWS_READ) -> list[Row]:
@@ -134,55 +111,6 @@ def _pair(config: DictConfig, context: PrivilegedContext, row: Row, *, has_teach
 def _solution(row: Row) -> str | None:
     found = (row.get(SOLUTION.column) or {}).get(SOLUTION.key)
     return found if isinstance(found, str) else None
-
-
-def compare_lengths(config: DictConfig, teacher: TeacherConfig, lengths: LengthsRead) -> Iterator[CheckLine]:
-    """Yield the lengths of the prompts against the caps, and what does not fit."""
-    data = config.data
-    caps = [
-        ("student's prompt", lengths.student, "data.max_prompt_length", data.max_prompt_length),
-        (
-            "teacher's prompt",
-            lengths.teacher,
-            "actor_rollout_ref.teacher.max_prompt_length",
-            teacher.max_prompt_length,
-        ),
-    ]
-    for what, found, key, cap in caps:
-        if found:
-            text = f"{what}: {min(found):,} to {max(found):,} tokens, {key}={cap:,}"
-            over = sum(length > cap for length in found)
-            drops = data.filter_overlong_prompts if what.startswith("student") else teacher.overlong == "drop"
-            yield _against(text, over, len(found), drops=drops)
-    yield from _against_the_response(data.max_response_length, lengths.solution)
-    thinks = plain(data.get("apply_chat_template_kwargs")).get("enable_thinking")
-    if thinks and data.max_response_length < THINKING_CAP:
-        yield doubt(
-            "lengths",
-            f"the student thinks (data.apply_chat_template_kwargs.enable_thinking=true), and "
-            f"data.max_response_length={data.max_response_length:,} cuts most answers that do: set it to "
-            "16384, as THINKING=1 of a recipe does.",
-        )
-
-
-def _against(text: str, over: int, of: int, *, drops: bool) -> CheckLine:
-    if not over:
-        return CheckLine("lengths", text)
-    if drops and over < of:
-        return doubt("lengths", f"{text}: {over} of the first {of} rows are longer and are left out.")
-    remedy = "Raise the cap, or shorten the rows."
-    return wrong("lengths", f"{text}: {over} of the first {of} rows are longer. {remedy}")
-
-
-def _against_the_response(cap: int, solutions: Sequence[int]) -> Iterator[CheckLine]:
-    if not solutions:
-        return
-    longer = sum(length > cap for length in solutions) / len(solutions)
-    text = f"reference solutions: mean {mean(solutions):,.0f} tokens, data.max_response_length={cap:,}"
-    if longer > 0.5:
-        yield doubt("lengths", f"{text}: {longer:.0%} are longer than an answer may be.")
-    else:
-        yield CheckLine("lengths", text)
 
 
 def shown_pairs(context: PrivilegedContext, pairs: Sequence[Pair]) -> str:
