@@ -61,10 +61,11 @@ def no_data(plan: Plan) -> str | None:
 
 
 def no_evaluation(plan: Plan, name: str, model: str | Path) -> str | None:
-    """Say what an evaluation lacks; one of another checkpoint of the same name is evaluated again."""
+    """Say what an evaluation lacks, or that it is older than the checkpoint."""
     folder = plan.evaluation(name)
     made_from = [] if name == BASE else [Path(model) / STATE_FILE]
-    if lacks := older(folder / SETTINGS, made_from) or older(folder / JSON_SUMMARY, []):
+    # eval refuses samples of another model, and else writes the summary again, which is then newer.
+    if lacks := older(folder / JSON_SUMMARY, made_from):
         return lacks
     sizes = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["identity"]["benchmarks"]
     wanted = sum(found["problems"] * found["samples"] for found in sizes.values())

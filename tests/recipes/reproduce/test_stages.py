@@ -122,6 +122,8 @@ def test_an_evaluation_counts_with_all_its_samples_until_its_checkpoint_changes(
     samples.write_text(whole)
     make_older(state, -300)
     assert "is older than" in lacks(plan, "evaluate", f"evaluate-{run.name}")
+    make_older(plan.evaluation(run.name) / "summary.json", -600)  # eval ran again, and accepted the samples
+    assert lacks(plan, "evaluate", f"evaluate-{run.name}") is None
     (plan.evaluation("base") / "summary.json").unlink()
     assert "summary.json is not there" in lacks(plan, "evaluate", "evaluate-base")
 
