@@ -65,7 +65,9 @@ free_folder "$output"
 for file in "$train_file" "$val_file"; do
   [[ -f $file ]] || {
     echo "$file does not exist. Make it:" \
-         "$python -m data_prep.openthoughts --source siyanzhao/Openthoughts_math_30k_opsd --out $(dirname "$file")" >&2
+         "$python -m data_prep.benchmarks --out data/benchmarks &&" \
+         "$python -m data_prep.openthoughts --source siyanzhao/Openthoughts_math_30k_opsd --out $(dirname "$file")" \
+         "--benchmarks data/benchmarks --tokenizer $model_path" >&2
     exit 2
   }
 done

@@ -263,6 +263,7 @@ def test_a_gpu_recipe_without_its_data_stops_with_the_command_that_makes_it(tmp_
     done = gpu_recipe("egrsd_qwen3_4b", TRAIN_FILE=str(tmp_path / "train.parquet"))
     assert done.returncode == 2
     assert "python -m data_prep.openthoughts --source siyanzhao/Openthoughts_math_30k_opsd" in done.stderr
+    assert "--benchmarks data/benchmarks --tokenizer Qwen/Qwen3-4B" in done.stderr
     data = tmp_path / "train.parquet"
     data.touch()
     done = gpu_recipe("egrsd_qwen3_4b", TRAIN_FILE=str(data), VAL_FILE=str(data), HF_HUB_OFFLINE="1")

@@ -70,8 +70,8 @@ def _data(
                 yield f"data.{key}={path} is not a file that verl reads: use {', '.join(suffixes)}."
             elif not Path(path).is_file():
                 yield (
-                    f"data.{key}={path} does not exist: make it ({MAKE_DATA} {Path(path).parent}), or name "
-                    "your own file."
+                    f"data.{key}={path} does not exist: make it ({MAKE_DATA} {Path(path).parent} "
+                    "--benchmarks data/benchmarks --tokenizer MODEL), or name your own file."
                 )
 
 
