@@ -83,7 +83,7 @@ def test_the_bar_shows_speed_and_time_left_only_while_answers_grow(capsys):
 
 
 def test_the_bar_follows_the_engine_until_it_is_cancelled(monkeypatch, capsys):
-    monkeypatch.setattr("verl_egrsd.evaluation.progress.SECONDS", 0.001)
+    monkeypatch.setattr("verl_egrsd.evaluation.progress.LOOK_SECONDS", 0.001)
     asked = []
 
     async def lengths():

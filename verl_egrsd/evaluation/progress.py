@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} samples [{elapsed}{postfix}]"
-SECONDS = 2.0
+LOOK_SECONDS = 2.0
 """Between two looks at the answers that are being generated."""
 LOOKS = 30
 """The speed is the mean over this many looks."""
@@ -132,7 +132,7 @@ class Progress:
     async def follow(self, lengths: Callable[[], Awaitable[Sequence[int]]]) -> None:
         """Look again and again, until cancelled."""
         while True:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
             self._bar.set_postfix_str(self.look(await lengths()))
 
     def __enter__(self) -> Progress:

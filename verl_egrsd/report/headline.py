@@ -15,7 +15,7 @@ from verl_egrsd.output.intervals import wilson
 from verl_egrsd.report.health import CORRECT, VALIDATED
 from verl_egrsd.report.history import Steps, training_steps
 
-LENGTH, SECONDS = "egrsd/response_length/mean", "timing_s/step"
+MEAN_LENGTH, STEP_SECONDS = "egrsd/response_length/mean", "timing_s/step"
 Lines = list[tuple[str, str]]
 """Label and text of each line."""
 
@@ -61,7 +61,7 @@ def validation_accuracy(run: Mapping[str, Any], name: str, value: float) -> str:
 def time_left(run: Mapping[str, Any], steps: Steps, window: int) -> str:
     """Return how long the steps to come take at the mean of the last ones; "" where that is not known."""
     trained = max(steps, default=0)
-    seconds = [metrics[SECONDS] for metrics in steps.values() if SECONDS in metrics][-window:]
+    seconds = [metrics[STEP_SECONDS] for metrics in steps.values() if STEP_SECONDS in metrics][-window:]
     if not seconds or trained >= run["total_steps"]:
         return ""
     left = fmean(seconds) * (run["total_steps"] - trained)
@@ -111,7 +111,7 @@ def _validations(run: Mapping[str, Any], steps: Steps) -> dict[str, str]:
 
 
 def _length(steps: Steps, window: int) -> str:
-    lengths = [metrics[LENGTH] for metrics in training_steps(steps) if LENGTH in metrics]
+    lengths = [metrics[MEAN_LENGTH] for metrics in training_steps(steps) if MEAN_LENGTH in metrics]
     if not lengths:
         return ""
     covered = max(1, min(window, len(lengths) // 2))

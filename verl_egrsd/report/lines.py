@@ -9,12 +9,12 @@ from verl_egrsd.report.headline import time_left
 from verl_egrsd.report.health import VALIDATED
 from verl_egrsd.report.history import Steps
 
-ANSWERS = {
+OF_ANSWERS = {
     "egrsd/correct": "{:.1%} right",
     "egrsd/response_length/mean": "{:,.0f} tokens",
     "egrsd/truncated": "{:.1%} cut",
 }
-UPDATE = {
+OF_UPDATE = {
     "egrsd/weight/mean": "mean weight {:.2f}",
     "actor/grad_norm": "gradient norm {:.3g}",
     "timing_s/step": "{:.1f} s",
@@ -32,13 +32,13 @@ def step_lines(run: Mapping[str, Any], steps: Steps, step: int, window: int) -> 
         window: number of steps over which the time of a step is averaged.
     """
     metrics = steps[step]
-    answers = [form.format(metrics[name]) for name, form in ANSWERS.items() if name in metrics]
+    answers = [form.format(metrics[name]) for name, form in OF_ANSWERS.items() if name in metrics]
     answers += [
         f"validation {name.removeprefix('val-core/').rsplit('/', 2)[0]} {value:.1%}"
         for name, value in metrics.items()
         if VALIDATED.fullmatch(name)
     ]
-    update = [form.format(metrics[name]) for name, form in UPDATE.items() if name in metrics]
+    update = [form.format(metrics[name]) for name, form in OF_UPDATE.items() if name in metrics]
     left = time_left(run, steps, window)
     update += [f"{left.partition(',')[0]} left"] if left else []
     place = f"step {step} of {run['total_steps']}" if step else "before training"
