@@ -11,7 +11,6 @@ import ray
 from omegaconf import OmegaConf
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.processes import KILLED
 from verl_egrsd.report.ending import RunEndedError, RunStoppedError, ending
 from verl_egrsd.watch import driver
@@ -38,7 +37,7 @@ def ended(tmp_path, monkeypatch, capsys):
     trainer = {"default_local_dir": str(tmp_path), "total_training_steps": 9, "save_freq": 5}
     config = OmegaConf.create({"trainer": {**trainer, "resume_mode": "auto"}})
     path, shut_down = tmp_path / "report.json", []
-    monkeypatch.setenv(ENDS_WITH, "")
+    monkeypatch.setattr(driver, "start_reaper", lambda variable: None)
     monkeypatch.setattr("verl_egrsd.report.run.report_page", lambda *_: "")
     monkeypatch.setattr(
         ray, "shutdown", lambda: shut_down.append(json.loads(path.read_text())["ending"]["how"])

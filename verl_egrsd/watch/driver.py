@@ -24,6 +24,7 @@ from verl_egrsd.report.ending import How, RunEndedError, RunStoppedError, ending
 from verl_egrsd.report.run import HTML_FILE, note_ending, report_since
 from verl_egrsd.watch.asking import ask_to_stop
 from verl_egrsd.watch.closing import closing_lines
+from verl_egrsd.watch.reaper import start_reaper
 from verl_egrsd.watch.settings import watchdog_settings
 from verl_egrsd.watch.shared_memory import unlink_abandoned_syncs
 from verl_egrsd.watch.words import last_line
@@ -38,7 +39,7 @@ SHUTDOWN_SECONDS = 20
 def run_watched(config: DictConfig) -> None:
     """Train with verl. Unless the run reaches its end, ends this process with the last line of the run."""
     stop, since = Stop(watchdog_settings(plain(config.get("watchdog"))).stop), now()
-    os.environ[ENDS_WITH] = str(os.getpid())
+    start_reaper(ENDS_WITH)
     stop.listen()
     try:
         run_ppo(config, task_runner_class=Runner(stop))
