@@ -17,7 +17,7 @@ from verl_egrsd.preflight import preflight
 
 HARDWARE = ("gpu1", "gpu4", "gpu8_40g", "gpu8", "multinode")
 TRAINED: dict[str, dict[str, Any]] = {"LoRA": {}, "all weights": {"lora_rank": 0}}
-ANSWERS = (1_024, 16_384)
+ANSWER_CAPS = (1_024, 16_384)
 """Caps of an answer, tokens: the paper's, and that of THINKING=1."""
 LETTERS = {
     "ppo_max_token_len_per_gpu": "m",
@@ -30,11 +30,11 @@ LETTERS = {
 
 def fit_table() -> str:
     """Return a line per model, way of training and cap of an answer, with a column per hardware."""
-    plans = {(name, cap): _plan(name, cap) for name in HARDWARE for cap in ANSWERS}
+    plans = {(name, cap): _plan(name, cap) for name in HARDWARE for cap in ANSWER_CAPS}
     rows = []
     for model, shape in KNOWN_SHAPES.items():
         for trained, changes in TRAINED.items():
-            for cap in ANSWERS:
+            for cap in ANSWER_CAPS:
                 cells = (verdict(replace(plans[name, cap], shape=shape, **changes)) for name in HARDWARE)
                 rows.append((model, trained, f"{cap:,}", *cells))
     return text_table(("model", "trained", "answers", *HARDWARE), rows, "lll" + "l" * len(HARDWARE))

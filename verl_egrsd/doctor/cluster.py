@@ -32,7 +32,7 @@ def check_cluster(config: DictConfig) -> Iterator[CheckLine]:
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         yield from compared(ask_nodes(nodes), versions())
-        yield from _gpus(config, nodes)
+        yield from compare_gpus(config, nodes)
     finally:
         ray.shutdown()
 
@@ -79,7 +79,8 @@ def compared(nodes: Mapping[str, Facts | str], here: Facts) -> Iterator[CheckLin
         yield CheckLine("nodes", f"{len(nodes)} with the versions of this machine and the plug-in")
 
 
-def _gpus(config: DictConfig, nodes: list[Mapping[str, Any]]) -> Iterator[CheckLine]:
+def compare_gpus(config: DictConfig, nodes: list[Mapping[str, Any]]) -> Iterator[CheckLine]:
+    """Yield whether enough nodes have the GPUs that the run asks of each."""
     trainer = config.trainer
     found = [int(node["Resources"].get("GPU", 0)) for node in nodes]
     enough = sum(number >= trainer.n_gpus_per_node for number in found)

@@ -1,0 +1,39 @@
+"""What the nodes of a Ray cluster say of themselves, against this machine."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from verl_egrsd.doctor.cluster import compare_gpus, compared
+from verl_egrsd.doctor.lines import Severity
+
+HERE = {"verl_egrsd": "0.2.0", "verl": "0.9.1"}
+
+
+def test_nodes_with_the_versions_of_this_machine_are_one_line():
+    (line,) = compared({"10.0.0.1": HERE, "10.0.0.2": dict(HERE)}, HERE)
+    assert line.level is Severity.FINE
+    assert line.text == "2 with the versions of this machine and the plug-in"
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        (HERE | {"verl": "0.8.0"}, "10.0.0.2 has verl 0.8.0, here 0.9.1: install the same versions"),
+        ("No module named 'verl_egrsd'", "10.0.0.2 does not work: No module named 'verl_egrsd'. Install"),
+        ("no answer within 60 s", "10.0.0.2 does not work: no answer within 60 s."),
+    ],
+)
+def test_a_node_that_differs_is_named_with_what_differs(facts, sentence):
+    (line,) = compared({"10.0.0.1": HERE, "10.0.0.2": facts}, HERE)
+    assert line.level is Severity.WRONG
+    assert line.text.startswith(sentence)
+
+
+@pytest.mark.parametrize(("found", "severity"), [((8, 8), Severity.FINE), ((8, 4), Severity.WRONG)])
+def test_the_gpus_of_all_nodes_are_compared_with_those_asked(found, severity):
+    config = OmegaConf.create({"trainer": {"device": "cuda", "nnodes": 2, "n_gpus_per_node": 8}})
+    (line,) = compare_gpus(config, [{"Resources": {"GPU": float(number)}} for number in found])
+    assert line.level is severity
+    assert f"the nodes have {found[0]}, {found[1]}" in line.text
