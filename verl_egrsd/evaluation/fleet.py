@@ -13,6 +13,7 @@ import ray
 import torch
 from omegaconf import OmegaConf
 
+from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.evaluation.generation import is_quiet
 from verl_egrsd.evaluation.model import Servable
 from verl_egrsd.evaluation.replicas import Replica, Replicas, at_once
@@ -20,6 +21,7 @@ from verl_egrsd.evaluation.settings import EngineOptions, Settings
 from verl_egrsd.network import secure_network
 from verl_egrsd.processes import interruptible, unchanged_term
 from verl_egrsd.watch.cluster import require_cluster
+from verl_egrsd.watch.reaper import start_reaper
 
 PASSED_ON = ("HF_", "OMP_", "TOKENIZERS_", "VERL_PLATFORM", "VLLM_")
 """First letters of the variables that replicas on other machines get too."""
@@ -85,6 +87,7 @@ def _ray(options: EngineOptions) -> Iterator[None]:
     require_cluster(config)
     secure_network(config)
     if here:
+        start_reaper(ENDS_WITH)
         ray_init |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
         # A replica counts as one of Ray's CPUs, and Ray starts a process for each of them.
         ray_init |= {"num_cpus": options.replicas or torch.cuda.device_count()}
