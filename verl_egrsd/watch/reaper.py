@@ -15,12 +15,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 10.0
 """Time for the processes to end by themselves."""
-LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
 
 
-def start_reaper(variable: str, grace: float = GRACE_SECONDS) -> None:
+def start_reaper(variable: str, grace: float = _GRACE_SECONDS) -> None:
     """Have every process that starts from now on end when this one has ended.
 
     Args:
@@ -43,7 +43,7 @@ def reap(mark: bytes, owner: int, grace: float) -> None:
         for process in left if time.monotonic() > deadline else ():
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)
 
 
 def marked(mark: bytes) -> list[int]:
