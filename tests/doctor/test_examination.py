@@ -120,11 +120,6 @@ def test_a_sound_setup_has_nothing_to_mend_and_shows_what_both_sides_read(setup,
         ),
         ({"trainer.n_gpus_per_node": 16}, "GPUs", "Set trainer.n_gpus_per_node=8 (GPUS=8 of a recipe)"),
         (
-            {"actor_rollout_ref.rollout.gpu_memory_utilization": 0.95},
-            "memory",
-            "generation takes 84 GB of 86. Set actor_rollout_ref.rollout.gpu_memory_utilization=0.7.",
-        ),
-        (
             {"actor_rollout_ref.teacher.max_prompt_length": 100},
             "lengths",
             "actor_rollout_ref.teacher.max_prompt_length=100: 12 of the first 12 rows are longer. Raise",
@@ -136,6 +131,17 @@ def test_a_broken_setting_is_one_line_with_the_remedy(setup, healthy, changes, a
     found = only(findings, Severity.WRONG)
     assert found.about == about
     assert sentence in found.text
+
+
+def test_memory_that_is_predicted_not_to_fit_is_noted_with_what_to_set(setup, healthy):
+    found = only(
+        examined(setup, {"actor_rollout_ref.rollout.gpu_memory_utilization": 0.95})[0], Severity.DOUBT
+    )
+    assert found.about == "memory"
+    assert (
+        "generation takes 84 GB of 86. Set actor_rollout_ref.rollout.gpu_memory_utilization=0.7."
+        in found.text
+    )
 
 
 def test_a_row_that_training_would_refuse_is_named(setup, healthy, tmp_path):
@@ -229,11 +235,7 @@ def test_the_command_prints_a_line_per_finding_and_ends_with_the_exit_code(
         command.run_check(arguments, words)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("ok    versions       verl_egrsd ")
-    assert lines[-1] == (
-        "1 thing to mend: the run would fail."
-        if exit_code
-        else "All that can be known before the start is fine."
-    )
+    assert lines[-1] == ("1 thing to mend: the run would fail." if exit_code else "Nothing is left to mend.")
     assert any(
         line.startswith("FAIL  settings       trainer.total_training_steps=ten") for line in lines
     ) == bool(exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from contextlib import redirect_stdout
 from io import StringIO
 
@@ -39,18 +40,19 @@ def run_check(arguments: argparse.Namespace, overrides: list[str]) -> None:
         from verl_egrsd.doctor.examination import Examination
 
     examination = Examination(config, fresh, elsewhere=arguments.elsewhere, pairs=arguments.pairs)
-    wrong = 0
+    levels: Counter[Severity] = Counter()
     findings = examination.findings()
     while True:
         with redirect_stdout(StringIO()):
             finding = next(findings, None)
         if finding is None:
             break
-        wrong += finding.level is Severity.WRONG
+        levels[finding.level] += 1
         print(finding.line(), flush=True)
     if examination.shown:
         print(f"\n{examination.shown}\n")
-    if wrong:
+    if wrong := levels[Severity.WRONG]:
         print(f"{wrong} thing{'s' if wrong > 1 else ''} to mend: the run would fail.", flush=True)
         sys.exit(1)
-    print("All that can be known before the start is fine.")
+    noted = levels[Severity.DOUBT]
+    print("Nothing keeps the run from starting; read the notes." if noted else "Nothing is left to mend.")

@@ -97,7 +97,8 @@ def check_memory(config: DictConfig, method: Method, teacher: TeacherConfig) -> 
     if problems:
         change = remedy(plan)
         advice = f"Set {change}." if change else "It needs more GPUs, shorter caps, LoRA or a smaller model."
-        yield wrong("memory", f"{text}: {'; '.join(problems)}. {advice}")
+        # A prediction that no GPU has confirmed keeps nobody from trying.
+        yield doubt("memory", f"{text}: {'; '.join(problems)}. {advice}")
         return
     engines = max(1, plan.gpus // plan.tensor_parallel)
     at_once = sequences_at_once(plan)
