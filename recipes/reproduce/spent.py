@@ -34,11 +34,12 @@ def spending(out: Path, name: str, log: Path) -> Iterator[None]:
     began = [entry for entry in _entries(out) if entry["name"] == name]
     if began and began[-1]["event"] == "begin" and log.exists():
         _note(out, name, "end", max(began[-1]["at"], log.stat().st_mtime))
-    _note(out, name, "begin", time.time())
+    at, begun = time.time(), time.monotonic()
+    _note(out, name, "begin", at)
     try:
         yield
     finally:
-        _note(out, name, "end", time.time())
+        _note(out, name, "end", at + time.monotonic() - begun)
 
 
 def read_spent(out: Path) -> dict[str, Spent]:
