@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from unittest.mock import Mock
 
 import pytest
 import ray
@@ -37,7 +38,7 @@ def ended(tmp_path, monkeypatch, capsys):
     trainer = {"default_local_dir": str(tmp_path), "total_training_steps": 9, "save_freq": 5}
     config = OmegaConf.create({"trainer": {**trainer, "resume_mode": "auto"}})
     path, shut_down = tmp_path / "report.json", []
-    monkeypatch.setattr(driver, "start_reaper", lambda variable: None)
+    monkeypatch.setattr(driver, "start_reaper", Mock)
     monkeypatch.setattr("verl_egrsd.report.run.report_page", lambda *_: "")
     monkeypatch.setattr(
         ray, "shutdown", lambda: shut_down.append(json.loads(path.read_text())["ending"]["how"])

@@ -4,49 +4,69 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 
 import psutil
 import pytest
 
+from verl_egrsd.watch import reaper
+
 LONG = 60
+SLEEPS = [sys.executable, "-c", "import time; time.sleep(1000)"]
+STARTS = "import subprocess, sys, time; started = subprocess.Popen({command}, start_new_session=True); "
+STARTS += "print(started.pid, flush=True); time.sleep(1000)"
+RAYLET = [sys.executable, "-c", STARTS.format(command=SLEEPS)]
 OWNER = """
-import subprocess, sys, time
+import subprocess, time
 from verl_egrsd.watch.reaper import start_reaper
-other = subprocess.Popen(["sleep", "1000"])
-start_reaper("REAPED_WITH", grace=0.2)
-agent = subprocess.Popen(["sleep", "1000"], start_new_session=True)
-print(other.pid, agent.pid, flush=True)
+print(start_reaper(grace=0.1).pid, flush=True)
 time.sleep(1000)
 """
 
 
 @pytest.fixture
 def run():
-    """A process with a child from before the reaper and one from after it; the reaper, and both children."""
-    owner = psutil.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
-    other, agent = map(psutil.Process, map(int, owner.stdout.readline().split()))
-    (reaper,) = [child for child in owner.children() if child not in (other, agent)]
-    yield owner, reaper, other, agent
-    for process in (owner, other, agent, reaper):
+    """A process, one that it has started, and one that this one has, with another parent later."""
+    owner = psutil.Popen(RAYLET, stdout=subprocess.PIPE, text=True)
+    agent = psutil.Process(int(owner.stdout.readline()))
+    yield owner, agent
+    for process in (owner, agent):
         if process.is_running():
             process.kill()
     owner.wait(LONG)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_a_killed_run_has_started_ends_and_nothing_else(run, number):
-    owner, reaper, other, agent = run
-    owner.send_signal(number)
+def test_what_a_killed_run_has_started_ends_and_nothing_else(run, monkeypatch, number):
+    owner, agent = run
+    looked, below = threading.Event(), reaper._below
+
+    def look(processes):
+        found = below(processes)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(reaper, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(reaper, "_below", look)
+    with psutil.Popen(SLEEPS) as stranger:
+        thread = threading.Thread(target=reaper.reap, args=(psutil.Process(owner.pid), 0.1), daemon=True)
+        thread.start()
+        assert looked.wait(LONG)
+        assert agent.is_running(), "nothing ends while the run goes on"
+        owner.send_signal(number)
+        owner.wait(LONG)
+        thread.join(LONG)
+        psutil.wait_procs([agent], timeout=LONG)
+        assert not agent.is_running()
+        assert stranger.is_running()
+        stranger.kill()
+
+
+def test_the_reaper_has_a_session_of_its_own_and_ends_with_the_run():
+    owner = psutil.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    process = psutil.Process(int(owner.stdout.readline()))
+    assert os.getsid(process.pid) == process.pid
+    owner.kill()
     owner.wait(LONG)
-    psutil.wait_procs([agent, reaper], timeout=LONG)
-    assert not agent.is_running()
-    assert not reaper.is_running()
-    assert other.is_running()
-
-
-def test_nothing_ends_while_the_run_goes_on_and_ctrl_c_in_its_terminal_does_not_reach_the_reaper(run):
-    _, reaper, _, agent = run
-    time.sleep(1)
-    assert agent.is_running()
-    assert os.getsid(reaper.pid) == reaper.pid
+    psutil.wait_procs([process], timeout=LONG)
+    assert not process.is_running()

@@ -13,7 +13,6 @@ import ray
 import torch
 from omegaconf import OmegaConf
 
-from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.evaluation.generation import is_quiet
 from verl_egrsd.evaluation.model import Servable
 from verl_egrsd.evaluation.replicas import Replica, Replicas, at_once
@@ -87,7 +86,7 @@ def _ray(options: EngineOptions) -> Iterator[None]:
     require_cluster(config)
     secure_network(config)
     if here:
-        start_reaper(ENDS_WITH)
+        start_reaper()
         ray_init |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
         # A replica counts as one of Ray's CPUs, and Ray starts a process for each of them.
         ray_init |= {"num_cpus": options.replicas or torch.cuda.device_count()}

@@ -39,7 +39,8 @@ SHUTDOWN_SECONDS = 20
 def run_watched(config: DictConfig) -> None:
     """Train with verl. Unless the run reaches its end, ends this process with the last line of the run."""
     stop, since = Stop(watchdog_settings(plain(config.get("watchdog"))).stop), now()
-    start_reaper(ENDS_WITH)
+    os.environ[ENDS_WITH] = str(os.getpid())
+    reaper = start_reaper()
     stop.listen()
     try:
         run_ppo(config, task_runner_class=Runner(stop))
@@ -51,6 +52,7 @@ def run_watched(config: DictConfig) -> None:
         _end(how, line, stop, Path(report_settings(config).folder), since)
     else:
         print(closing_lines(config), flush=True)
+        reaper.terminate()  # a logger may still upload
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

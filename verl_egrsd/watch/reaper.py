@@ -1,60 +1,62 @@
 """Ends what a killed run leaves behind: Ray's agents wait a minute for a cluster that is gone.
 
-The reaper is a small process of its own, which outlives the process that starts a run. It knows the run's
-processes by a variable that all of them inherit.
+The reaper is a small process of its own, which outlives the process that starts a run. While that one lives,
+it remembers the processes below it: those that are left when it is gone have other parents by then.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
-from pathlib import Path
+
+import psutil
 
 _GRACE_SECONDS = 10.0
 """Time for the processes to end by themselves."""
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 2.0
+"""Between two looks at what the owner has started."""
 
 
-def start_reaper(variable: str, grace: float = _GRACE_SECONDS) -> None:
-    """Have every process that starts from now on end when this one has ended.
+def start_reaper(grace: float = _GRACE_SECONDS) -> subprocess.Popen[bytes]:
+    """Have all processes below this one end after it has.
 
     Args:
-        variable: of the environment, by which they are known; its value becomes this process's id.
         grace: seconds until they are killed.
+
+    Returns:
+        the reaper; without it they end by themselves.
     """
-    os.environ[variable] = str(os.getpid())
-    command = [sys.executable, "-I", "-S", __file__, variable, str(os.getpid()), str(grace)]
+    command = [sys.executable, "-I", __file__, str(os.getpid()), str(grace)]
     nothing = subprocess.DEVNULL
     # In a session of its own, neither Ctrl-C nor the end of the terminal reaches it.
-    subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+    return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
 
 
-def reap(mark: bytes, owner: int, grace: float) -> None:
-    """Wait for the owner's end, then for that of the marked processes; kill those that take too long."""
-    with suppress(ProcessLookupError):
-        select.select([os.pidfd_open(owner)], [], [])
-    deadline = time.monotonic() + grace
-    while left := marked(mark):
-        for process in left if time.monotonic() > deadline else ():
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        time.sleep(_LOOK_SECONDS)
+def reap(owner: psutil.Process, grace: float) -> None:
+    """Wait for the owner's end, then for that of the processes below it; kill those that take too long."""
+    below: set[psutil.Process] = set()
+    gone = os.pidfd_open(owner.pid)
+    while not select.select([gone], [], [], _LOOK_SECONDS)[0]:
+        below |= _below({owner})
+    below |= _below(below)
+    _, left = psutil.wait_procs(below - {psutil.Process()}, timeout=grace)
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
 
 
-def marked(mark: bytes) -> list[int]:
-    """Return the other processes of this user that have a variable, `NAME=value`, in their environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended meanwhile, or is another user's
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    return [process for process in found if process != os.getpid()]
+def _below(processes: set[psutil.Process]) -> set[psutil.Process]:
+    """Return the processes that these have started, and those that they have."""
+    found: set[psutil.Process] = set()
+    for process in processes:
+        with suppress(psutil.Error):
+            found.update(process.children(recursive=True))
+    return found
 
 
 if __name__ == "__main__":
-    reap(f"{sys.argv[1]}={sys.argv[2]}".encode(), int(sys.argv[2]), float(sys.argv[3]))
+    with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended before it was looked at
+        reap(psutil.Process(int(sys.argv[1])), float(sys.argv[2]))
