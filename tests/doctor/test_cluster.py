@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import ray
 from omegaconf import OmegaConf
 
-from verl_egrsd.doctor.cluster import compare_gpus, compared
+from verl_egrsd.doctor import cluster
+from verl_egrsd.doctor.cluster import check_cluster, compare_gpus, compared
 from verl_egrsd.doctor.lines import Severity
 
 HERE = {"verl_egrsd": "0.2.0", "verl": "0.9.1"}
@@ -37,3 +39,18 @@ def test_the_gpus_of_all_nodes_are_compared_with_those_asked(found, severity):
     (line,) = compare_gpus(config, [{"Resources": {"GPU": float(number)}} for number in found])
     assert line.level is severity
     assert f"the nodes have {found[0]}, {found[1]}" in line.text
+
+
+def test_a_cluster_that_lets_nobody_in_without_a_token_is_named_with_the_variable(monkeypatch):
+    def refuse(**_):
+        raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+
+    monkeypatch.setattr(cluster, "require_cluster", lambda config: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    address = {"ray_kwargs": {"ray_init": {"address": "10.0.0.1:6379"}}, "trainer": {"nnodes": 1}}
+    (line,) = check_cluster(OmegaConf.create(address))
+    assert line.level is Severity.WRONG
+    assert (
+        "Failed to connect to Ray cluster at 10.0.0.1:6379. Where the cluster asks for a token" in line.text
+    )
+    assert "set RAY_AUTH_MODE=token" in line.text

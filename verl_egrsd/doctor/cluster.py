@@ -14,6 +14,11 @@ from verl_egrsd.preflight.machine import joins_cluster
 from verl_egrsd.watch.cluster import require_cluster
 
 NODE_SECONDS = 60.0
+NEEDS_TOKEN = (
+    "Where the cluster asks for a token, as it does if its user has one, set RAY_AUTH_MODE=token and have the "
+    "same token here (~/.ray/auth_token)."
+)
+"""With an address Ray does not look for a token by itself."""
 Facts = dict[str, str]
 
 
@@ -28,7 +33,11 @@ def check_cluster(config: DictConfig) -> Iterator[CheckLine]:
     require_cluster(config)
     import ray
 
-    ray.init(address=cluster_address(config), log_to_driver=False, logging_level="ERROR")
+    try:
+        ray.init(address=cluster_address(config), log_to_driver=False, logging_level="ERROR")
+    except ConnectionError as error:
+        yield wrong("nodes", f"{error}. {NEEDS_TOKEN}")
+        return
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         yield from compared(ask_nodes(nodes), versions())
