@@ -15,8 +15,8 @@ from verl_egrsd.watch.cluster import require_cluster
 
 NODE_SECONDS = 60.0
 NEEDS_TOKEN = (
-    "Where the cluster asks for a token, as it does if its user has one, set RAY_AUTH_MODE=token and have the "
-    "same token here (~/.ray/auth_token)."
+    "Where the cluster asks for a token, as it does if its user has one, set RAY_AUTH_MODE=token and have "
+    "the same token here (~/.ray/auth_token)."
 )
 """With an address Ray does not look for a token by itself."""
 Facts = dict[str, str]
