@@ -74,7 +74,7 @@ def run_jobs(
 
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("w") as log:
+    with job.log.open("a") as log:  # what an earlier attempt said stays
         return subprocess.Popen(
             job.command,
             env=os.environ | dict(environment),

@@ -24,9 +24,6 @@ from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.intervals import Interval
 from verl_egrsd.output.pictures import fill, inline, render
 
-ON_GPUS = ("train-", "evaluate-")
-"""Commands that keep the GPUs busy, by the beginning of their names."""
-
 
 def write_final_page(plan: Plan) -> None:
     """Write the page, with what has been measured by now.
@@ -137,13 +134,9 @@ def _spent(plan: Plan) -> list[dict[str, str]]:
         {"name": name, "seconds": _clock(found.seconds), "attempts": str(found.attempts)}
         for name, found in spent.items()
     ]
-    busy = sum(found.seconds for name, found in spent.items() if name.startswith(ON_GPUS))
     total = {"seconds": _clock(sum(found.seconds for found in spent.values())), "attempts": ""}
-    gpus = (
-        ""
-        if plan.on_cpu
-        else f"; {plan.nodes * int(plan.gpus) * busy / 3600:.1f} GPU hours of training and evaluation"
-    )
+    hours = sum(found.gpu_hours for found in spent.values())
+    gpus = "" if plan.on_cpu else f"; {hours:.1f} GPU hours of training and evaluation"
     return [*rows, {"name": f"together{gpus}", **total}]
 
 

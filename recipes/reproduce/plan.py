@@ -81,8 +81,10 @@ class Plan:
         for name, values in (("ARMS", self.arms), ("SEEDS", self.seeds)):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name}={' '.join(map(str, values))} names one twice: name each once.")
-        if self.steps < 1 or (self.problems or 1) < 1 or min(self.seeds) < 0:
-            raise ValueError("STEPS and PROBLEMS must be at least 1, and SEEDS 0 or more.")
+        counts = [self.steps, self.nodes, 1 if self.problems is None else self.problems]
+        counts += [] if self.on_cpu else [int(self.gpus)]
+        if min(counts) < 1 or min(self.seeds) < 0:
+            raise ValueError("STEPS, PROBLEMS, GPUS and NNODES must be at least 1, and SEEDS 0 or more.")
         if any(step < 1 or step > self.steps for step in self.checkpoints):
             raise ValueError(f"CHECKPOINTS must be steps from 1 to STEPS={self.steps}.")
 
@@ -90,6 +92,10 @@ class Plan:
     def on_cpu(self) -> bool:
         """Whether the small model is trained on the CPU."""
         return self.hardware == CPU
+
+    def gpus_of(self, arm: str) -> int:
+        """Return the GPUs that the training of an arm keeps busy; supervised training runs on one node."""
+        return int(self.gpus) * (1 if arm == SFT else self.nodes)
 
     @property
     def runs(self) -> list[Trained]:
@@ -111,7 +117,8 @@ class Plan:
                         f"{self.out} holds a reproduction with {key}={then[key]!r}, not {now[key]!r}: use "
                         "the same settings, or choose another folder (OUT)."
                     )
-            now |= {key: [*dict.fromkeys([*then[key], *now[key]])] for key in ("arms", "seeds")}
+            now["arms"] = sorted({*then["arms"], *now["arms"]}, key=[*ARMS].index)
+            now["seeds"] = sorted({*then["seeds"], *now["seeds"]})
         write_completed(file, json.dumps(now, indent=1) + "\n")
 
     def evaluation(self, name: str) -> Path:

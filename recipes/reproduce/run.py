@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,8 +21,8 @@ from tqdm import tqdm
 from recipes.environment import RECIPES, SHARED
 from recipes.processes import run_jobs
 from recipes.reproduce.plan import ARMS, CPU, GPU, HARDWARE, REHEARSAL, SOURCE, WEIGHTS, Plan
-from recipes.reproduce.spent import spending
-from recipes.reproduce.stages import PAGE, STAGES
+from recipes.reproduce.spent import close_killed, spending
+from recipes.reproduce.stages import NEEDS, PAGE, STAGES
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.processes import term_interrupts
 
@@ -35,11 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         plan = make_plan(given)
         chosen = _chosen(given.stages)
-    except ValueError as error:
+        print(overview(plan, chosen), flush=True)
+        lacking = missing(plan, chosen)
+    except ValueError as error:  # also a file that pyarrow cannot read
         print(f"reproduce: {error}", file=sys.stderr)
         return 2
-    print(overview(plan, chosen), flush=True)
-    if lacking := missing(plan, chosen):
+    if lacking:
         print("\n".join(f"reproduce: {sentence}" for sentence in lacking), file=sys.stderr)
         return 2
     if given.dry_run:
@@ -70,12 +72,15 @@ def run_stage(plan: Plan, name: str) -> None:
         RuntimeError: when a command failed, with the end of its log, or left no valid result.
     """
     for work in STAGES[name](plan):
+        job = work.job(plan.out)
+        close_killed(plan.out, work.name, job.log)
         if work.lacks() is None:
             continue
-        job = work.job(plan.out)
+        if work.stale and work.stale.exists():
+            shutil.rmtree(work.stale)
         print(f"reproduce: {name}: {work.name}; its log is {job.log}", flush=True)
         with (
-            spending(plan.out, work.name, job.log),
+            spending(plan.out, work.name, gpus=work.gpus),
             tqdm(total=work.total or None, desc=work.name, unit=work.unit, disable=None) as bar,
         ):
             run_jobs(
@@ -103,12 +108,11 @@ def missing(plan: Plan, chosen: Sequence[str]) -> list[str]:
 
 
 def _earlier_results(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
-    """Name the stages before the first chosen one whose results are needed and not there."""
-    names = [*STAGES]
-    for name in names[: names.index(chosen[0])]:
-        lacking = next((found for work in STAGES[name](plan) if (found := work.lacks())), None)
-        if name not in ("compare", "export") and lacking and chosen != ["page"]:
-            yield f"the stage {chosen[0]} needs the results of {name}: {lacking}. Add {name} to STAGES."
+    """Name the stages whose results are needed, and that are neither there nor chosen."""
+    for name in chosen:
+        for needed in (other for other in NEEDS.get(name, ()) if other not in chosen):
+            if lacking := next((found for work in STAGES[needed](plan) if (found := work.lacks())), None):
+                yield f"the stage {name} needs the results of {needed}: {lacking}. Add {needed} to STAGES."
 
 
 def _on_gpus(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
@@ -116,11 +120,14 @@ def _on_gpus(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
         recipe = Path("recipes") / f"{arm}_{plan.model}.sh"
         if not recipe.exists():
             yield f"{recipe} is not there: leave {arm} out of ARMS."
-    if {"train", "evaluate"} & {*chosen} and (found := gpus()) < int(plan.gpus):
+    busy = [work for name in ("train", "evaluate") if name in chosen for work in STAGES[name](plan)]
+    if any(work.lacks() for work in busy) and (found := gpus()) < int(plan.gpus):
         yield f"this node has {found} of {plan.gpus} GPUs: set GPUS, or HARDWARE=cpu for a rehearsal."
     offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
     if "model" in chosen and offline and (lacks := next(STAGES["model"](plan)).lacks()):
         yield f"{lacks}, and HF_HUB_OFFLINE is set: unset it, or name a folder (MODEL)."
+    if not {"model", "data", "train", "evaluate"} & {*chosen}:
+        return
     existing = next(
         folder for folder in (plan.out.absolute(), *plan.out.absolute().parents) if folder.exists()
     )
@@ -149,9 +156,12 @@ def make_plan(given: argparse.Namespace) -> Plan:
         raise ValueError(
             f"MODEL={given.weights} with HARDWARE=cpu: the CPU trains the small model. Unset MODEL."
         )
+    for name, value in (("SOURCE", given.source), ("PROTOCOL", given.protocol)):
+        if on_cpu and value:
+            raise ValueError(f"{name}={value} with HARDWARE=cpu: the CPU has its own. Unset {name}.")
     arms = given.arms or ["egrsd", "cl_egrsd", "rlsd", "opsd", "crisp", "grpo", "direction", "sft"]
     rehearsal = str(REHEARSAL / "data" / "train.parquet")
-    steps = given.steps or (2 if on_cpu else 100)
+    steps = (2 if on_cpu else 100) if given.steps is None else given.steps
     return Plan(
         model=given.model,
         weights=str(REHEARSAL / "model") if on_cpu else given.weights or WEIGHTS[given.model],
@@ -159,12 +169,12 @@ def make_plan(given: argparse.Namespace) -> Plan:
         # The order of the tables, whatever the order of the call.
         arms=tuple(sorted(arms, key=lambda arm: [*ARMS, arm].index(arm))),
         seeds=tuple(given.seeds),
-        protocol="rehearsal" if on_cpu else given.protocol,
+        protocol="rehearsal" if on_cpu else given.protocol or "paper",
         steps=steps,
         checkpoints=tuple(given.checkpoints),
         problems=given.problems,
-        source=rehearsal if on_cpu else given.source,
-        gpus=str(given.gpus or HARDWARE[given.hardware]),
+        source=rehearsal if on_cpu else given.source or SOURCE,
+        gpus=str(HARDWARE[given.hardware] if given.gpus is None else given.gpus),
         nodes=given.nodes,
         out=given.out or Path("outputs") / f"reproduce_{given.model}{'_cpu' if on_cpu else ''}",
     )
@@ -185,11 +195,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hardware", choices=HARDWARE, default=GPU, help="(%(default)s)")
     parser.add_argument("--arms", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(ARMS)} (all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="(0)")
-    parser.add_argument("--protocol", choices=("paper", "precise"), default="paper", help="(%(default)s)")
+    parser.add_argument("--protocol", choices=("paper", "precise"), help="(paper)")
     parser.add_argument("--steps", type=int, help="(100; on the CPU 2)")
     parser.add_argument("--checkpoints", nargs="+", type=int, default=[], help="evaluated beside the last")
     parser.add_argument("--problems", type=int, help="first N problems of each benchmark (all)")
-    parser.add_argument("--source", default=SOURCE, help="of the training rows (%(default)s)")
+    parser.add_argument("--source", help=f"of the training rows ({SOURCE})")
     parser.add_argument("--gpus", type=int, help="of each node (those of the hardware)")
     parser.add_argument(
         "--stages", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(STAGES)} (all)"

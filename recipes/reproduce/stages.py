@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from recipes.reproduce.valid import (
     not_exported,
     older,
 )
+from verl_egrsd.evaluation.published import published_problems
 from verl_egrsd.evaluation.samples import SAMPLES
 from verl_egrsd.evaluation.summary import JSON_SUMMARY
 
@@ -43,6 +46,8 @@ class Work:
         done: counts the units of work that are done, for the bar.
         total: number of units.
         unit: what is counted.
+        gpus: that are kept busy.
+        stale: folder of a result that is no longer valid, which the command would refuse to replace.
     """
 
     name: str
@@ -52,14 +57,24 @@ class Work:
     done: Callable[[], int] = lambda: 0
     total: int = 1
     unit: str = "file"
+    gpus: int = 0
+    stale: Path | None = None
 
     def job(self, out: Path) -> Job:
         """Return the command with its log."""
         return Job(self.command, out / "logs" / f"{self.name}.log")
 
 
+NEEDS = {
+    "data": ("model", "benchmarks"),
+    "train": ("model", "data"),
+    "evaluate": ("model", "benchmarks", "train"),
+    "compare": ("evaluate",),
+    "export": ("train",),
+}
+"""The stages whose results a stage reads."""
 STAGES: dict[str, Callable[[Plan], Iterator[Work]]] = {}
-"""The stages by name, in their order; a stage needs the results of those before it."""
+"""The stages by name, in their order."""
 
 
 def stage(name: str) -> Callable[[Callable[[Plan], Iterator[Work]]], Callable[[Plan], Iterator[Work]]]:
@@ -102,16 +117,15 @@ def _data(plan: Plan) -> Iterator[Work]:
 @stage("train")
 def _train(plan: Plan) -> Iterator[Work]:
     for arm in plan.arms:
-        # A wrong setting of the last arm shows before the first one is trained.
+        # A wrong setting, or a missing file, of the last arm shows before the first one is trained.
         runs = [run for run in plan.runs if run.arm == arm]
         command, environment = training(runs[0], dry_run=True)
         yield Work(f"check-{arm}", command, partial(_any_untrained, runs), environment)
     for run in plan.runs:
         command, environment = training(run)
         steps = partial(trained_steps, run)
-        yield Work(
-            f"train-{run.name}", command, partial(untrained, run), environment, steps, plan.steps, "step"
-        )
+        lacks, gpus = partial(untrained, run), plan.gpus_of(run.arm)
+        yield Work(f"train-{run.name}", command, lacks, environment, steps, plan.steps, "step", gpus)
 
 
 @stage("evaluate")
@@ -120,10 +134,13 @@ def _evaluate(plan: Plan) -> Iterator[Work]:
         command = [*EGRSD, "eval", str(model), "--benchmarks", str(plan.out / "benchmarks"), "--name", name]
         command += ["--preset", plan.protocol, "--out", str(plan.evaluation(name))]
         command += ["--limit", str(plan.problems)] if plan.problems else []
-        command += ["--enforce-eager", "--gpu-memory-utilization", "0.1"] if plan.on_cpu else []
+        replicas = int(plan.gpus) * (plan.nodes if os.environ.get("RAY_ADDRESS") else 1)
+        on_cpu = ["--enforce-eager", "--gpu-memory-utilization", "0.1"]
+        command += on_cpu if plan.on_cpu else ["--replicas", str(replicas)]
         samples, lacks = plan.evaluation(name) / SAMPLES, partial(no_evaluation, plan, name, model)
         environment = CPU_EVALUATION if plan.on_cpu else {}
-        yield Work(f"evaluate-{name}", command, lacks, environment, partial(lines_of, samples), 0, "sample")
+        done = partial(lines_of, samples)
+        yield Work(f"evaluate-{name}", command, lacks, environment, done, 0, "sample", replicas)
 
 
 @stage("compare")
@@ -132,7 +149,8 @@ def _compare(plan: Plan) -> Iterator[Work]:
         folders = [plan.evaluation(name) for name in (run.name, BASE)]
         found = plan.out / "comparisons" / f"{run.name}.json"
         command = [*EGRSD, "compare", *map(str, folders), "--json", str(found)]
-        command += [] if plan.on_cpu else ["--published", plan.model]
+        whole = (plan.problems or math.inf) >= min(published_problems().values())
+        command += ["--published", plan.model] if whole and not plan.on_cpu else []
         newer = [folder / JSON_SUMMARY for folder in folders]
         yield Work(f"compare-{run.name}", command, partial(older, found, newer))
 
@@ -141,7 +159,8 @@ def _compare(plan: Plan) -> Iterator[Work]:
 def _export(plan: Plan) -> Iterator[Work]:
     for run in plan.runs:
         command = [*EGRSD, "export", str(run.checkpoint(plan.steps)), "--out", str(run.exported)]
-        yield Work(f"export-{run.name}", [*command, "--form", "adapter"], partial(not_exported, run))
+        command += ["--form", "adapter"]
+        yield Work(f"export-{run.name}", command, partial(not_exported, run), stale=run.exported)
 
 
 @stage("page")

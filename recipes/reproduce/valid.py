@@ -33,10 +33,14 @@ def no_model(plan: Plan) -> str | None:
     return missing and f"{plan.weights} has no {missing} here"
 
 
+def wanted_problems(plan: Plan) -> dict[str, int]:
+    """Return the number of problems of each benchmark."""
+    return SMALL_BENCHMARKS if plan.on_cpu else published_problems()
+
+
 def no_benchmarks(plan: Plan) -> str | None:
     """Say which benchmark is missing, or has not all its problems."""
-    wanted = SMALL_BENCHMARKS if plan.on_cpu else published_problems()
-    for name, rows in wanted.items():
+    for name, rows in wanted_problems(plan).items():
         file = plan.out / "benchmarks" / f"{name}.parquet"
         if not file.exists():
             return f"{file} is not there"
@@ -57,7 +61,9 @@ def no_data(plan: Plan) -> str | None:
     for key, wanted in (("source", plan.source), ("tokenizer", plan.weights)):
         if card["options"][key] != wanted:
             return f"{folder} was prepared with {key}={card['options'][key]}, not {wanted}"
-    return None if card["benchmarks"] else f"{folder} was prepared without the benchmarks"
+    if card["benchmarks"] != wanted_problems(plan):
+        return f"{folder} was compared with {card['benchmarks']}, not with {wanted_problems(plan)}"
+    return None
 
 
 def no_evaluation(plan: Plan, name: str, model: str | Path) -> str | None:
@@ -66,7 +72,8 @@ def no_evaluation(plan: Plan, name: str, model: str | Path) -> str | None:
     made_from = [] if name == BASE else [Path(model) / STATE_FILE]
     # eval refuses samples of another model, and else writes the summary again, which is then newer.
     if lacks := older(folder / JSON_SUMMARY, made_from):
-        return lacks
+        trained_anew = made_from and (folder / JSON_SUMMARY).exists()
+        return f"{lacks} (remove {folder} if the run was trained anew)" if trained_anew else lacks
     sizes = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["identity"]["benchmarks"]
     wanted = sum(found["problems"] * found["samples"] for found in sizes.values())
     found = lines_of(folder / SAMPLES)
@@ -79,11 +86,15 @@ def not_exported(run: Trained) -> str | None:
 
 
 def older(result: Path, made_from: list[Path]) -> str | None:
-    """Say that a file is not there, or older than one that it was made from."""
+    """Say that a file, or one that it was made from, is not there, or that it is older than that."""
     if not result.exists():
         return f"{result} is not there"
-    changed = next((file for file in made_from if file.stat().st_mtime > result.stat().st_mtime), None)
-    return f"{result} is older than {changed}" if changed else None
+    for file in made_from:
+        if not file.exists():
+            return f"{file}, which {result} was made from, is not there"
+        if file.stat().st_mtime > result.stat().st_mtime:
+            return f"{result} is older than {file}"
+    return None
 
 
 def lines_of(path: Path) -> int:

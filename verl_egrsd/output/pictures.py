@@ -53,10 +53,7 @@ def style(text: str = "") -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        matplotlib.rcParams["font.family"] = [
-            "DejaVu Sans",
-            *_other_fonts(set(text) - _characters(["DejaVu Sans"])),
-        ]
+        matplotlib.rcParams["font.family"] = [_FONT, *_other_fonts(set(text) - _characters([_FONT]))]
         yield
 
 

@@ -76,7 +76,7 @@ def test_the_page_links_what_is_there_and_loads_nothing(plan):
     run.folder.mkdir(parents=True)
     (run.folder / "report.html").touch()
     (plan.out / "spent.jsonl").write_text(
-        '{"name": "train-egrsd-seed0", "event": "begin", "at": 0}\n'
+        '{"name": "train-egrsd-seed0", "event": "begin", "at": 0, "gpus": 8}\n'
         '{"name": "train-egrsd-seed0", "event": "end", "at": 4500}\n'
     )
     text = page(plan)

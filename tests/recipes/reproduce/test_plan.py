@@ -20,7 +20,9 @@ from .builders import make_plan_in
         ({"arms": ("grpo", "egrds")}, "ARMS: 'egrds' is unknown; known arms: sft grpo"),
         ({"seeds": ()}, "at least one arm and one seed"),
         ({"seeds": (1, 1)}, "SEEDS=1 1 names one twice"),
-        ({"steps": 0}, "STEPS and PROBLEMS must be at least 1"),
+        ({"steps": 0}, "STEPS, PROBLEMS, GPUS and NNODES must be at least 1"),
+        ({"problems": 0}, "must be at least 1"),
+        ({"gpus": "0"}, "must be at least 1"),
         ({"checkpoints": (5,)}, "CHECKPOINTS must be steps from 1 to STEPS=4"),
     ],
 )
@@ -34,7 +36,7 @@ def test_a_folder_takes_more_arms_and_seeds_and_no_other_settings(tmp_path):
     plan.record()
     replace(plan, arms=("sft",), seeds=(1,), gpus="4").record()
     found = read_plan(tmp_path)
-    assert (found.arms, found.seeds, found.gpus) == (("grpo", "egrsd", "sft"), (0, 1), "4")
+    assert (found.arms, found.seeds, found.gpus) == (("sft", "grpo", "egrsd"), (0, 1), "4")
     with pytest.raises(ValueError, match=r"holds a reproduction with steps=4, not 5: .* \(OUT\)"):
         replace(plan, steps=5).record()
     assert read_plan(tmp_path) == found
@@ -84,6 +86,9 @@ def test_a_wrong_call_is_one_line(tmp_path, capsys):
         (["--stages", "trian"], "STAGES: 'trian' is unknown; the stages are model benchmarks data train"),
         (["--arms", "grop"], "ARMS: 'grop' is unknown"),
         (["--hardware", "cpu", "--weights", "x"], "MODEL=x with HARDWARE=cpu"),
+        (["--hardware", "cpu", "--source", "x"], "SOURCE=x with HARDWARE=cpu"),
+        (["--steps", "0"], "must be at least 1"),
+        (["--gpus", "0"], "must be at least 1"),
     ):
         assert command.main(["--model", "qwen3_4b", "--out", str(tmp_path), *words]) == 2
         assert said in capsys.readouterr().err
@@ -93,5 +98,15 @@ def test_a_stage_by_itself_names_the_earlier_stage_that_it_needs(tmp_path, capsy
     words = ["--model", "qwen3_4b", "--hardware", "cpu", "--out", str(tmp_path / "x"), "--stages", "evaluate"]
     assert command.main(words) == 2
     said = capsys.readouterr().err
-    assert "the stage evaluate needs the results of data: " in said
     assert "the stage evaluate needs the results of train: " in said
+    assert "needs the results of data" not in said
+
+
+def test_a_stage_between_two_chosen_ones_is_needed_too_and_the_page_needs_no_disk(tmp_path, monkeypatch):
+    plan = make_plan_in(tmp_path)
+    monkeypatch.setattr(command, "NEEDED", 2**80)
+    monkeypatch.setattr(command, "gpus", lambda: 0)
+    (said, *_) = command.missing(plan, ["model", "evaluate"])
+    assert said.startswith("the stage evaluate needs the results of benchmarks: ")
+    assert command.missing(plan, ["page"]) == []
+    assert any("GiB free of" in sentence for sentence in command.missing(plan, ["data"]))

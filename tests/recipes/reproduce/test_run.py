@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import psutil
@@ -128,6 +129,26 @@ def test_a_command_that_fails_ends_the_run_with_the_end_of_its_log(scripted, cap
     assert begun(scripted) == ["first", "second"]
 
 
+def test_a_killed_command_whose_result_is_whole_is_not_repeated_and_its_time_counts(scripted):
+    assert run_here(scripted) == 0
+    spent = scripted / "out" / SPENT_FILE
+    *lines, _ = [line for line in spent.read_text().splitlines() if "second" in line]
+    spent.write_text("\n".join(lines) + "\n")
+    assert read_spent(scripted / "out")["second"].seconds == 0
+    assert run_here(scripted) == 0
+    assert begun(scripted) == [*NAMES]
+    assert read_spent(scripted / "out")["second"].seconds > 0
+
+
+def test_a_result_that_is_no_longer_valid_makes_way_for_the_new_one(scripted, monkeypatch):
+    old = scripted / "models"
+    old.mkdir()
+    works = command.STAGES["first"]
+    monkeypatch.setitem(command.STAGES, "first", lambda plan: [replace(next(works(plan)), stale=old)])
+    assert run_here(scripted) == 0
+    assert not old.exists()
+
+
 def test_a_command_that_leaves_no_valid_result_ends_the_run(scripted, capsys):
     (scripted / "nothing-first").touch()
     assert run_here(scripted) == 1
@@ -154,13 +175,17 @@ def test_a_stage_runs_by_itself_and_a_dry_run_runs_none(scripted, capsys):
 
 
 def test_the_time_of_an_attempt_that_was_killed_lasts_until_its_log_was_written_last(tmp_path):
-    from recipes.reproduce.spent import spending
+    from recipes.reproduce.spent import close_killed, spending
 
     log = tmp_path / "log"
     log.touch()
     os.utime(log, (1030, 1030))
-    (tmp_path / SPENT_FILE).write_text('{"name": "x", "event": "begin", "at": 1000.0}\n{"name": "x", "ev')
-    with spending(tmp_path, "x", log):
+    (tmp_path / SPENT_FILE).write_text(
+        '{"name": "x", "event": "begin", "at": 1000.0, "gpus": 2}\n{"name": "x", "ev'
+    )
+    close_killed(tmp_path, "x", log)
+    assert read_spent(tmp_path)["x"] == (30, 1, pytest.approx(60 / 3600))
+    with spending(tmp_path, "x"):
         pass
     (found,) = read_spent(tmp_path).values()
     assert found.attempts == 2

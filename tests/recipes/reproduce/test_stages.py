@@ -12,6 +12,7 @@ from recipes.reproduce.stages import STAGES
 from recipes.reproduce.trainings import STEPS_FILE, training
 from recipes.reproduce.valid import CARD
 from tests.support.saved_run import write_step
+from verl_egrsd.evaluation.published import published_problems
 from verl_egrsd.report import run as report_run
 
 from .builders import make_plan_in, write_results
@@ -64,7 +65,7 @@ def test_benchmarks_are_there_when_each_has_all_its_problems(tmp_path):
     ("change", "said"),
     [
         ({}, None),
-        ({"benchmarks": {}}, "without the benchmarks"),
+        ({"benchmarks": {"aime24": 30}}, "was compared with {'aime24': 30}, not with"),
         (
             {"options": {"source": "x", "tokenizer": "Qwen/Qwen3-4B"}},
             "with source=x, not somewhere",
@@ -82,7 +83,7 @@ def test_rows_count_when_they_were_compared_with_the_benchmarks_and_measured_wit
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.parquet").write_bytes(b"12345")
     card = {
-        "benchmarks": {"aime24": 30},
+        "benchmarks": published_problems(),
         "files": {"train.parquet": {"bytes": 5}},
         "options": {"source": "somewhere/data", "tokenizer": "Qwen/Qwen3-4B"},
     }
@@ -147,3 +148,24 @@ def test_a_comparison_and_an_exported_model_are_made_again_after_what_they_were_
         assert lacks(plan, stage) is None
         make_older(source, -500)
         assert "is older than" in lacks(plan, stage)
+        source.rename(source.with_name("gone"))
+        assert f"{source}, which {result} was made from, is not there" in lacks(plan, stage)
+        source.with_name("gone").rename(source)
+
+
+@pytest.mark.parametrize(("problems", "published"), [(None, True), (30, True), (20, False)])
+def test_the_comparison_asks_for_published_results_only_where_a_benchmark_is_whole(
+    tmp_path, problems, published
+):
+    plan = make_plan_in(tmp_path, arms=("egrsd",), problems=problems)
+    (work,) = STAGES["compare"](plan)
+    assert ("--published" in work.command) == published
+
+
+def test_an_evaluation_takes_the_gpus_of_the_plan(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    work = next(STAGES["evaluate"](make_plan_in(tmp_path, gpus="4", nodes=2)))
+    assert work.command[work.command.index("--replicas") + 1] == "4"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    work = next(STAGES["evaluate"](make_plan_in(tmp_path, gpus="4", nodes=2)))
+    assert work.command[work.command.index("--replicas") + 1] == "8"
