@@ -76,7 +76,7 @@ def test_the_users_own_switch_stays_and_is_named(home, monkeypatch, caplog):
 @pytest.fixture
 def machine(home, tmp_path, monkeypatch):
     """A machine on which nobody has started Ray."""
-    monkeypatch.setattr(network, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["main.py", "+preset=egrsd"])
     return tmp_path
 
@@ -105,7 +105,11 @@ def test_the_users_own_mode_stays(machine, monkeypatch):
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
 
 
-def test_ray_leaves_its_address_where_we_look_for_it():
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR", "TMP"])
+def test_ray_leaves_its_address_where_we_look_for_it(monkeypatch, tmp_path, variable):
+    for name in ("RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
     assert str(network.begun_cluster()) == get_ray_address_file(None)
 
 

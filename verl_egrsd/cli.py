@@ -30,12 +30,14 @@ class Command:
         arguments: adds the arguments to the subcommand's parser.
         run: does the work, given the parsed arguments and those that the parser does not know.
         passes_on: whether unknown arguments are handed to `run`; otherwise they are a wrong call.
+        helps: whether `--help` is ours; Hydra has its own.
     """
 
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, list[str]], None]
     passes_on: bool = False
+    helps: bool = True
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,9 +134,14 @@ COMMANDS: dict[str, Command] = {
     "check": Command(
         "say in seconds what a training run would fail on", check_arguments, run_check, passes_on=True
     ),
-    "train": Command("train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True),
+    "train": Command(
+        "train; the arguments are Hydra overrides", _train_arguments, _train, passes_on=True, helps=False
+    ),
     "sft": Command(
-        "fine-tune on solutions; the arguments are Hydra overrides", _sft_arguments, _sft, passes_on=True
+        "fine-tune on solutions; the arguments are Hydra overrides",
+        *(_sft_arguments, _sft),
+        passes_on=True,
+        helps=False,
     ),
     "methods": Command("list the methods, or show the keys of one", _methods_arguments, _methods),
     "export": Command("write a checkpoint as a model or as a peft adapter", _export_arguments, _export),
@@ -178,8 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"verl_egrsd {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, command in COMMANDS.items():
-        # Hydra has a --help of its own.
-        sub = subparsers.add_parser(name, help=command.help, add_help=not command.passes_on)
+        sub = subparsers.add_parser(name, help=command.help, add_help=command.helps)
         command.arguments(sub)
     return parser
 

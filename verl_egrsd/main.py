@@ -129,10 +129,10 @@ def composed_for(
         run: what to do with it.
         module: package of the yaml files.
         name: of the main file.
-        with_flags: what to do in place of all this if there is an argument of Hydra's own, such as `--help`.
+        with_flags: what to do in place of all this if an argument is for Hydra itself, such as `--help`.
     """
     words = sys.argv[1:]
-    if any(word.startswith("-") for word in words):
+    if any(word.startswith(("-", "hydra.", "hydra/", "+hydra")) for word in words):
         sys.argv[1:] = with_plus(module, words)
         with_flags()
         return

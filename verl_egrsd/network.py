@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from tempfile import NamedTemporaryFile, gettempdir
+from tempfile import NamedTemporaryFile
 
 from omegaconf import DictConfig
 
@@ -43,7 +43,8 @@ def ask_for_token() -> None:
 
 def begun_cluster() -> Path:
     """Return the file in which `ray start` leaves the address of its cluster."""
-    return Path(gettempdir(), "ray", "ray_current_cluster")
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray has it
+    return Path(folder, "ray", "ray_current_cluster")
 
 
 def warn_of_network(config: DictConfig) -> None:

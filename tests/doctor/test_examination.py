@@ -55,11 +55,12 @@ def healthy(monkeypatch):
     monkeypatch.setattr("verl_egrsd.doctor.machine.gpus_here", lambda: 8)
     monkeypatch.setattr("verl_egrsd.doctor.machine.gpu_of", lambda config: GPUS[config.check.gpu])
     monkeypatch.setattr("verl_egrsd.doctor.machine.host_memory", lambda: 1e12)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e12))
     monkeypatch.setattr(selftest, "self_test", lambda: None)
 
 
 class Known:
-    """A fresh process in which everything is registered."""
+    """Stands in for the fresh process: everything is registered."""
 
     def findings(self):
         yield CheckLine("plug-in", "registered")
@@ -114,9 +115,9 @@ def test_a_sound_setup_has_nothing_to_mend_and_shows_what_both_sides_read(setup,
         ),
         ({"data.val_files": "gone.parquet"}, "files", "data.val_files=gone.parquet does not exist: make it"),
         (
-            {"actor_rollout_ref.model.path": "Qwen/Qwen3-4B"},
+            {"actor_rollout_ref.model.path": "own/no-such-model"},
             "files",
-            "is neither a folder here nor in the hub's cache. Fetch it: hf download Qwen/Qwen3-4B",
+            "is neither a folder here nor in the hub's cache. Fetch it: hf download own/no-such-model",
         ),
         ({"trainer.n_gpus_per_node": 16}, "GPUs", "Set trainer.n_gpus_per_node=8 (GPUS=8 of a recipe)"),
         (

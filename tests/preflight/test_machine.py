@@ -40,3 +40,12 @@ def test_supervised_training_asks_this_machine(monkeypatch):
     del supervised.ray_kwargs
     with pytest.raises(ValueError, match="ask for 8 GPUs"):
         require_gpus(supervised)
+    supervised.trainer.nnodes = 2  # torchrun is started on each of them
+    monkeypatch.setattr(machine, "gpus_here", lambda: 8)
+    require_gpus(supervised)
+
+
+@pytest.mark.parametrize("gpus", ["ten", None])
+def test_a_number_of_gpus_that_is_none_is_refused_as_a_value(gpus):
+    with pytest.raises(ValueError, match=rf"n_gpus_per_node={gpus} is not allowed: it must be"):
+        require_gpus(config(gpus=gpus))

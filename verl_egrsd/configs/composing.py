@@ -58,11 +58,12 @@ def _files_of_verl() -> list[str]:
 def preset_groups(module: str) -> dict[str, list[str]]:
     """Return the groups of a module's files, such as `preset`, and the names in each."""
     folders = [entry for entry in files(module).iterdir() if entry.is_dir()]
-    return {
-        folder.name: sorted(file.name.removesuffix(".yaml") for file in folder.iterdir())
+    found = {
+        folder.name: [file.name for file in folder.iterdir() if file.name.endswith(".yaml")]
         for folder in folders
-        if all(file.name.endswith(".yaml") for file in folder.iterdir())
+        if not any(entry.is_dir() for entry in folder.iterdir())
     }
+    return {group: sorted(name[:-5] for name in names) for group, names in found.items() if names}
 
 
 def with_plus(module: str, overrides: Sequence[str]) -> list[str]:

@@ -34,6 +34,7 @@ class Plan:
         rollouts: of a step.
         utilization: vLLM's share of a GPU.
         tensor_parallel: GPUs that share a copy of vLLM.
+        counts_tokens: whether a micro-batch of the update has a cap of tokens, and not of rows.
         checkpointed: whether the update computes the layers again instead of keeping their activations.
         whole_logits: whether the update holds the logits of a whole micro-batch.
         moving: whether the teacher is an adapter of its own.
@@ -50,6 +51,7 @@ class Plan:
     rollouts: int
     utilization: float
     tensor_parallel: int = 1
+    counts_tokens: bool = True
     checkpointed: bool = True
     whole_logits: bool = True
     moving: bool = False

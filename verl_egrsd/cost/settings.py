@@ -37,13 +37,14 @@ def plan_of(config: DictConfig, method: Method, teacher: TeacherConfig, shape: S
     rollouts = data.train_batch_size * rollout.n
     longest = data.max_prompt_length + data.max_response_length
     per_gpu = -(-rollouts // gpus)
+    sharded = OmegaConf.select(actor, "fsdp_config.fsdp_size") or -1
     privileged = teacher.max_prompt_length + data.max_response_length
     scored = section.ref if scoring_role(config, teacher) == "ref" else rollout
     cap = max(teacher.max_token_len_per_gpu or scored.log_prob_max_token_len_per_gpu, privileged)
     return Plan(
         shape=shape,
         memory=memory,
-        gpus=gpus,
+        gpus=sharded if 0 < sharded < gpus else gpus,
         lora_rank=lora_rank(config),
         update_tokens=min(_update_cap(actor, longest), per_gpu * longest),
         longest=longest,
@@ -51,10 +52,13 @@ def plan_of(config: DictConfig, method: Method, teacher: TeacherConfig, shape: S
         rollouts=rollouts,
         utilization=rollout.gpu_memory_utilization,
         tensor_parallel=rollout.tensor_model_parallel_size,
+        counts_tokens=bool(actor.use_dynamic_bsz),
         checkpointed=bool(section.model.enable_gradient_checkpointing),
         whole_logits=not section.model.use_fused_kernels and method.divergence is None,
         moving=teacher.moves,
-        offload=bool(OmegaConf.select(actor, "fsdp_config.param_offload")),
+        offload=all(
+            OmegaConf.select(actor, f"fsdp_config.{part}_offload") for part in ("param", "optimizer")
+        ),
     )
 
 

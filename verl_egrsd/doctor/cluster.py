@@ -12,6 +12,7 @@ from verl_egrsd.doctor.lines import CheckLine, wrong
 from verl_egrsd.network import cluster_address
 from verl_egrsd.preflight.machine import joins_cluster
 from verl_egrsd.watch.cluster import require_cluster
+from verl_egrsd.watch.words import one_line
 
 NODE_SECONDS = 60.0
 NEEDS_TOKEN = (
@@ -32,11 +33,12 @@ def check_cluster(config: DictConfig) -> Iterator[CheckLine]:
         return
     require_cluster(config)
     import ray
+    from ray.exceptions import AuthenticationError
 
     try:
         ray.init(address=cluster_address(config), log_to_driver=False, logging_level="ERROR")
-    except ConnectionError as error:
-        yield wrong("nodes", f"{error}. {NEEDS_TOKEN}")
+    except (ConnectionError, AuthenticationError) as error:
+        yield wrong("nodes", f"{one_line(str(error))}. {NEEDS_TOKEN}")
         return
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -49,6 +51,7 @@ def check_cluster(config: DictConfig) -> Iterator[CheckLine]:
 def ask_nodes(nodes: list[Mapping[str, Any]]) -> dict[str, Facts | str]:
     """Return by the node's address what a process there says: versions, or why it has none."""
     import ray
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def facts() -> Facts | str:
@@ -60,7 +63,7 @@ def ask_nodes(nodes: list[Mapping[str, Any]]) -> dict[str, Facts | str]:
             assert_registered("estimator", "policy loss")
             return versions()
         except Exception as error:
-            return str(error)
+            return f"{type(error).__name__}: {error}"
 
     asked = {
         node["NodeManagerAddress"]: ray.remote(num_cpus=0)(facts)
@@ -69,8 +72,16 @@ def ask_nodes(nodes: list[Mapping[str, Any]]) -> dict[str, Facts | str]:
         for node in nodes
     }
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=NODE_SECONDS)
-    late = f"no answer within {NODE_SECONDS:g} s"
-    return {address: ray.get(ref) if ref in ready else late for address, ref in asked.items()}
+
+    def answer(ref: Any) -> Facts | str:
+        if ref not in ready:
+            return f"no answer within {NODE_SECONDS:g} s"
+        try:
+            return ray.get(ref)
+        except RayError as error:  # the node or its process died
+            return f"{type(error).__name__}: {error}"
+
+    return {address: answer(ref) for address, ref in asked.items()}
 
 
 def compared(nodes: Mapping[str, Facts | str], here: Facts) -> Iterator[CheckLine]:

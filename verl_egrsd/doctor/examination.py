@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from omegaconf import DictConfig
 
@@ -51,8 +50,8 @@ class Examination:
             ("versions", check_versions),
             ("settings", self._settings),
             ("files", self._files),
-            ("GPUs", partial(check_gpus, self.config, elsewhere=self.elsewhere)),
-            ("nodes", partial(check_cluster, self.config)),
+            ("GPUs", self._gpus),
+            ("nodes", self._nodes),
             ("prompts", self._prompts),
             ("verifier", self._verifier),
             ("disk", self._disk),
@@ -80,6 +79,14 @@ class Examination:
         yield from (wrong("files", text) for text in heard)
         if not heard:
             yield CheckLine("files", "the data, the model and the functions that are named exist")
+
+    def _gpus(self) -> Iterator[CheckLine]:
+        if self.settled:
+            yield from check_gpus(self.config, elsewhere=self.elsewhere)
+
+    def _nodes(self) -> Iterator[CheckLine]:
+        if self.settled and not self.elsewhere:
+            yield from check_cluster(self.config)
 
     def _prompts(self) -> Iterator[CheckLine]:
         rows = first_rows(self.config)

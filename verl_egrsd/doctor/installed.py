@@ -61,7 +61,12 @@ class FreshProcess:
 
     def findings(self) -> Iterator[CheckLine]:
         """Wait for the process, and yield whether the names are there."""
-        _, said = self._process.communicate(timeout=FRESH_SECONDS)
+        try:
+            _, said = self._process.communicate(timeout=FRESH_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            yield wrong("plug-in", f"a fresh process that imports verl takes over {FRESH_SECONDS:g} s.")
+            return
         if self._process.returncode:
             last = said.strip().splitlines()[-1:] or ["it said nothing"]
             yield wrong("plug-in", f"a fresh process does not work: {last[0]}")

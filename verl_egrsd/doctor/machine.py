@@ -28,10 +28,10 @@ def check_gpus(config: DictConfig, *, elsewhere: bool) -> Iterator[CheckLine]:
     asked, found = trainer.nnodes * trainer.n_gpus_per_node, gpus_here()
     if trainer.device != "cuda":
         yield CheckLine("GPUs", f"none needed, trainer.device={trainer.device}")
-    elif joins_cluster(config):
-        yield CheckLine("GPUs", f"{asked} asked of the Ray cluster")
     elif elsewhere:
         yield CheckLine("GPUs", f"{asked} asked, on another machine (--elsewhere)")
+    elif joins_cluster(config):
+        yield CheckLine("GPUs", f"{asked} asked of the Ray cluster")
     elif asked > found:
         sentence = wanting(config, asked, found)
         yield wrong("GPUs", f"{sentence} If the run is for another machine: verl-egrsd check --elsewhere.")
@@ -66,7 +66,8 @@ def checkpoint_bytes(config: DictConfig, shape: Shape, teacher: TeacherConfig) -
     """Return the bytes of a checkpoint: float32 weights, Adam's two numbers, a moving teacher."""
     rank = lora_rank(config)
     weights = shape.adapter_weights(rank) if rank else shape.weights
-    return weights * (16.0 if teacher.moves else 12.0)
+    with_base = rank and not config.actor_rollout_ref.actor.checkpoint.save_lora_only
+    return weights * (16.0 if teacher.moves else 12.0) + (4.0 * shape.weights if with_base else 0.0)
 
 
 def gpu_of(config: DictConfig) -> Gpu:
@@ -77,7 +78,8 @@ def gpu_of(config: DictConfig) -> Gpu:
     import torch
 
     here = torch.cuda.get_device_properties(0)
-    alike = next((gpu for gpu in GPUS.values() if gpu.name.split()[0] in here.name), assumed)
+    known = [gpu for gpu in GPUS.values() if gpu.name.split()[0] in here.name] or [assumed]
+    alike = min(known, key=lambda gpu: abs(gpu.memory - here.total_memory))
     return Gpu(here.name, float(here.total_memory), alike.flops, alike.bandwidth)
 
 
@@ -100,7 +102,8 @@ def check_memory(config: DictConfig, method: Method, teacher: TeacherConfig) -> 
         # A prediction that no GPU has confirmed keeps nobody from trying.
         yield doubt("memory", f"{text}: {'; '.join(problems)}. {advice}")
         return
-    engines = max(1, plan.gpus // plan.tensor_parallel)
+    trainer = config.trainer
+    engines = max(1, trainer.nnodes * trainer.n_gpus_per_node // plan.tensor_parallel)
     at_once = sequences_at_once(plan)
     room = (
         "all rollouts at once" if at_once * engines >= plan.rollouts else f"{at_once} of the longest at once"

@@ -46,7 +46,8 @@ class Pair:
 def first_rows(config: DictConfig, number: int = ROWS_READ) -> list[Row]:
     """Return the first rows of the training data; none if it is not a parquet file here."""
     given = config.data.train_files
-    path = Path(given if isinstance(given, str) else given[0])
+    files = [given] if isinstance(given, str) else list(given or [])
+    path = Path(files[0]) if files else Path()
     if path.suffix != ".parquet" or not path.is_file():
         return []
     with pq.ParquetFile(path) as file:

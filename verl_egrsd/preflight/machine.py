@@ -5,7 +5,9 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from verl_egrsd.network import cluster_address
+from verl_egrsd.preflight.values import VALUES, refuse_values
 
+ASKED = ("trainer.nnodes", "trainer.n_gpus_per_node")
 REHEARSE = "To try everything without a GPU: bash recipes/rehearse_cpu.sh."
 
 
@@ -17,9 +19,12 @@ def require_gpus(config: DictConfig) -> None:
     Raises:
         ValueError: naming the keys, what was found, and the remedy.
     """
+    refuse_values(config, {key: VALUES[key] for key in ASKED})
     if config.trainer.device != "cuda" or joins_cluster(config):
         return
-    asked, found = config.trainer.nnodes * config.trainer.n_gpus_per_node, gpus_here()
+    # torchrun starts the ranks of each node there; without a cluster Ray has this machine only.
+    nodes = config.trainer.nnodes if "ray_kwargs" in config else 1
+    asked, found = nodes * config.trainer.n_gpus_per_node, gpus_here()
     if asked > found:
         raise ValueError(wanting(config, asked, found))
 
