@@ -4,13 +4,17 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
 from verl_egrsd.evaluation.generation import Answer, EngineDiedError
 from verl_egrsd.evaluation.replicas import Replicas, at_once
 from verl_egrsd.evaluation.settings import EngineOptions
 
-DEATHS = {"its process": ActorDiedError, "its engine": EngineDiedError}
+DEATHS = {
+    "its process": ActorDiedError,
+    "its memory": lambda: OutOfMemoryError(""),
+    "its engine": EngineDiedError,
+}
 
 
 class Actor:

@@ -1,4 +1,4 @@
-"""The whole reproduction on the CPU, killed in each stage: the next call goes on where it was."""
+"""The whole reproduction on the CPU, killed in each stage but `model`: the next call goes on there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,6 @@ def kill_in(run: WatchedRun, stage: str, out: Path) -> None:
     run.wait_for(f"reproduce: {stage}: {name};", LONG)
     log = out / "logs" / f"{name}.log"
     run.wait_until(lambda: log.exists() and mark in log.read_text(errors="replace"), LONG, mark)
-    time.sleep(0.5)
     os.kill(run.driver.pid, signal.SIGKILL)
     run.driver.wait(SHORT)
     run.wait_for_all(SHORT)

@@ -32,7 +32,7 @@ def run(tmp_path):
         "actor_rollout_ref": {"model": {"path": "Qwen/Qwen3-4B"}, "actor": {"optim": {"lr": 5e-6}}},
     }
     files = {"training": [tmp_path / "train.parquet"], "validation": [tmp_path / "test.parquet"]}
-    return describe_run(chosen, 100, files)
+    return describe_run(chosen, 100, files, {"rehearsal/sums": 100, "contest": 20})
 
 
 def step(number, correct=0.5, length=800.0, **more):
@@ -86,9 +86,10 @@ def test_what_a_run_lacks_is_left_out(run):
 
 
 def test_a_validation_of_some_of_the_problems_has_the_interval_of_these(run):
-    run["settings"]["data"]["val_max_samples"] = 10
+    run["validated"]["rehearsal/sums"] = 10
     assert validation_accuracy(run, SUMS, 0.5) == "50.0 % [23.7, 76.3]"
     assert validation_accuracy(run, "val-core/unknown/acc/mean@1", 0.5) == "50.0 %"
+    assert validation_accuracy(run, SUMS, 1.6) == "160.0 %"
 
 
 @settings(deadline=None)

@@ -18,6 +18,7 @@ from verl_egrsd.evaluation.model import Servable
 from verl_egrsd.evaluation.replicas import Replica, Replicas, at_once
 from verl_egrsd.evaluation.settings import EngineOptions, Settings
 from verl_egrsd.network import secure_network
+from verl_egrsd.output.redaction import names_secret
 from verl_egrsd.processes import interruptible, unchanged_term
 from verl_egrsd.watch.cluster import require_cluster
 from verl_egrsd.watch.reaper import start_reaper
@@ -46,12 +47,15 @@ def running_replicas(
     """
     with _ray(options):
         each = options.tensor_parallel_size
-        places = sum(int(node["Resources"].get("GPU", 0)) // each for node in ray.nodes() if node["Alive"])
-        if places and (options.replicas or 0) > places:
+        gpus = [int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]]
+        places = sum(number // each for number in gpus)
+        if any(gpus) and (options.replicas or 1) > places:
             raise ValueError(
-                f"--replicas {options.replicas} with {each} GPU{'s' * (each > 1)} each is not possible: "
-                f"there are GPUs for {places}. Ask for fewer, or for auto."
+                f"--replicas {options.replicas or 'auto'} with {each} GPU{'s' * (each > 1)} each is not "
+                f"possible: there are GPUs for {places}, and an engine does not span nodes. Ask for fewer."
             )
+        if any(gpus) and (free := int(ray.available_resources().get("GPU", 0))) < each:
+            raise ValueError(f"{free} of {sum(gpus)} GPUs are free: wait, or end what uses them.")
         number = min(options.replicas or max(places, 1), samples)
         prompts = at_once(samples, number, options.max_num_seqs)
         actor = ray.remote(Replica).options(
@@ -74,7 +78,8 @@ def _passed_on() -> dict[str, str]:
     """Return the variables for replicas on other machines; those on this machine have them."""
     if not os.environ.get("RAY_ADDRESS"):
         return {}
-    return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    found = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    return {name: value for name, value in found.items() if not names_secret(name)}
 
 
 @contextmanager
@@ -85,8 +90,8 @@ def _ray(options: EngineOptions) -> Iterator[None]:
     config = OmegaConf.create({"trainer": {"nnodes": 1}, "ray_kwargs": {"ray_init": ray_init}})
     require_cluster(config)
     secure_network(config)
+    reaper = start_reaper() if here else None
     if here:
-        start_reaper()
         ray_init |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
         # A replica counts as one of Ray's CPUs, and Ray starts a process for each of them.
         ray_init |= {"num_cpus": options.replicas or torch.cuda.device_count()}
@@ -96,3 +101,6 @@ def _ray(options: EngineOptions) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+        if reaper:
+            reaper.terminate()
+            reaper.wait()

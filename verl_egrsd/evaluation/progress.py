@@ -60,9 +60,10 @@ class LengthDistribution:
         """Return the expected number of tokens until the last of the answers under way has ended."""
         grid = np.linspace(0, self.limit, POINTS)
         all_ended = np.ones(POINTS)
-        for length in growing:
+        # They are looked at every so many tokens, so many are equally long.
+        for length, number in zip(*np.unique(growing, return_counts=True), strict=True):
             now = self.longer_than(np.array([float(length)]))
-            all_ended *= 1 - self.longer_than(length + grid) / np.maximum(now, 1e-12)
+            all_ended *= (1 - self.longer_than(length + grid) / np.maximum(now, 1e-12)) ** number
         return float(np.trapezoid(1 - all_ended, grid))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 from tqdm import tqdm
 
 from verl_egrsd.evaluation.generation import Answer, Engine, EngineDiedError, running_engine
@@ -101,7 +101,7 @@ class Replicas:
             number = await self._place()
             try:
                 answer = await self._alive[number].answer.remote(name, prompt, seed)
-            except (RayActorError, EngineDiedError):
+            except (RayActorError, OutOfMemoryError, EngineDiedError):
                 self._lose(number, f"died: {KILLED}")
             else:
                 self._places.put_nowait(number)

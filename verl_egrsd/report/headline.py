@@ -53,9 +53,7 @@ def validation_accuracy(run: Mapping[str, Any], name: str, value: float) -> str:
         value: share of right answers.
     """
     source = name.removeprefix("val-core/").rsplit("/", 2)[0]
-    problems = sum(file["problems"].get(source, 0) for file in run["data"].get("validation", ()))
-    most = _found(run["settings"], "data.val_max_samples")
-    return _percent(value, min(problems, int(most)) if most and int(most) > 0 else problems)
+    return _percent(value, run.get("validated", {}).get(source, 0))
 
 
 def time_left(run: Mapping[str, Any], steps: Steps, window: int) -> str:
@@ -143,7 +141,7 @@ def _found(settings: Mapping[str, Any], key: str) -> str:
 
 
 def _percent(share: float, problems: int) -> str:
-    if not problems:
+    if not problems or not 0 <= share <= 1:  # a reward function may call anything an accuracy
         return f"{100 * share:.1f} %"
     found = wilson(share, problems).scaled(100)
     return f"{found.value:.1f} % [{found.low:.1f}, {found.high:.1f}]"

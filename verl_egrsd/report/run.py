@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from verl_egrsd.output.files import file_digest, write_completed
 from verl_egrsd.output.pictures import inline, render
@@ -115,7 +112,10 @@ def report_since(folder: Path, since: str) -> dict[str, Any] | None:
 
 
 def describe_run(
-    settings: Mapping[str, Any], total_steps: int, data: Mapping[str, Sequence[str | Path]]
+    settings: Mapping[str, Any],
+    total_steps: int,
+    data: Mapping[str, Sequence[str | Path]],
+    validated: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return the facts of a run that are known at its start.
 
@@ -123,6 +123,7 @@ def describe_run(
         settings: the whole resolved configuration.
         total_steps: planned number of training steps.
         data: local parquet files by split.
+        validated: number of the problems of each data source that validations answer.
     """
     engine = settings.get("actor_rollout_ref", {}).get("rollout", {}).get("name")
     packages = (*_PACKAGES, engine) if engine in ("vllm", "sglang") else _PACKAGES
@@ -132,16 +133,13 @@ def describe_run(
         "total_steps": total_steps,
         "versions": {"python": python_version(), **{name: version(name) for name in packages}},
         "data": {split: [_file(Path(path)) for path in paths] for split, paths in data.items()},
+        "validated": dict(validated or {}),
         "settings": redacted(settings),
     }
 
 
 def _file(path: Path) -> dict[str, Any]:
-    """Return name, size, hash, and number of problems by data source."""
-    named = path.suffix == ".parquet" and "data_source" in pq.read_schema(path).names
-    sources = pq.read_table(path, columns=["data_source"])["data_source"].to_pylist() if named else []
-    found = {"file": str(path), "bytes": path.stat().st_size, "sha256": file_digest(path)}
-    return found | {"problems": dict(Counter(sources))}
+    return {"file": str(path), "bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _write(folder: Path, report: Mapping[str, Any], curves: bytes, drawn_to: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,8 @@ class Reported(Trainer):
         """Begin the report, or go on with what the earlier part of a resumed run left."""
         super().on_init_end()
         data = {"training": self.train_dataset.data_files, "validation": self.val_dataset.data_files}
-        run = describe_run(plain(self.config), self.total_training_steps, data)
+        validated = Counter(self.val_dataset.dataframe["data_source"])
+        run = describe_run(plain(self.config), self.total_training_steps, data, validated)
         self.report = RunReport(
             report_settings(self.config),
             run,
