@@ -20,8 +20,9 @@ install_torch() {
 # PyPI has torch's CUDA build only. Any other error than a missing build is pip's to explain.
 said=$(install_torch 2>&1) || {
   [[ $said == *"No matching distribution found for torch"* ]] || { echo "$said" >&2; exit 2; }
-  echo "pip finds no $torch in its indexes. Taking it from PyTorch's own index of CPU wheels, $pytorch_index ..." >&2
+  echo "pip finds no $torch in its indexes, or cannot reach them. Taking it from PyTorch's own index of CPU wheels, $pytorch_index ..." >&2
   install_torch --index-url "$pytorch_index" || {
+    echo "$said" >&2
     echo "pip could not install $torch from there either: name an index that has it in PIP_EXTRA_INDEX_URL," \
          "and run this again." >&2; exit 2; }
 }

@@ -48,9 +48,11 @@ def test_every_key_exists(config, name):
     assert missing == []
 
 
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("name", ["README.md", "docs/migration.md", "docs/hardware.md"])
 def test_every_preset_exists(name):
-    for group, preset in re.findall(r"\b(preset|model|hardware)=([a-z0-9_]+)", GUIDES[name]):
+    named = re.findall(r"\b(preset|model|hardware)=([a-z0-9_]+)", (ROOT / name).read_text())
+    assert named
+    for group, preset in named:
         folders = (ROOT / "verl_egrsd" / "configs" / group, ROOT / "verl_egrsd" / "configs" / "sft" / group)
         assert any((folder / f"{preset}.yaml").exists() for folder in folders), preset
 
@@ -61,6 +63,7 @@ def test_every_preset_exists(name):
         "rollouts were cut before they ended, after ",
         "Hardly anything can be learned.",
         "answers of this step is correct",
+        "the plug-in verl_egrsd was not loaded in this",
     ],
 )
 def test_the_messages_are_those_of_the_code(words):

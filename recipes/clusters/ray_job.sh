@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A recipe as a job of a Ray cluster that is up, for example one of KubeRay:
+# A recipe that trains with train_gpu.sh (not sft, not reproduce) as a job of a Ray cluster that is up, such as KubeRay's:
 #
 #   RAY_API_SERVER_ADDRESS=http://HEAD:8265 bash recipes/clusters/ray_job.sh recipes/egrsd_qwen3_8b.sh NODES [key=value ...]
 #

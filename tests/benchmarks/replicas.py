@@ -140,7 +140,7 @@ def table(lengths: Sequence[int]) -> str:
 def main() -> None:
     """Write results/replicas.md."""
     lengths = measured_lengths(SAMPLES)
-    shares = np.percentile(lengths, [50, 90, 99])
+    shares = np.percentile(lengths, [50, 90])
     cut = np.mean(np.array(lengths) == LIMIT)
     fleet = Fleet(1)
     longest = max(lengths) * (fleet.base + fleet.each)

@@ -151,10 +151,12 @@ def test_a_push_that_cannot_succeed_is_refused_before_anything_is_written(
         return capsys.readouterr().err
 
     assert "--push mine is not allowed: write OWNER/NAME." in refusal("mine")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "needs the hub, and HF_HUB_OFFLINE is set: unset it." in refusal("me/mine")
-    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert "--push me/a..b is not allowed: " in refusal("me/a..b")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert "needs the hub, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set" in refusal("me/mine")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
     monkeypatch.setattr(pushing, "get_token", lambda: None)
     assert "needs a login: run `hf auth login`, or set HF_TOKEN." in refusal("me/mine")
     monkeypatch.setattr(pushing, "get_token", lambda: "token")

@@ -18,6 +18,7 @@ SKYPILOT = yaml.safe_load((CLUSTERS / "skypilot.yaml").read_text())
 KNOWN = {
     *RECIPES["train_gpu"],
     "RECIPE",
+    "WEIGHTS",
     "RAY_AUTH_MODE",
     "RAY_AUTH_TOKEN",
     "RAY_API_SERVER_ADDRESS",

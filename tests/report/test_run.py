@@ -34,9 +34,8 @@ def described(tmp_path):
         "trainer": {"experiment_name": "a <b> run"},
         "actor_rollout_ref": {"rollout": {"name": "scripted"}},
     }
-    return describe_run(settings, 4, {"training": [parquet], "validation": [parquet]}) | {
-        "date": "2026-11-21"
-    }
+    files = {"training": [parquet], "validation": [parquet]}
+    return describe_run(settings, 4, files, {"rehearsal/sums": 3}) | {"date": "2026-11-21"}
 
 
 @pytest.fixture(autouse=True)

@@ -53,6 +53,7 @@ def begun(composed, tmp_path, monkeypatch):
     def rows(files, config, *args, is_train, **kwargs):
         found = Rows({"raw_prompt": "x", "index": i} for i in range(len_of[0] if is_train else 2))
         found.data_files = [files]
+        found.dataframe = {"data_source": ["x"] * len(found)}
         return found
 
     len_of = [ROWS]

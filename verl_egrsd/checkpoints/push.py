@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import httpx
-from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+_REFUSED = (401, 403)
+"""What the hub answers to a login that it does not take."""
 
 
 def check_push(repository: str) -> None:
@@ -23,18 +26,24 @@ def check_push(repository: str) -> None:
     """
     if len(parts := repository.split("/")) != 2 or not all(parts):
         raise ValueError(f"--push {repository} is not allowed: write OWNER/NAME.")
-    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "on", "yes", "true"):
-        raise ConnectionError(f"--push {repository} needs the hub, and HF_HUB_OFFLINE is set: unset it.")
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise ValueError(f"--push {repository} is not allowed: {error}") from error
+    if constants.HF_HUB_OFFLINE:
+        raise ConnectionError(
+            f"--push {repository} needs the hub, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set: unset it."
+        )
     if get_token() is None:
         raise PermissionError(f"--push {repository} needs a login: run `hf auth login`, or set HF_TOKEN.")
     try:
         HfApi().whoami()
-    except HfHubHTTPError as error:
-        raise PermissionError(
-            f"--push {repository}: the hub answers {error.response.status_code} to this login: run "
-            "`hf auth login` again, or set another HF_TOKEN."
-        ) from error
     except httpx.HTTPError as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in _REFUSED:
+            raise PermissionError(
+                f"--push {repository}: the hub answers {error.response.status_code} to this login: run "
+                "`hf auth login` again, or set another HF_TOKEN."
+            ) from error
         raise ConnectionError(
             f"--push {repository}: the hub cannot be reached ({error}): leave --push out, and upload later."
         ) from error

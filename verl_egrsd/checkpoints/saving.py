@@ -32,7 +32,7 @@ def saving(config: DictConfig, step: int) -> Iterator[None]:
             raise
         file, free = _written_last(checkpoint), shutil.disk_usage(folder).free
         removed = ""
-        if damage(checkpoint, need):
+        if checkpoint.exists() and damage(checkpoint, need):
             shutil.rmtree(checkpoint)
             removed = "; the unfinished checkpoint was removed"
         last = newest_whole(folder, need)

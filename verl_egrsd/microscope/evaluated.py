@@ -26,6 +26,11 @@ def as_drawn(folder: Path, arguments: argparse.Namespace) -> argparse.Namespace:
     """
     found = read_settings(folder)
     files, sampling = found.get("files", {}), found["identity"]["settings"]
+    for name, drawn_with in (("base", found["base"]), ("responses", None)):
+        if (given := getattr(arguments, name)) not in (None, drawn_with):
+            raise ValueError(
+                f"--{name} {given}: {folder} has its own, {drawn_with or SAMPLES}: leave it out."
+            )
     data = arguments.data or next(iter(files.values()), None)
     if data is None or (arguments.data is None and len(files) > 1):
         named = f": {', '.join(files.values())}" if files else ""
@@ -36,7 +41,8 @@ def as_drawn(folder: Path, arguments: argparse.Namespace) -> argparse.Namespace:
         "data": Path(data),
         "responses": str(folder / SAMPLES),
         "student_thinks": sampling["thinking"],
-        "temperature": sampling["temperature"],
+        # A greedy answer is scored at the temperature of the command.
+        "temperature": sampling["temperature"] or arguments.temperature,
         "max_response_length": sampling["max_new_tokens"],
     }
     return argparse.Namespace(**vars(arguments) | drawn)

@@ -123,8 +123,13 @@ def _samples(path: Path) -> dict[str, tuple[str, bool]]:
     """Return the first sample of each problem: its text, and whether it was cut."""
     samples: dict[str, tuple[str, bool]] = {}
     with path.open(encoding="utf-8") as file:
-        for line in file:
-            sample = json.loads(line)
+        for number, line in enumerate(file, 1):
+            try:
+                sample = json.loads(line)
+            except ValueError as error:
+                raise ValueError(
+                    f"line {number} of {path} is not a whole sample: run eval again, which drops it."
+                ) from error
             samples.setdefault(sample["problem"], (sample["text"], sample["finish_reason"] == "length"))
     return samples
 
