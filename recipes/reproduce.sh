@@ -13,7 +13,7 @@
 #   STAGES      some of model benchmarks data train evaluate compare export page   (all)
 #   OUT         folder of all results                                              (outputs/reproduce_<model>)
 #   GPUS, NNODES  per node, and nodes                                              (8, 1)
-#   DRY_RUN     1: only say what is there and what is missing
+#   DRY_RUN     1: only say what is there and what is missing (with HARDWARE=cpu after making .venv)
 #   PYTHON, RAY_ADDRESS, LOGGER: as in recipes/train_gpu.sh, for every training
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from recipes.reproduce.plan import BASE, Plan, Trained, read_plan
 from recipes.reproduce.results import ArmResult, comparisons, read_results, versions
 from recipes.reproduce.spent import read_spent
@@ -131,18 +133,13 @@ def _spent(plan: Plan) -> list[dict[str, str]]:
     """Return what each command took, and the sums."""
     spent = read_spent(plan.out)
     rows = [
-        {"name": name, "seconds": _clock(found.seconds), "attempts": str(found.attempts)}
+        {"name": name, "seconds": tqdm.format_interval(found.seconds), "attempts": str(found.attempts)}
         for name, found in spent.items()
     ]
-    total = {"seconds": _clock(sum(found.seconds for found in spent.values())), "attempts": ""}
+    total = {"seconds": tqdm.format_interval(sum(found.seconds for found in spent.values())), "attempts": ""}
     hours = sum(found.gpu_hours for found in spent.values())
     gpus = "" if plan.on_cpu else f"; {hours:.1f} GPU hours of training and evaluation"
     return [*rows, {"name": f"together{gpus}", **total}]
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 if __name__ == "__main__":

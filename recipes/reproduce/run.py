@@ -23,6 +23,7 @@ from recipes.processes import run_jobs
 from recipes.reproduce.plan import ARMS, CPU, GPU, HARDWARE, REHEARSAL, SOURCE, WEIGHTS, Plan
 from recipes.reproduce.spent import close_killed, spending
 from recipes.reproduce.stages import NEEDS, PAGE, STAGES
+from verl_egrsd.output.files import nearest_existing
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.processes import term_interrupts
 
@@ -128,9 +129,7 @@ def _on_gpus(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
         yield f"{lacks}, and HF_HUB_OFFLINE is set: unset it, or name a folder (MODEL)."
     if not {"model", "data", "train", "evaluate"} & {*chosen}:
         return
-    existing = next(
-        folder for folder in (plan.out.absolute(), *plan.out.absolute().parents) if folder.exists()
-    )
+    existing = nearest_existing(plan.out)
     disk = os.statvfs(existing)
     if (free := disk.f_bavail * disk.f_frsize) < NEEDED:
         yield f"{existing} has {free / 2**30:.0f} GiB free of {NEEDED / 2**30:.0f}: choose another OUT."

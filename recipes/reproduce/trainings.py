@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recipes.cpu import CPU_TRAINING
 from recipes.reproduce.plan import GPU, SFT, Plan, Trained
+from recipes.reproduce.valid import lines_of
 
 if TYPE_CHECKING:
     from verl_egrsd.checkpoints.whole import Needed
@@ -36,7 +37,7 @@ def untrained(run: Trained) -> str | None:
 def trained_steps(run: Trained) -> int:
     """Return the number of steps in the report of a run."""
     file = run.folder / STEPS_FILE
-    return min(run.plan.steps, file.read_bytes().count(b"\n")) if file.exists() else 0
+    return min(run.plan.steps, lines_of(file))
 
 
 def training(run: Trained, *, dry_run: bool = False) -> tuple[list[str], dict[str, str]]:

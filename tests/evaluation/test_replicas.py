@@ -152,3 +152,21 @@ def test_ray_is_needed_for_several_replicas_or_on_a_cluster(
 def test_a_count_below_one_is_refused(key):
     with pytest.raises(ValueError, match=f"{key}=0 is not allowed: it must be at least 1"):
         EngineOptions(**{key: 0})
+
+
+def test_a_start_that_fails_otherwise_ends_the_evaluation_with_its_error():
+    actor = Actor()
+
+    async def refuse():
+        raise TypeError("an argument that Ray cannot send")
+
+    actor.start = SimpleNamespace(remote=refuse)
+
+    async def main():
+        replicas = Replicas([actor], 2)
+        start = asyncio.create_task(replicas.start(0))
+        start.add_done_callback(replicas.started)
+        with pytest.raises(ConnectionError, match="TypeError: an argument that Ray cannot send"):
+            await asyncio.wait_for(replicas.answer("p", [0], 0), 60)
+
+    asyncio.run(main())

@@ -18,6 +18,7 @@ from verl_egrsd.cost.shape import Shape
 from verl_egrsd.cost.work import MeanRollout
 from verl_egrsd.doctor.lines import CheckLine, doubt, wrong
 from verl_egrsd.methods import Method
+from verl_egrsd.output.files import nearest_existing
 from verl_egrsd.preflight.machine import gpus_here, joins_cluster, wanting
 from verl_egrsd.preflight.reading import lora_rank
 
@@ -44,7 +45,7 @@ def check_disk(config: DictConfig, method: Method, teacher: TeacherConfig) -> It
     shape, trainer = shape_of(config), config.trainer
     if shape is None or trainer.save_freq < 1 or not trainer.total_training_steps:
         return
-    folder = existing(Path(trainer.default_local_dir).resolve())
+    folder = nearest_existing(Path(trainer.default_local_dir))
     one, free = checkpoint_bytes(config, shape, teacher), shutil.disk_usage(folder).free
     saved = -(-trainer.total_training_steps // trainer.save_freq)
     kept = min(saved, trainer.get("max_actor_ckpt_to_keep") or saved)
@@ -55,11 +56,6 @@ def check_disk(config: DictConfig, method: Method, teacher: TeacherConfig) -> It
         yield doubt("disk", f"{text}: set trainer.max_actor_ckpt_to_keep={int(free / one)} or less.")
     else:
         yield CheckLine("disk", text)
-
-
-def existing(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that exists."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def checkpoint_bytes(config: DictConfig, shape: Shape, teacher: TeacherConfig) -> float:

@@ -67,6 +67,8 @@ def running_replicas(
         replicas = Replicas([actor.remote() for _ in range(number)], prompts)
         arguments = (servable, settings, options, longest_prompt)
         starts = [asyncio.create_task(replicas.start(one, *arguments)) for one in range(number)]
+        for start in starts:
+            start.add_done_callback(replicas.started)
         try:
             yield replicas
         finally:

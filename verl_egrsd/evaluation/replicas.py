@@ -90,6 +90,13 @@ class Replicas:
         for _ in range(self._at_once):
             self._places.put_nowait(number)
 
+    def started(self, start: asyncio.Task[None]) -> None:
+        """Give up if a start failed in a way that the other replicas would fail in too."""
+        if not start.cancelled() and (error := start.exception()):
+            self._last_words = f"{type(error).__name__}: {error}"
+            self._alive.clear()
+            self._places.put_nowait(None)
+
     async def answer(self, name: str, prompt: Sequence[int], seed: int) -> Answer:
         """Answer one prompt, again if its replica dies; arguments as :meth:`Engine.answer`.
 
