@@ -91,7 +91,8 @@ def slurm(tmp_path):
         bin_folder.mkdir(parents=True)
         for name, text in {
             "srun": 'echo "srun $*"',
-            "scontrol": "echo first; echo second",
+            # More names than a pipe holds: whoever reads the first alone would break it.
+            "scontrol": "echo first; yes second | head -n 100000",
             "sleep": "true",
         }.items():
             (bin_folder / name).write_text(f"#!/bin/sh\n{text}\n")
