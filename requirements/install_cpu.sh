@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stamp=.venv/.installed
-torch=$(grep '^torch==' requirements/cpu_torch.txt)
+torch=$(grep -o '^torch==[^ ]*' requirements/cpu_torch.txt)
 pytorch_index=https://download.pytorch.org/whl/cpu  # as PyTorch's installation page names it
 wanted="$(cat requirements/cpu_torch.txt requirements/cpu.lock setup.cfg | sha256sum) $PWD"
 if [[ -f $stamp && "$(cat $stamp)" == "$wanted" ]]; then exit 0; fi
@@ -15,7 +15,7 @@ if [[ -f $stamp && "$(cat $stamp)" == "$wanted" ]]; then exit 0; fi
 echo "Installing requirements/cpu.lock into .venv ..." >&2
 # Compiling some 30,000 files takes a minute; those that are imported compile when they are.
 install_torch() {
-  .venv/bin/python -m pip install --quiet --no-compile --no-deps -r requirements/cpu_torch.txt "$@"
+  .venv/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements/cpu_torch.txt "$@"
 }
 # PyPI has torch's CUDA build only. Any other error than a missing build is pip's to explain.
 said=$(install_torch 2>&1) || {

@@ -41,11 +41,12 @@ def test_the_package_asks_for_the_floors():
     assert {part.version for part in tools.specifier} == {FLOORS["setuptools"]}
 
 
-def test_every_line_of_the_cpu_lock_has_a_hash():
-    lines = (ROOT / "requirements" / "cpu.lock").read_text().splitlines()
+@pytest.mark.parametrize("name", ["cpu.lock", "cpu_torch.txt"])
+def test_every_line_of_the_cpu_set_has_a_hash_that_the_installer_asks_for(name):
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
     assert [line for line in lines if not re.search(r"^#|==\S+( --hash=sha256:[0-9a-f]{64})+$", line)] == []
     assert (
-        "--require-hashes -r requirements/cpu.lock" in (ROOT / "requirements" / "install_cpu.sh").read_text()
+        f"--require-hashes -r requirements/{name}" in (ROOT / "requirements" / "install_cpu.sh").read_text()
     )
 
 

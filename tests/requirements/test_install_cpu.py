@@ -39,6 +39,17 @@ def wheel(folder: Path, name: str, number: str) -> Path:
     return path
 
 
+def torch_wheel(checkout: Path, index: str) -> None:
+    """Put a build of torch into an index, and its hash into the lock."""
+    path = wheel(checkout.parent / index, "torch", "9.9.9+cpu")
+    pin_torch(checkout, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def pin_torch(checkout: Path, digest: str) -> None:
+    lock = f"# a comment\ntorch==9.9.9+cpu --hash=sha256:{digest}\n"
+    (checkout / "requirements" / "cpu_torch.txt").write_text(lock)
+
+
 def _digest(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
@@ -51,7 +62,7 @@ def checkout(tmp_path):
     small = wheel(tmp_path / "index", "small", "1.0")
     lock = f"small==1.0 --hash=sha256:{hashlib.sha256(small.read_bytes()).hexdigest()}\n"
     (checkout / "requirements" / "cpu.lock").write_text(lock)
-    (checkout / "requirements" / "cpu_torch.txt").write_text("torch==9.9.9+cpu\n")
+    pin_torch(checkout, "0" * 64)
     (checkout / "setup.cfg").write_text(SETUP)
     (checkout / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "setuptools.build_meta"\n'
@@ -88,7 +99,7 @@ def installed(checkout: Path) -> set[str]:
 
 
 def test_torch_comes_from_pytorchs_own_index_where_no_other_has_it(checkout):
-    wheel(checkout.parent / "pytorch", "torch", "9.9.9+cpu")
+    torch_wheel(checkout, "pytorch")
     wheel(checkout.parent / "pytorch", "small", "1.0")  # other bytes under a name of the lock
     done = install(checkout)
     assert done.returncode == 0, done.stderr
@@ -98,11 +109,20 @@ def test_torch_comes_from_pytorchs_own_index_where_no_other_has_it(checkout):
 
 
 def test_pytorchs_index_is_not_asked_where_another_has_torch(checkout):
-    wheel(checkout.parent / "index", "torch", "9.9.9+cpu")
+    torch_wheel(checkout, "index")
     done = install(checkout)
     assert done.returncode == 0, done.stderr
     assert "torch-9.9.9+cpu" in installed(checkout)
     assert "PyTorch" not in done.stderr
+
+
+def test_torch_with_other_bytes_is_refused(checkout):
+    torch_wheel(checkout, "index")
+    pin_torch(checkout, "0" * 64)
+    done = install(checkout)
+    assert done.returncode == 2
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+    assert not installed(checkout) & {"torch-9.9.9+cpu", "small-1.0", "stand_in-1"}
 
 
 def test_torch_that_no_index_has_ends_the_installation_with_the_remedy(checkout):
