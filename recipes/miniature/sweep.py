@@ -62,7 +62,7 @@ class FirstRun(EgrsdTrainer):
 
 
 class NextRun(EgrsdTrainer):
-    """A run on the processes of the first one."""
+    """A run on the processes of the first one, which may resume from a checkpoint."""
 
     def __init__(self, config: DictConfig, first: FirstRun) -> None:
         super().__init__(config)
@@ -78,15 +78,16 @@ class NextRun(EgrsdTrainer):
         self._load_checkpoint()
 
     def _load_checkpoint(self) -> None:
-        self.global_steps = 0
         self.actor_rollout_wg.load_checkpoint(str(self.first.initial))
         self.actor_rollout_wg.restart_teacher(plain(self.config.actor_rollout_ref.teacher))
+        super()._load_checkpoint()
 
 
 def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
-    """Train one run after another, each from its first step; a run that fails ends the sweep.
+    """Train one run after another; a run that fails ends the sweep.
 
-    `trainer.resume_mode` is not read: every run begins with the state of the first one.
+    Every run begins with the state of the first one, or resumes where `trainer.resume_mode` says so. The
+    first one always begins at its first step.
 
     Args:
         configs: composed and checked configurations. A run with a teacher goes first, so that one is started.

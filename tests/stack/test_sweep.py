@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 
 import pytest
@@ -17,7 +18,7 @@ from verl_egrsd.report.run import STEPS_FILE
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(3 * TIME_LIMIT)]
 
-FIRST = "answer_only-1"
+FIRST, DISTILLED = "answer_only-1", "opsd_cl_gated-0"
 NUMBERS = (
     *("egrsd/reward/mean", "egrsd/teacher_entropy/mean", "egrsd/ratio/mean", "egrsd/entropy_gate/mean"),
     *("egrsd/credit/abs_mean", "actor/pg_loss", "actor/grad_norm"),
@@ -45,8 +46,9 @@ def start_runs(model_path, data_path, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def together(start_runs):
-    """Runs one after another on one start, the first one once more at the end."""
-    return start_runs("tests.support.sweep_runs", FIRST, "grpo-0", "direction-0", "egrsd-0", "rlsd-0")
+    """Runs one after another on one start, then the second half of the last one, and the first one again."""
+    arms = (FIRST, "grpo-0", "direction-0", "egrsd-0", "rlsd-0", DISTILLED)
+    return start_runs("tests.support.sweep_runs", *arms)
 
 
 @pytest.mark.parametrize(("arm", "rows"), [("direction", 8), ("grpo", 64)])
@@ -86,6 +88,32 @@ def test_a_teacher_that_moved_is_a_run_s_own(together):
     steps = {run: training_steps(read_steps(together / run / STEPS_FILE)) for run in (FIRST, "rlsd-0")}
     assert [step.get("egrsd/teacher/age") for step in steps["rlsd-0"]] == [0.0, 0.0]
     assert [step.get("egrsd/teacher/age") for step in steps[FIRST]] == [None, None]
+
+
+def test_two_steps_of_a_divergence_and_a_resume_and_two_steps_equal_four_steps(together):
+    """With a moving average as the teacher and the statistics of the gate, whose loss would show."""
+    whole, resumed = together / DISTILLED, together / "resumed" / DISTILLED
+    ours, theirs = (training_steps(read_steps(run / STEPS_FILE)) for run in (resumed, whole))
+    assert len(theirs) == 4
+    for step, other in zip(ours, theirs[2:], strict=True):
+        for name in ("divergence/mean", "teacher/age", "teacher/distance", "entropy_gate/mean"):
+            assert step[f"egrsd/{name}"] == pytest.approx(other[f"egrsd/{name}"], rel=1e-5), name
+    half, last, again = (_saved(*place) for place in ((whole, 2), (whole, 4), (resumed, 4)))
+    assert again["state"] == last["state"] != half["state"]
+    for weights in ("model", "teacher"):
+        torch.testing.assert_close(again[weights], last[weights], rtol=0, atol=1e-6)
+        moved = [(value - last[weights][name]).abs().max() for name, value in half[weights].items()]
+        assert max(moved) > 1e-5, weights
+
+
+def _saved(run, step):
+    """What a checkpoint holds: weights of student and teacher, and the running statistics."""
+    folder = run / f"global_step_{step}"
+    state = json.loads((folder / "egrsd.json").read_text())
+    found = {"state": {name: state[name] for name in ("advantage", "trackers")}}
+    found["model"] = read_checkpoint(folder).own
+    found["teacher"] = torch.load(folder / "actor" / "teacher_world_size_1_rank_0.pt")
+    return found
 
 
 def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one(start_runs, together):

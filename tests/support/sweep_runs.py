@@ -1,7 +1,9 @@
-"""Train runs of the miniature on one start, and the first one once more at the end.
+"""Train runs of the miniature on one start, then the last one's second half, and the first one once more.
 
 Usage: python -m tests.support.sweep_runs --out OUT --runs RUN... --set KEY=VALUE...
-Every run is in OUT/<run>, the last one in OUT/again/<run>. The teacher of `rlsd-0` is copied after each step.
+Every run is in OUT/<run>, the resumed one in OUT/resumed/<run>, and the repeated one in OUT/again/<run>. The
+teacher of `rlsd-0` is copied after each step; that of `opsd_cl_gated-0`, which has twice the steps, is a
+moving average.
 """
 
 from __future__ import annotations
@@ -10,11 +12,22 @@ import argparse
 import os
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from recipes.miniature.sweep import sweep
 from recipes.miniature.train import INITIAL, compose_run, read_run
 from verl_egrsd.main import check
 
-MOVED = {"rlsd-0": ("actor_rollout_ref.teacher.refresh=copy", "actor_rollout_ref.teacher.every=1")}
+HALF = "global_step_2"
+"""Where the resumed run goes on."""
+OWN = {
+    "rlsd-0": ("actor_rollout_ref.teacher.refresh=copy", "actor_rollout_ref.teacher.every=1"),
+    "opsd_cl_gated-0": (
+        *("actor_rollout_ref.teacher.refresh=ema", "actor_rollout_ref.teacher.decay=0.9"),
+        *("trainer.total_training_steps=4", "trainer.save_freq=2"),
+    ),
+}
+"""Keys of some runs."""
 
 
 def main() -> None:
@@ -23,9 +36,16 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+")
     parser.add_argument("--set", nargs="*", default=())
     given = parser.parse_args()
-    places = [(given.out, name) for name in given.runs] + [(given.out / "again", given.runs[0])]
+    first, last = given.runs[0], given.runs[-1]
+    half = f"trainer.resume_from_path={given.out.absolute() / last / HALF}"
+
+    def composed(name: str, folder: Path, *keys: str) -> DictConfig:
+        return compose_run(read_run(name), folder, [*given.set, *OWN.get(name, ()), *keys])
+
     configs = [
-        compose_run(read_run(name), folder, [*given.set, *MOVED.get(name, ())]) for folder, name in places
+        *(composed(name, given.out) for name in given.runs),
+        composed(last, given.out / "resumed", "trainer.resume_mode=resume_path", half),
+        composed(first, given.out / "again"),
     ]
     for config in configs:
         check(config)
