@@ -56,6 +56,7 @@ def one_response(tokens: int = 3, **columns: Tensor) -> Columns:
         ("opsd", "opsd_8b_clip", {"clip": 0.06}),
         ("opsd", "opsd_unclipped", {"clip": 1e9}),
         ("opsd_first_release", "opsd_first_release", {}),
+        ("copsd", "opsd", {}),
         ("crisp", "crisp", {}),
     ],
 )

@@ -25,8 +25,11 @@ def model_path(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def data_path(tmp_path_factory):
-    """16 training rows and 4 for validation, in verl's schema."""
+    """16 training rows and 4 for validation, in verl's schema; `copsd` reads their problems twice."""
     path = tmp_path_factory.mktemp("data")
     for split, count in (("train", 16), ("validation", 4)):
-        pd.DataFrame(generate_rows(split, count, seed=0)).to_parquet(path / f"{split}.parquet")
+        rows = list(generate_rows(split, count, seed=0))
+        for row in rows:
+            row["extra_info"]["problem_en"] = row["extra_info"]["problem"]
+        pd.DataFrame(rows).to_parquet(path / f"{split}.parquet")
     return path

@@ -50,5 +50,5 @@ def test_the_verdicts_are_quoted():
 
 
 def test_the_example_for_another_language_is_a_template():
-    example = PAGE.split("COPSD")[1].split("```text\n")[1].split("\n```")[0]
+    example = PAGE.split("COPSD in German")[1].split("```text\n")[1].split("\n```")[0]
     assert Template(example).marks == ("extra_info.problem_en", "solution")

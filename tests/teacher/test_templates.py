@@ -50,6 +50,12 @@ RECORDED = {
         "[task]\n\nBelow is an attempt at this task that arrived at the correct answer.\n"
         f"=== begin correct attempt ===\n[sibling]\n=== end correct attempt ===\n\n{STUDY}"
     ),
+    "english": (
+        "[task]\n\nThe same problem in English:\n[extra_info.problem_en]\n\n"
+        "Below is a worked solution in English that is known to be correct.\n"
+        "=== begin reference solution ===\n[solution]\n=== end reference solution ===\n\n"
+        + STUDY.replace("yourself, in", "yourself, in the language in which it was asked, in")
+    ),
     "wrong_solution": worked("wrong_solution"),
     "shuffled_solution": worked("shuffled_solution"),
 }
@@ -58,7 +64,8 @@ RECORDED = {
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_words_of_a_template_are_those_that_were_recorded(name):
-    assert TEMPLATES[name].fill({mark: f"[{mark}]" for mark in KNOWN_MARKS}) == RECORDED[name]
+    marks = (*KNOWN_MARKS, *TEMPLATES[name].marks)
+    assert TEMPLATES[name].fill({mark: f"[{mark}]" for mark in marks}) == RECORDED[name]
 
 
 @settings(deadline=None)

@@ -158,6 +158,13 @@ TABLE: tuple[Method, ...] = (
         divergence=Distillation(kind="jsd", beta=0.5, temperature=1.1),
     ),
     Method(
+        "copsd",
+        "OPSD in another language, from a teacher that reads English too (arXiv 2605.09548)",
+        advantage=Constant(1.0),
+        divergence=OPSD,
+        teacher={"template": "english"},
+    ),
+    Method(
         "crisp",
         "reverse divergence from a teacher that was asked to be concise (arXiv 2603.05433)",
         advantage=Constant(1.0),

@@ -105,6 +105,18 @@ TEMPLATES: dict[str, Template] = {
         "Study it until you see why each step holds. Then put it aside and solve the task yourself, in "
         "your own words and at your own pace, and finish in the form that the task asks for."
     ),
+    "english": Template(
+        "<<task>>\n\n"
+        "The same problem in English:\n"
+        "<<extra_info.problem_en>>\n\n"
+        "Below is a worked solution in English that is known to be correct.\n"
+        "=== begin reference solution ===\n"
+        "<<solution>>\n"
+        "=== end reference solution ===\n\n"
+        "Study it until you see why each step holds. Then put it aside and solve the task yourself, in "
+        "the language in which it was asked, in your own words and at your own pace, and finish in the form "
+        "that the task asks for."
+    ),
     "wrong_solution": _solution_template("wrong_solution"),
     "shuffled_solution": _solution_template("shuffled_solution"),
 }

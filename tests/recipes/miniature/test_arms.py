@@ -74,7 +74,8 @@ def test_an_arm_of_another_method_has_the_gate_at_its_full_strength(configs):
 
 
 def test_every_method_is_an_arm():
-    assert {*methods()} <= ARMS.keys()
+    """But for `copsd`: the miniature has one language."""
+    assert {*methods()} - {"copsd"} <= ARMS.keys()
 
 
 def test_every_arm_sees_as_many_rollouts_per_step(configs):
