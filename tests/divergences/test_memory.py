@@ -14,17 +14,17 @@ from tests.divergences.cases import SETTINGS, VOCABULARY, case
 from verl_egrsd.divergences import RowLoss, blocks, divergence
 
 BLOCK_ROWS, SLICE_ROWS = 8, 2
-VALUE_BYTES = 2 * 6 * 8
-"""Of a row: the fields of `Rows`, slice by slice and joined."""
+VALUE_BYTES = 6 * 8
+"""Of a row: the fields of `Rows`."""
 NAMES = ("forward clipped", "reverse", "jsd .9 clipped", "sdpo", "eopd")
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of living tensors that operations made; those that are given do not count."""
+    """Counts living tensors that operations made, and their bytes; those that are given do not count."""
 
     def __init__(self, given: list[torch.Tensor]) -> None:
         super().__init__()
-        self.now = self.peak = 0
+        self.now = self.peak = self.living = self.most = 0
         self._known = {tensor.untyped_storage()._cdata for tensor in given}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -39,24 +39,27 @@ class LiveBytes(TorchDispatchMode):
             return
         self._known.add(storage._cdata)
         self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
+        self.living += 1
+        self.peak, self.most = max(self.peak, self.now), max(self.most, self.living)
         weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
 
     def _gone(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.now -= size
+        self.living -= 1
 
 
-def peak(settings: Any, rows: int) -> int:
-    """Return the most bytes that live at once, beside inputs and gradients."""
+def called(settings: Any, rows: int) -> tuple[int, int]:
+    """Return the most bytes that live at once, beside inputs and gradients, and the most tensors."""
     inputs = case(rows=rows)
     loss = RowLoss(inputs.weights, advantages=inputs.weights, old_log_probs=-inputs.weights)
-    with LiveBytes([inputs.student, inputs.teacher, inputs.head, inputs.token_ids, inputs.weights]) as live:
+    given = [inputs.student, inputs.teacher, inputs.head, inputs.token_ids, inputs.weights]
+    with LiveBytes([*given, loss.old_log_probs]) as live:
         found = divergence(
             inputs.student, inputs.teacher, inputs.head, settings, token_ids=inputs.token_ids, row_loss=loss
         )
     assert found.loss.shape == (rows,)
-    return live.peak - inputs.student.nbytes - inputs.head.nbytes
+    return live.peak - inputs.student.nbytes - inputs.head.nbytes, live.most
 
 
 def test_the_head_s_gradient_is_handed_over_and_not_copied():
@@ -75,6 +78,8 @@ def test_memory_does_not_grow_with_the_rows(name, monkeypatch):
     row_bytes = 2 * 8 * VOCABULARY
     monkeypatch.setattr(blocks, "BLOCK_BYTES", BLOCK_ROWS * row_bytes)
     monkeypatch.setattr(blocks, "SLICE_BYTES", SLICE_ROWS * row_bytes)
-    few, many = peak(settings, 2 * BLOCK_ROWS), peak(settings, 4 * BLOCK_ROWS)
+    (few, tensors), (many, more_tensors) = (called(settings, n * BLOCK_ROWS) for n in (2, 4))
     assert many - few <= VALUE_BYTES * 2 * BLOCK_ROWS
     assert few <= (BLOCK_ROWS + 3 * SLICE_ROWS) * row_bytes + VALUE_BYTES * 2 * BLOCK_ROWS
+    # Small tensors that stay, made between large ones that go, would cut the heap into pieces.
+    assert more_tensors == tensors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,21 +42,23 @@ def run(hidden: Tensor, weight: Tensor, call: Call, hidden_wanted: bool, weight_
     block, part = rows_per_part(widest, sums, hidden.device)
     logits = empty(2, min(block, count), vocabulary)
     memory = empty(3 if call.scored_apart else 2, min(part, count), vocabulary)
-    found: list[Rows] = []
+    # Filled slice by slice: small tensors that stay, made between large ones that go, would cut the heap up.
+    scores = empty(2, count) if call.token_ids is not None else (None, None)
+    found = Rows(empty(count), empty(count), scores[0], empty(count), scores[1], empty(count))
     for rows in _parts(0, count, block):
         size = rows.stop - rows.start
         x = student.logits(hidden[rows], logits[0, :size])
         z = teacher.logits(call.teacher_hidden[rows], logits[1, :size])
         for some in _parts(rows.start, rows.stop, part):
             here = slice(some.start - rows.start, some.stop - rows.start)
-            found.append(sweep(x[here], z[here], memory[:, : some.stop - some.start], call, some))
+            _fill(found, some, sweep(x[here], z[here], memory[:, : some.stop - some.start], call, some))
         if hidden_gradient is not None:
             student.gradient(x, hidden_gradient[rows])
         if weight_gradient is not None:
             student.add_weight_gradient(x, hidden[rows], weight_gradient)
     if hidden_gradient is not None:
         call.shard.sum(hidden_gradient)
-    return Result(_joined(found, empty(0), call.token_ids is not None), hidden_gradient, weight_gradient)
+    return Result(found, hidden_gradient, weight_gradient)
 
 
 def rows_per_part(vocabulary: int, sums: torch.dtype, device: torch.device) -> tuple[int, int]:
@@ -71,10 +73,8 @@ def _parts(start: int, stop: int, step: int) -> Iterator[slice]:
     return (slice(first, min(first + step, stop)) for first in range(start, stop, step))
 
 
-def _joined(found: list[Rows], none: Tensor, scored: bool) -> Rows:
-    """Return the rows of all slices as one; `none` is what there is without rows."""
-    if not found:
-        found = [Rows(none, none, none if scored else None, none, none if scored else None, none)]
-    columns: Iterator[Any] = zip(*found, strict=True)
-    joined: list[Any] = [None if column[0] is None else torch.cat(column) for column in columns]
-    return Rows(*joined)
+def _fill(found: Rows, some: slice, values: Rows) -> None:
+    """Write the values of a slice to those of all rows."""
+    for column, part in zip(found, values, strict=True):
+        if column is not None and part is not None:
+            column[some] = part
