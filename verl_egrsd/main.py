@@ -167,11 +167,13 @@ def check_and_train(config: DictConfig) -> None:
     from verl_egrsd.preflight import check_files
     from verl_egrsd.preflight.machine import require_gpus
     from verl_egrsd.watch.cluster import require_cluster
+    from verl_egrsd.watch.ports import require_free_ports
 
     checked_or_exit(require_model, config)
     with ExitStack() as held:
         if config.dry_run is False:
             checked_or_exit(require_cluster, config)
+            checked_or_exit(require_free_ports, config)
             checked_or_exit(require_gpus, config)
         start = checked_start(config, check, check_files, held)
         if start is None:

@@ -1,6 +1,7 @@
 """Which replica answers what, and what happens when one dies; the actors are stand-ins, without Ray."""
 
 import asyncio
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ class Actor:
 
     def __init__(self, dies_at=None, death=ActorDiedError, starts=True):
         self.dies_at, self.death, self.starts = dies_at, death, starts
+        self.killed = False
         self.answered, self.under_way, self.most = [], 0, 0
         for method in ("start", "answer", "lengths"):
             setattr(self, method, SimpleNamespace(remote=getattr(self, f"_{method}")))
@@ -46,18 +48,60 @@ class Actor:
         return [self.under_way]
 
 
-def answers_of(*actors, prompts=20, places=2):
+class Hanging(Actor):
+    """Gives some answers and then none; says how far it is, or does not say even that."""
+
+    def __init__(self, hangs_at, says):
+        super().__init__()
+        self.hangs_at, self.says = hangs_at, says
+
+    async def _start(self):
+        if self.hangs_at is None:
+            await asyncio.Event().wait()
+
+    async def _answer(self, name, prompt, seed):
+        if len(self.answered) >= self.hangs_at:
+            await asyncio.Event().wait()
+        return await super()._answer(name, prompt, seed)
+
+    async def _lengths(self):
+        if not self.says:
+            await asyncio.Event().wait()
+        return [7, 7]
+
+
+class Slow(Actor):
+    """Takes twice the limit for an answer, which grows meanwhile."""
+
+    grown = 0
+
+    async def _answer(self, name, prompt, seed):
+        await asyncio.sleep(2 * LIMIT)
+        return await super()._answer(name, prompt, seed)
+
+    async def _lengths(self):
+        self.grown += 1
+        return [self.grown]
+
+
+LIMIT = 0.4
+"""Seconds without progress."""
+
+
+def answers_of(*actors, prompts=20, places=2, limit=math.inf):
     """Have actors answer prompts; return the answers by name."""
 
     async def main():
-        replicas = Replicas(actors, places)
+        replicas = Replicas(actors, places, limit, lambda actor: setattr(actor, "killed", True))
+        watching = asyncio.create_task(replicas.watch())
         starts = [asyncio.create_task(replicas.start(number)) for number in range(len(actors))]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(replicas.answer(f"p{i}", [i], i)) for i in range(prompts)]
         await asyncio.gather(*starts)
+        watching.cancel()
         return [task.result().text for task in tasks], await replicas.lengths()
 
-    return asyncio.run(main())
+    return asyncio.run(asyncio.wait_for(main(), 60))
 
 
 EXPECTED = [f"p{i} [{i}] {i}" for i in range(20)]
@@ -82,6 +126,48 @@ def test_when_a_replica_dies_the_others_answer_its_prompts_and_it_is_said_once(c
     said = capsys.readouterr().err
     assert said.count("verl_egrsd: replica 0 died: its process was killed or crashed") == 1
     assert "the evaluation goes on with 1 replica." in said
+
+
+@pytest.mark.parametrize("says", [True, False], ids=["says how far it is", "does not"])
+@pytest.mark.parametrize("hangs_at", [0, 3])
+def test_a_replica_whose_answers_do_not_grow_counts_as_one_that_died_and_is_ended(capsys, hangs_at, says):
+    hanging, living = Hanging(hangs_at, says), Actor()
+    texts, lengths = answers_of(hanging, living, limit=LIMIT)
+    assert texts == EXPECTED
+    assert (hanging.killed, living.killed) == (True, False)
+    assert hangs_at <= len(hanging.answered) <= hangs_at + 1  # two at once
+    assert lengths == [0]
+    said = capsys.readouterr().err
+    assert (
+        said.count("verl_egrsd: replica 0 made no progress for 0.4 s (--no-progress). Its samples are") == 1
+    )
+
+
+def test_a_replica_that_hangs_in_its_start_counts_as_one_that_died(capsys):
+    hanging, living = Hanging(None, says=True), Slow()
+    texts, _ = answers_of(hanging, living, prompts=2, limit=LIMIT)
+    assert texts == EXPECTED[:2]
+    assert (hanging.killed, living.killed) == (True, False)
+    assert "replica 0 did not start within 0.4 s (--no-progress)" in capsys.readouterr().err
+
+
+def test_a_replica_with_long_answers_that_grow_is_kept(capsys):
+    actor = Slow()
+    texts, _ = answers_of(actor, prompts=4, limit=LIMIT)
+    assert texts == EXPECTED[:4]
+    assert not actor.killed
+    assert capsys.readouterr().err == ""
+
+
+def test_a_replica_without_a_prompt_makes_no_progress_and_is_kept():
+    idle, slow = Hanging(0, says=True), Slow()
+    assert answers_of(slow, idle, prompts=1, places=1, limit=LIMIT)[0] == EXPECTED[:1]
+    assert not idle.killed
+
+
+def test_the_limit_must_be_positive():
+    with pytest.raises(ValueError, match=r"no_progress=0 is not allowed: it must be positive, in seconds"):
+        EngineOptions(no_progress=0)
 
 
 def test_a_replica_that_does_not_start_is_left_out_with_its_reason(capsys):

@@ -2,13 +2,15 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from datetime import timedelta
 
 import psutil
 import pytest
 
-from verl_egrsd.trainer.rendezvous import METHOD, meet_on_loopback
+from verl_egrsd.trainer.rendezvous import METHOD, _meet, meet_on_loopback
 
 RANK = """
 import json, os, sys
@@ -51,6 +53,16 @@ def test_two_ranks_meet_and_listen_on_loopback_only(port):
     assert [total for total, _ in results] == [3, 3]
     addresses = {address.removeprefix("::ffff:") for _, found in results for address in found}
     assert addresses == {"127.0.0.1"}
+
+
+def test_a_port_that_another_program_has_taken_meanwhile_is_one_sentence(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        meeting = _meet("loopback://?rank=0&world_size=2", timedelta(seconds=5))
+        with pytest.raises(OSError, match=rf"^port {port}, on which the ranks meet, .* run the same command"):
+            next(meeting)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7", "node-1", ""])

@@ -23,6 +23,7 @@ from verl_egrsd.main import check, require_model
 from verl_egrsd.methods import Method
 from verl_egrsd.preflight import check_files
 from verl_egrsd.preflight.reading import VERIFIER
+from verl_egrsd.watch.ports import require_free_ports
 
 USUAL_PROMPT, USUAL_PRIVILEGED = 200.0, 1_000.0
 """Tokens that a step is predicted for where no row was read: those of docs/performance.md."""
@@ -86,6 +87,7 @@ class Examination:
 
     def _nodes(self) -> Iterator[CheckLine]:
         if self.settled and not self.elsewhere:
+            require_free_ports(self.config)
             yield from check_cluster(self.config)
 
     def _prompts(self) -> Iterator[CheckLine]:

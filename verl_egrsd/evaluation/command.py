@@ -84,6 +84,12 @@ def engine_arguments(parser: argparse.ArgumentParser) -> None:
     engine.add_argument(
         "--enforce-eager", action="store_true", default=None, help="no compilation and no CUDA graphs"
     )
+    engine.add_argument(
+        "--no-progress",
+        type=float,
+        metavar="SECONDS",
+        help="a replica that hangs for so long counts as one that died (3600)",
+    )
 
 
 def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:

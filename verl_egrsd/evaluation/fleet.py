@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
 import torch
 from omegaconf import OmegaConf
 
-from verl_egrsd.evaluation.generation import is_quiet
+from verl_egrsd.evaluation.generation import Answer, Engine, is_quiet, running_engine
 from verl_egrsd.evaluation.model import Servable
-from verl_egrsd.evaluation.replicas import Replica, Replicas, at_once
+from verl_egrsd.evaluation.replicas import Replicas, at_once
 from verl_egrsd.evaluation.settings import EngineOptions, Settings
 from verl_egrsd.network import secure_network
 from verl_egrsd.output.redaction import names_secret
@@ -27,6 +28,37 @@ PASSED_ON = ("HF_", "OMP_", "TOKENIZERS_", "VERL_PLATFORM", "VLLM_")
 """First letters of the variables that replicas on other machines get too."""
 OBJECT_STORE = 256 * 2**20
 """Bytes for Ray's messages, when it is started here; an answer is some hundred kilobytes."""
+
+
+class Replica:
+    """An engine in an actor."""
+
+    async def start(
+        self, servable: Servable, settings: Settings, options: EngineOptions, longest_prompt: int
+    ) -> None:
+        """Start the engine; arguments as :func:`running_engine`.
+
+        Raises:
+            FileNotFoundError: when this machine does not have the model's folder.
+        """
+        for folder in filter(None, (servable.model, servable.adapter)):
+            if not folder.is_dir():
+                raise FileNotFoundError(
+                    f"{folder} is missing on {socket.gethostname()}: put models and --out where every node "
+                    "can read them."
+                )
+        self._held = ExitStack()
+        self._engine: Engine = self._held.enter_context(
+            running_engine(servable, settings, options, longest_prompt)
+        )
+
+    async def answer(self, name: str, prompt: Sequence[int], seed: int) -> Answer:
+        """Answer one prompt; see :meth:`Engine.answer`."""
+        return await self._engine.answer(name, prompt, seed)
+
+    async def lengths(self) -> list[int]:
+        """Return how long the answers under way are; see :meth:`Engine.lengths`."""
+        return await self._engine.lengths()
 
 
 @contextmanager
@@ -64,16 +96,18 @@ def running_replicas(
             max_concurrency=prompts + 8,
             runtime_env={"env_vars": passed_on} if (passed_on := _passed_on()) else None,
         )
-        replicas = Replicas([actor.remote() for _ in range(number)], prompts)
+        actors = [actor.remote() for _ in range(number)]
+        replicas = Replicas(actors, prompts, options.no_progress, ray.kill)
         arguments = (servable, settings, options, longest_prompt)
         starts = [asyncio.create_task(replicas.start(one, *arguments)) for one in range(number)]
         for start in starts:
             start.add_done_callback(replicas.started)
+        watching = asyncio.create_task(replicas.watch())
         try:
             yield replicas
         finally:
-            for start in starts:
-                start.cancel()
+            for task in (*starts, watching):
+                task.cancel()
 
 
 def _passed_on() -> dict[str, str]:

@@ -1,26 +1,23 @@
-"""Several engines that share the samples of an evaluation: Ray actors, each with GPUs of its own.
+"""Several engines that share the samples of an evaluation; each is a Ray actor with GPUs of its own.
 
 Any replica may answer any prompt, because the seed of a sample does not depend on who draws it. A replica
-takes a limited number of prompts at once, and the rest go to whoever is free. When a replica dies, the others
-answer its prompts.
+takes a limited number of prompts at once, and the rest go to whoever is free. When a replica dies, or hangs
+for too long, the others answer its prompts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 from tqdm import tqdm
 
-from verl_egrsd.evaluation.generation import Answer, Engine, EngineDiedError, running_engine
-from verl_egrsd.evaluation.model import Servable
-from verl_egrsd.evaluation.settings import EngineOptions, Settings
+from verl_egrsd.evaluation.generation import Answer, EngineDiedError
 from verl_egrsd.processes import KILLED
 from verl_egrsd.watch.words import one_line
 
@@ -28,59 +25,55 @@ AT_ONCE = 256
 """Most prompts that a replica takes at once, unless `max_num_seqs` says otherwise."""
 LEAST = 64
 """Up to this many prompts a replica takes its whole share at once."""
-
-
-class Replica:
-    """An engine in an actor."""
-
-    async def start(
-        self, servable: Servable, settings: Settings, options: EngineOptions, longest_prompt: int
-    ) -> None:
-        """Start the engine; arguments as :func:`running_engine`.
-
-        Raises:
-            FileNotFoundError: when this machine does not have the model's folder.
-        """
-        for folder in filter(None, (servable.model, servable.adapter)):
-            if not folder.is_dir():
-                raise FileNotFoundError(
-                    f"{folder} is missing on {socket.gethostname()}: put models and --out where every node "
-                    "can read them."
-                )
-        self._held = ExitStack()
-        self._engine: Engine = self._held.enter_context(
-            running_engine(servable, settings, options, longest_prompt)
-        )
-
-    async def answer(self, name: str, prompt: Sequence[int], seed: int) -> Answer:
-        """Answer one prompt; see :meth:`Engine.answer`."""
-        return await self._engine.answer(name, prompt, seed)
-
-    async def lengths(self) -> list[int]:
-        """Return how long the answers under way are; see :meth:`Engine.lengths`."""
-        return await self._engine.lengths()
+LOOKS = 20
+"""A replica is looked at this often within its limit. So a machine that stands still for a while, as one that
+sleeps does, costs one look and no replica."""
+LOOK_SECONDS = 10.0
+"""A replica that does not say for this long how far it is has shown no progress."""
+Reply = TypeVar("Reply")
 
 
 class Replicas:
     """Replicas that share prompts; made by :func:`.fleet.running_replicas`.
 
     Args:
-        actors: handles of :class:`Replica`.
+        actors: handles of :class:`.fleet.Replica`.
         at_once: prompts that a replica takes at once.
+        no_progress: seconds after which a replica is given up whose start has not ended or whose answers have
+            not grown.
+        kill: ends an actor that is given up.
     """
 
-    def __init__(self, actors: Sequence[Any], at_once: int) -> None:
+    def __init__(
+        self,
+        actors: Sequence[Any],
+        at_once: int,
+        no_progress: float = math.inf,
+        kill: Callable[[Any], None] = lambda _: None,
+    ) -> None:
         self._alive = dict(enumerate(actors))
-        self._at_once = at_once
+        self._at_once, self._no_progress, self._kill = at_once, no_progress, kill
         self._ready: set[int] = set()
+        self._under_way: Counter[int] = Counter()
+        self._answered: Counter[int] = Counter()
+        self._given_up = {number: asyncio.get_running_loop().create_future() for number in self._alive}
         # A place is the number of a replica that can take a prompt; None says that no replica is left.
         self._places: asyncio.Queue[int | None] = asyncio.Queue()
         self._last_words = ""
 
     async def start(self, number: int, *arguments: Any) -> None:
-        """Start the engine of a replica, which then takes prompts; arguments as :meth:`Replica.start`."""
+        """Start the engine of a replica, which then takes prompts; a replica that does not start is lost.
+
+        Args:
+            number: of the replica.
+            arguments: those of :meth:`.fleet.Replica.start`.
+        """
         try:
-            await self._alive[number].start.remote(*arguments)
+            limit = self._no_progress if self._no_progress < math.inf else None
+            await asyncio.wait_for(self._alive[number].start.remote(*arguments), limit)
+        except TimeoutError:
+            self._give_up(number, f"did not start within {self._no_progress:g} s (--no-progress)")
+            return
         except RayError as error:
             cause = getattr(error, "cause", None)
             why = f"{type(cause).__name__}: {cause}" if cause else KILLED
@@ -98,7 +91,7 @@ class Replicas:
             self._places.put_nowait(None)
 
     async def answer(self, name: str, prompt: Sequence[int], seed: int) -> Answer:
-        """Answer one prompt, again if its replica dies; arguments as :meth:`Engine.answer`.
+        """Answer one prompt, again if its replica is lost; arguments as :meth:`Engine.answer`.
 
         Raises:
             ConnectionError: when no replica is left.
@@ -106,19 +99,59 @@ class Replicas:
         """
         while True:
             number = await self._place()
+            self._under_way[number] += 1
             try:
-                answer = await self._alive[number].answer.remote(name, prompt, seed)
+                answer = await self._reply(number, self._alive[number].answer.remote(name, prompt, seed))
             except (RayActorError, OutOfMemoryError, EngineDiedError):
                 self._lose(number, f"died: {KILLED}")
             else:
+                self._answered[number] += 1
                 self._places.put_nowait(number)
                 return answer
+            finally:
+                self._under_way[number] -= 1
 
     async def lengths(self) -> list[int]:
         """Return the tokens so far of each answer that is being generated."""
-        asked = [self._alive[number].lengths.remote() for number in self._ready]
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        return [length for lengths in found if isinstance(lengths, list) for length in lengths]
+        found = await asyncio.gather(*map(self._lengths_of, self._ready))
+        return [length for lengths in found for length in lengths or ()]
+
+    async def watch(self) -> None:
+        """Give up the replicas that make no progress, until cancelled."""
+        seen: dict[int, tuple[int, list[int]]] = {}
+        idle: Counter[int] = Counter()
+        while self._no_progress < math.inf:
+            await asyncio.sleep(self._no_progress / LOOKS)
+            numbers = list(self._ready)
+            for number, lengths in zip(
+                numbers, await asyncio.gather(*map(self._lengths_of, numbers)), strict=True
+            ):
+                before = seen.get(number, (0, []))
+                seen[number] = self._answered[number], before[1] if lengths is None else lengths
+                stands = self._under_way[number] > 0 and seen[number] == before
+                idle[number] = idle[number] + 1 if stands else 0
+                if idle[number] >= LOOKS:
+                    self._give_up(number, f"made no progress for {self._no_progress:g} s (--no-progress)")
+
+    async def _reply(self, number: int, asked: Awaitable[Reply]) -> Reply:
+        """Await what a replica was asked, unless it is given up meanwhile."""
+        reply = asyncio.ensure_future(asked)
+        try:
+            await asyncio.wait({reply, self._given_up[number]}, return_when=asyncio.FIRST_COMPLETED)
+            if not reply.done():
+                raise EngineDiedError("it hangs")
+            return reply.result()
+        finally:
+            reply.cancel()
+
+    async def _lengths_of(self, number: int) -> list[int] | None:
+        """Return the tokens so far of a replica's answers; None if it does not say."""
+        seconds = min(LOOK_SECONDS, self._no_progress / LOOKS)
+        try:
+            lengths: list[int] = await asyncio.wait_for(self._alive[number].lengths.remote(), seconds)
+        except (TimeoutError, RayError):
+            return None
+        return lengths
 
     async def _place(self) -> int:
         """Wait for a living replica that can take a prompt."""
@@ -127,6 +160,13 @@ class Replicas:
                 self._places.put_nowait(None)  # for the others that wait
                 raise ConnectionError(f"no replica is left: {self._last_words}")
         return number
+
+    def _give_up(self, number: int, why: str) -> None:
+        """Go on without a replica that hangs, and end it."""
+        if (actor := self._alive.get(number)) is not None:
+            self._lose(number, why)
+            self._given_up[number].set_result(None)
+            self._kill(actor)
 
     def _lose(self, number: int, why: str) -> None:
         """Go on without a replica; its prompts fail one by one, and only the first is news."""

@@ -75,6 +75,8 @@ class EngineOptions:
         gpu_memory_utilization: share of the GPU's memory that vLLM takes.
         max_num_seqs: most answers that an engine generates at once; None takes vLLM's default.
         enforce_eager: no compilation and no CUDA graphs: starts faster, generates more slowly.
+        no_progress: a replica counts as one that died if its start takes so many seconds, or if its answers
+            do not grow for so long.
     """
 
     replicas: int | None = None
@@ -82,13 +84,18 @@ class EngineOptions:
     gpu_memory_utilization: float = 0.9
     max_num_seqs: int | None = None
     enforce_eager: bool = False
+    no_progress: float = 3600.0
 
     def __post_init__(self) -> None:
-        """Refuse counts below 1."""
+        """Refuse counts below 1, and a limit that is not positive."""
         for key in ("replicas", "tensor_parallel_size", "max_num_seqs"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ValueError(f"{key}={value} is not allowed: it must be at least 1.")
+        if not self.no_progress > 0:
+            raise ValueError(
+                f"no_progress={self.no_progress} is not allowed: it must be positive, in seconds."
+            )
 
     def needs_ray(self) -> bool:
         """Return whether replicas draw the samples: Ray starts them, on this machine or on a cluster."""

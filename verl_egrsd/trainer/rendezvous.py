@@ -6,6 +6,7 @@ name of the machine points.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -45,7 +46,20 @@ def _meet(url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[TCPStore, in
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     options: dict[str, Any] = {"world_size": world_size, "is_master": rank == 0, "timeout": timeout}
     if rank == 0:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        options["master_listen_fd"] = socket.create_server((address, port), family=family).detach()
+        options["master_listen_fd"] = _listener(address, port).detach()
     yield TCPStore(address, port, **options), rank, world_size
     raise RuntimeError("the ranks of a run meet once.")
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    """Listen on the port that verl has found free, but not kept."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(
+            f"port {port}, on which the ranks meet, was free a moment ago and is another program's now: run "
+            "the same command again."
+        ) from None
