@@ -7,6 +7,9 @@ import signal
 import pytest
 
 from tests.support import warm_python
+from tests.support.browser import browser
+
+__all__ = ["browser"]
 
 LONGEST_FIRST = (
     "end_to_end/test_recipes.py",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import runpy
-import shutil
 from itertools import product
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import yaml
 ROOT = Path(__file__).parents[1]
 SITE = runpy.run_path(str(ROOT / "docs" / "build_site.py"))
 REFERENCE = yaml.safe_load((ROOT / "docs" / "site.yml").read_text())["extra"]["reference"]
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +91,14 @@ def test_a_folder_that_exists_is_refused(tmp_path):
         SITE["build"](tmp_path)
 
 
-def test_pages_open_from_the_folder_without_a_network_and_fit_the_window(site):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_context(offline=True).new_page()
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        for name, width in product(
-            ("index", "docs/configuration", "reference/verl_egrsd.credit"), (400, 1280)
-        ):
-            page.set_viewport_size({"width": width, "height": 800})
-            page.goto((site / f"{name}.html").as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
-        browser.close()
+def test_pages_open_from_the_folder_without_a_network_and_fit_the_window(site, browser):
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for name, width in product(("index", "docs/configuration", "reference/verl_egrsd.credit"), (400, 1280)):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
+    context.close()
     assert [url for url in asked if not re.match("file:", url)] == []

@@ -24,7 +24,8 @@ from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.frontier.published import published_points
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.intervals import Interval
-from verl_egrsd.output.pictures import fill, inline, render
+from verl_egrsd.output.pages import fill
+from verl_egrsd.output.pictures import inline, render
 
 
 def write_final_page(plan: Plan) -> None:

@@ -32,7 +32,7 @@ from verl_egrsd.report.settings import ReportConfig
 from verl_egrsd.rollouts.wording import hesitation_rate, repeated_share
 
 ROWS, TOKENS, ROUNDS = 512, 8192, 5
-STEPS = (100, 1000)
+STEPS = (100, 1000, 2000)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -64,7 +64,8 @@ def report(folder: Path, steps: int) -> RunReport:
     report = RunReport(ReportConfig(str(folder)), known, 0)
     names = [name for _, panel in panels() for name in panel if name != VALIDATION]
     for step in range(1, steps + 1):
-        report.history.record(step, dict.fromkeys(names, random.random()) | {"training/global_step": step})
+        metrics = {name: random.random() for name in names}
+        report.history.record(step, metrics | {"training/global_step": step})
     return report
 
 
@@ -83,14 +84,15 @@ def main() -> None:
         }
         for steps in STEPS:
             written = report(Path(folder) / str(steps), steps)
-            work[f"drawing the curves after {steps:,} steps"] = seconds(written.draw)
+            work[f"drawing the picture of the curves after {steps:,} steps"] = seconds(written.draw)
             rest = partial(written.write, ending("running"))
-            work[f"writing the rest after {steps:,} steps"] = seconds(rest)
+            work[f"writing page and JSON after {steps:,} steps"] = seconds(rest)
         print(text_table(("work", "seconds"), [(name, f"{found:.2f}") for name, found in work.items()]))
     size = sum(map(len, texts)) / 1e6
     print(f"\n- {os.cpu_count()} cores, {processor()}; the texts have {size:.0f} million characters")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "matplotlib", "Jinja2"))
     print(f"- Python {platform.python_version()}, {packages}")
+    print("- the curves of every method at once; a run has those of its own, which is about a third")
     print(f"- {date.today()}; best of {ROUNDS} rounds after a first one")
     print("- `python -m tests.benchmarks.run_report > tests/benchmarks/results/run_report.md`")
 

@@ -1,8 +1,6 @@
-"""A small random model, its data, and the browser."""
+"""A small random model and its data."""
 
 from __future__ import annotations
-
-import shutil
 
 import pandas as pd
 import pytest
@@ -11,8 +9,6 @@ import torch
 from recipes.rehearsal.model import new_model, save_model, small_qwen3_config
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -41,16 +37,3 @@ def data_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "train.parquet"
     pd.DataFrame(rows).to_parquet(path)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium; ends with the module, since its event loop would keep others from theirs."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        # Without a sandbox Chromium also runs as root, as in containers; it opens our own files only.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.microscope.conftest import browser  # noqa: F401  (a fixture)
 from tests.support.synthetic_run import synthetic_run
 from verl_egrsd.evaluation.summary import markdown
 from verl_egrsd.frontier import frontier
-from verl_egrsd.microscope.pages import embedded, write_pages
+from verl_egrsd.microscope.pages import write_pages
+from verl_egrsd.output.pages import embedded
 from verl_egrsd.output.tables import verbatim_markdown
 from verl_egrsd.report.ending import ending
 from verl_egrsd.report.run import RunReport, describe_run
 from verl_egrsd.report.settings import resolve_report
 
 HOSTILE = (
-    "</script></title></pre></style></textarea>--><script>window.ran = 1</script>"
+    "</script></title></pre></style></textarea></noscript></svg>--><script>window.ran = 1</script>"
     '"\'><img src=x onerror="window.ran = 1"><svg onload="window.ran = 1">'
     '<a href="javascript:window.ran = 1" onmouseover="window.ran = 1">x</a>'
     "<iframe srcdoc='<script>parent.ran = 1</script>'></iframe>{{ 7 * 7 }}${window.ran = 1}`|\\$\\frac{"
@@ -93,7 +93,7 @@ class Elements(HTMLParser):
 
 
 def test_no_page_holds_a_script_a_handler_or_an_address_of_a_text(pages):
-    ours = {"rollout": 6, "index": 1, "report": 0, "frontier": 1}
+    ours = {"rollout": 6, "index": 1, "report": 2, "frontier": 2}
     for page in pages:
         found = Elements(page.read_text(encoding="utf-8"))
         assert found.suspicious == [], page
@@ -105,17 +105,36 @@ def test_a_script_element_cannot_be_ended_by_its_numbers():
     assert json.loads(embedded({HOSTILE: HOSTILE})) == {HOSTILE: HOSTILE}
 
 
-def test_nothing_of_a_text_runs_in_a_browser(browser, pages):  # noqa: F811
+def test_nothing_of_a_text_runs_in_a_browser(browser, pages):
     context = browser.new_context(offline=True)
     page = context.new_page()
     for file in pages:
         page.goto(file.as_uri())
-        for element in page.locator("details, tr, .text i, [id^=point-]").all()[:20]:
+        for element in page.locator("details, tr, .text i, [id^=point-], .grid *").all()[:20]:
             element.dispatch_event("mouseover")
             element.dispatch_event("click")
         assert page.evaluate("window.ran") is None, file
         assert "window.ran = 1" in page.content()
         assert "49" not in page.title()
+    context.close()
+
+
+def test_a_page_runs_its_own_script_and_no_other_even_if_a_text_became_markup(browser, pages):
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    refused: list[str] = []
+    page.on("console", lambda message: refused.append(message.text))
+    for file in pages:
+        text = file.read_text(encoding="utf-8")
+        broken = file.with_name(f"broken_{file.name}")
+        broken.write_text(text.replace("</h1>", f"</h1>{HOSTILE}").replace("<table", f"{HOSTILE}<table"))
+        refused.clear()
+        page.goto(broken.as_uri())
+        page.evaluate("document.body.setAttribute('onclick', 'window.ran = 1')")
+        page.locator("body").dispatch_event("click")
+        assert page.evaluate("window.ran") is None, file
+        assert sum("Content Security Policy" in line for line in refused) >= 3, file
+        broken.unlink()
     context.close()
 
 

@@ -8,7 +8,8 @@ from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, pareto_front
 from verl_egrsd.frontier.points import Point
 from verl_egrsd.frontier.published import Published
 from verl_egrsd.output.intervals import Interval
-from verl_egrsd.output.pictures import fill, inline
+from verl_egrsd.output.pages import fill
+from verl_egrsd.output.pictures import inline
 
 
 def frontier_page(title: str, points: Sequence[Point], published: Published | None, svg: bytes) -> str:
@@ -24,6 +25,7 @@ def frontier_page(title: str, points: Sequence[Point], published: Published | No
     return fill(
         "verl_egrsd.frontier",
         "page.html.jinja",
+        "page.js",
         title=title,
         rows=[row(point, on_front=i in front) for i, point in enumerate(points)],
         published=published,

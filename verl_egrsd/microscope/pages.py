@@ -5,7 +5,6 @@ Every page contains its style, its script and its numbers, and loads nothing fro
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from verl_egrsd import __version__
@@ -24,6 +23,7 @@ from verl_egrsd.microscope.aggregates import Aggregates, aggregate
 from verl_egrsd.microscope.colours import curves, labels, quantities, scales
 from verl_egrsd.microscope.rollout import Rollout, Run
 from verl_egrsd.output.files import completed_folder
+from verl_egrsd.output.pages import own_script, page_environment
 
 DIGITS = 6
 """Significant digits of the numbers on a page."""
@@ -94,26 +94,23 @@ def write_pages(runs: Sequence[Run], out: Path, limit: int) -> Path:
             "version": __version__,
         }
         rollout, index = (environment.get_template(f"{name}.html.jinja") for name in ("rollout", "index"))
+        scripts = {name: own_script(environment, f"{name}.js") for name in ("rollout", "index")}
         files = ["", *(page.file for page in pages), ""]
         for page, before, after in zip(pages, files, files[2:], strict=False):
             panels = [_panel(run, one, list(shown)) for run, one in page.panels]
-            text = rollout.render(panels=panels, before=before, after=after, **shared)
+            around = {"before": before, "after": after}
+            text = rollout.render(panels=panels, **around, **shared, **scripts["rollout"])
             (folder / page.file).write_text(text, encoding="utf-8")
-        text = index.render(runs=summaries, pages=pages, top=partial(_top, summaries), **shared)
+        top = partial(_top, summaries)
+        text = index.render(runs=summaries, pages=pages, top=top, **shared, **scripts["index"])
         (folder / "index.html").write_text(text, encoding="utf-8")
     return out / "index.html"
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("verl_egrsd.microscope"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"embedded": embedded, "verbatim": verbatim}
-    environment.globals |= {"regimes": REGIME_NAMES}
+    environment = page_environment("verl_egrsd.microscope", "templates")
+    environment.filters["verbatim"] = verbatim
+    environment.globals["regimes"] = REGIME_NAMES
     return environment
 
 
@@ -126,11 +123,6 @@ def _top(summaries: Sequence[RunSummary], table: str, field: str) -> float:
 def verbatim(text: str) -> Markup:
     """Return text so that a browser shows every character, also a carriage return."""
     return escape(text).replace("\r", Markup("&#13;"))
-
-
-def embedded(value: Any) -> Markup:
-    """Return JSON that is safe inside a script element, whatever texts it holds."""
-    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _panels(runs: Sequence[Run], limit: int) -> Sequence[Sequence[tuple[Run, Rollout]]]:

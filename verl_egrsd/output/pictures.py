@@ -1,4 +1,4 @@
-"""Shared by pictures and pages: equal input gives equal bytes, and a page loads no other files.
+"""Pictures: equal input gives equal bytes.
 
 Colours are Okabe and Ito's, which colour-blind eyes tell apart, without their yellow, which vanishes on
 paper. No picture relies on colour alone: shapes or line styles differ too.
@@ -14,7 +14,6 @@ from io import BytesIO
 from typing import Any, Literal
 
 import matplotlib
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager, get_font
 from matplotlib.text import Text
@@ -104,11 +103,3 @@ def _charmap(file: str) -> set[str]:
 def inline(svg: bytes) -> str:
     """Return an SVG as an element of a page, without XML declaration and document type."""
     return "<svg" + svg.decode().partition("<svg")[2]
-
-
-def fill(package: str, template: str, **values: Any) -> str:
-    """Fill a template file of a package; values are escaped unless the template marks them as safe."""
-    environment = Environment(
-        loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(template).render(**values)

@@ -1,4 +1,4 @@
-"""Draws the metrics of a run over its steps, as one figure of small panels."""
+"""The panels of a run's metrics over its steps, and their picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from verl_egrsd.methods import Distillation, factors
 from verl_egrsd.output.pictures import COLOURS, GREY, style
-from verl_egrsd.report.history import Steps
+from verl_egrsd.report.history import Steps, metric_names
 
 VALIDATION = "val-core/"
 """Prefix of verl's main validation metrics; the rest of the name is data source and variable."""
@@ -59,8 +59,8 @@ def panels() -> list[tuple[str, tuple[str, ...]]]:
 
 def metric_curves(steps: Steps) -> dict[str, Curve]:
     """Return (step, value) pairs of every metric that the panels show and the run has."""
-    present = sorted({name for metrics in steps.values() for name in metrics})
-    wanted = [name for _, names in panels() for name in _members(names, present)]
+    present = metric_names(steps.values())
+    wanted = [name for _, names in panels() for name in members(names, present)]
     return {
         name: [(step, metrics[name]) for step, metrics in steps.items() if name in metrics] for name in wanted
     }
@@ -69,7 +69,7 @@ def metric_curves(steps: Steps) -> dict[str, Curve]:
 def draw_curves(steps: Steps, breaks: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Draw the panels for which the run has metrics, and a line after each step at which settings changed."""
     found = metric_curves(steps)
-    filled = [(title, _members(names, list(found))) for title, names in panels()]
+    filled = [(title, members(names, list(found))) for title, names in panels()]
     filled = [(title, names) for title, names in filled if names]
     rows = max(1, -(-len(filled) // PANELS_PER_ROW))
     with style():
@@ -96,7 +96,12 @@ def _sheet(width: float, height: float) -> Figure:
     return figure
 
 
-def _members(names: Sequence[str], present: Sequence[str]) -> list[str]:
+def shown_name(metric: str) -> str:
+    """Return the name of a metric for the reader."""
+    return metric.removeprefix("egrsd/").replace(VALIDATION, "validation ")
+
+
+def members(names: Sequence[str], present: Sequence[str]) -> list[str]:
     """Return the metrics that the run has, in the order of the panel's names."""
     return [
         metric
@@ -117,7 +122,7 @@ def _draw_panel(axes: Axes, title: str, found: dict[str, Curve]) -> None:
             marker=marker if few else None,
             markersize=3,
             linewidth=1.2,
-            label=name.removeprefix("egrsd/").replace(VALIDATION, "validation "),
+            label=shown_name(name),
         )
     axes.set_title(title, loc="left")
     axes.set_xlabel("step")

@@ -13,7 +13,7 @@ from typing import Any
 
 from verl_egrsd.output.intervals import wilson
 from verl_egrsd.report.health import CORRECT, VALIDATED
-from verl_egrsd.report.history import Steps, training_steps
+from verl_egrsd.report.history import Steps, metric_names, training_steps
 
 MEAN_LENGTH, STEP_SECONDS = "egrsd/response_length/mean", "timing_s/step"
 Lines = list[tuple[str, str]]
@@ -100,7 +100,7 @@ def _training_accuracy(run: Mapping[str, Any], steps: Steps, window: int) -> str
 
 def _validations(run: Mapping[str, Any], steps: Steps) -> dict[str, str]:
     lines = {}
-    for name in sorted({name for metrics in steps.values() for name in metrics if VALIDATED.fullmatch(name)}):
+    for name in filter(VALIDATED.fullmatch, metric_names(steps.values())):
         values = [metrics[name] for metrics in steps.values() if name in metrics]
         start, now = (validation_accuracy(run, name, value) for value in (values[0], values[-1]))
         label = f"accuracy on {name.removeprefix('val-core/').rsplit('/', 2)[0]}"
@@ -120,10 +120,11 @@ def _length(steps: Steps, window: int) -> str:
 def _best_checkpoint(settings: Mapping[str, Any], steps: Steps) -> str:
     """Return the checkpoint with the highest mean accuracy in validation, of those that are there."""
     folder = _found(settings, "trainer.default_local_dir")
+    validations = [*filter(VALIDATED.fullmatch, metric_names(steps.values()))]
     scored = {
         step: fmean(shares)
         for step, metrics in steps.items()
-        if (shares := [value for name, value in metrics.items() if VALIDATED.fullmatch(name)])
+        if (shares := [metrics[name] for name in validations if name in metrics])
         and (Path(folder) / f"global_step_{step}").is_dir()
     }
     if not folder or not scored:

@@ -15,6 +15,7 @@ from statistics import fmean, median
 from typing import Literal
 
 from verl_egrsd.methods import HealthCheck, factors
+from verl_egrsd.report.history import metric_names
 from verl_egrsd.report.settings import Limits, Thresholds
 
 Level = Literal["ok", "warn", "fail"]
@@ -60,7 +61,7 @@ def examine(
 def accuracy(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
     """Has the accuracy fallen since the start of the run, in training or in a validation?"""
     ends = {"training": _ends(training, thresholds.window)} if (training := _series(steps, CORRECT)) else {}
-    for name in sorted({name for metrics in steps for name in metrics if VALIDATED.fullmatch(name)}):
+    for name in filter(VALIDATED.fullmatch, metric_names(steps)):
         validations = _series(steps, name)
         ends[f"validation {name.removeprefix('val-core/')}"] = validations[0], validations[-1], 1
     if not ends:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def read_steps(path: Path) -> Steps:
 def training_steps(steps: Steps) -> list[dict[str, float]]:
     """Return the metrics of the steps that trained, in order."""
     return [metrics for _, metrics in sorted(steps.items()) if "training/global_step" in metrics]
+
+
+def metric_names(steps: Iterable[Mapping[str, float]]) -> list[str]:
+    """Return the names of the metrics of some steps, in alphabetical order."""
+    return sorted(set(chain.from_iterable(steps)))
 
 
 class History:

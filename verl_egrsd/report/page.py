@@ -7,7 +7,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from verl_egrsd.output.pictures import fill
+from verl_egrsd.output.pages import fill
+from verl_egrsd.report.chart import (
+    FRAME,
+    drawn_panels,
+    embedded_curves,
+    ends_of,
+    steps_per_point,
+    with_few_digits,
+)
 from verl_egrsd.report.curves import VALIDATION, VALIDATION_LOSS, metric_curves
 from verl_egrsd.report.headline import headline, validation_accuracy
 from verl_egrsd.report.health import VALIDATED, examine
@@ -52,30 +60,29 @@ def _factors(settings: Mapping[str, Any]) -> Collection[str]:
     return (settings.get("algorithm") or {}).get("egrsd", {}).get("factors", ())
 
 
-def report_page(report: Mapping[str, Any], curves: str, drawn_to: int) -> str:
-    """Return the HTML page of a report.
-
-    Args:
-        report: the :func:`facts` and the `ending`.
-        curves: the curves, as an SVG element.
-        drawn_to: last step of the curves.
-    """
+def report_page(report: Mapping[str, Any]) -> str:
+    """Return the HTML page of a report: the :func:`facts` and the `ending`."""
+    curves, breaks = report["curves"], report["breaks"]
+    shown = with_few_digits(curves)
     validation = {
         name: {step: _shown(report, name, value) for step, value in curve}
-        for name, curve in report["curves"].items()
+        for name, curve in curves.items()
         if name.startswith((VALIDATION, VALIDATION_LOSS))
     }
     validated = sorted({step for values in validation.values() for step in values})
     return fill(
         "verl_egrsd.report",
         "page.html.jinja",
+        "curves.js",
         report=report,
         marks=MARKS,
         validated=validated,
         validation={name.removeprefix(VALIDATION): values for name, values in validation.items()},
         settings=json.dumps(report["settings"], indent=1, ensure_ascii=False),
-        picture=curves,
-        drawn_to=drawn_to,
+        box=FRAME,
+        width=steps_per_point(*ends_of(shown)),
+        panels=drawn_panels(shown, breaks),
+        numbers=embedded_curves(shown, breaks),
     )
 
 
