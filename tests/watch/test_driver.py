@@ -46,7 +46,7 @@ def ended(tmp_path, monkeypatch, capsys):
 
     def run(error, how="running", why=None):
         def train(config, task_runner_class):
-            report = {"ending": ending(how, why), "breaks": [], "steps": 3}
+            report = {"ending": ending(how, why), "breaks": [], "steps": 3, "curves": {}}
             path.write_text(json.dumps(report))
             (tmp_path / "report.jsonl").touch()
             (tmp_path / "report.html").touch()
