@@ -1,10 +1,23 @@
 """A clock that is set while something runs changes no duration: durations come from a monotonic clock."""
 
 import ast
+import asyncio
+import itertools
+import json
+import sys
+import time
+from contextlib import suppress
 
 import pytest
+from tqdm import tqdm
 
+from recipes.miniature.measurement import SECONDS_FILE, Measurement, Plan
+from recipes.processes import Job, run_jobs
 from tests.test_docs import ROOT
+from verl_egrsd.reward.acceptance import ScoreChecks
+from verl_egrsd.reward.guard import Guard
+from verl_egrsd.watch.settings import WatchdogConfig
+from verl_egrsd.watch.watchdog import Watchdog
 
 FOLDERS = ("verl_egrsd", "data_prep", "recipes")
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -32,3 +45,43 @@ def test_no_module_takes_a_duration_from_the_clock_of_the_day():
 @pytest.mark.parametrize("code", ["time.time() - began", "end = datetime.datetime.now()"])
 def test_a_clock_of_the_day_is_seen(code):
     assert clocks(code)
+
+
+LIMIT = 600.0
+"""Seconds; what it limits takes a moment."""
+
+
+@pytest.fixture(params=[3600, -3600], ids=["forth", "back"])
+def jumping(request, monkeypatch):
+    """A clock of the day that is set by an hour each time it is read."""
+    now, jumps = time.time(), itertools.count(step=request.param)
+    monkeypatch.setattr(time, "time", lambda: now + next(jumps))
+
+
+@pytest.mark.usefixtures("jumping")
+def test_no_phase_is_overdue_when_the_clock_jumps():
+    watchdog = Watchdog(WatchdogConfig(every=0.01, generation=LIMIT), lambda: None, pytest.fail)
+    with suppress(KeyboardInterrupt), watchdog.guard(), watchdog.during("generation"):
+        time.sleep(0.2)
+    assert watchdog.cause is None
+
+
+@pytest.mark.usefixtures("jumping")
+def test_no_job_takes_too_long_when_the_clock_jumps(tmp_path):
+    jobs, bar = [Job([sys.executable, "-c", "print('done')"], tmp_path / "log")], tqdm(total=1, disable=True)
+    run_jobs(jobs, at_once=1, environment={}, time_limit=LIMIT, done=lambda: 1, bar=bar)
+    assert jobs[0].log.read_text() == "done\n"
+
+
+@pytest.mark.usefixtures("jumping")
+def test_no_score_takes_too_long_when_the_clock_jumps():
+    guard = Guard(lambda **row: 1.0, ScoreChecks(time_limit=LIMIT))
+    assert asyncio.run(guard(data_source="sums", solution_str="1", ground_truth="1"))["score"] == 1.0
+
+
+@pytest.mark.usefixtures("jumping")
+def test_what_is_measured_while_the_clock_jumps_has_its_true_length(tmp_path):
+    measurement = Measurement(tmp_path, Plan(), [])
+    with measurement.seconds("build"):
+        pass
+    assert 0 <= json.loads((tmp_path / SECONDS_FILE).read_text())["build"] < LIMIT
