@@ -21,6 +21,7 @@ from verl_egrsd.config import flat
 from verl_egrsd.credit import Regime
 from verl_egrsd.microscope.aggregates import Aggregates, aggregate
 from verl_egrsd.microscope.colours import curves, labels, quantities, scales
+from verl_egrsd.microscope.mathematics import drawn, drawn_answer
 from verl_egrsd.microscope.rollout import Rollout, Run
 from verl_egrsd.output.files import completed_folder
 from verl_egrsd.output.pages import own_script, page_environment
@@ -109,7 +110,7 @@ def write_pages(runs: Sequence[Run], out: Path, limit: int) -> Path:
 
 def _environment() -> Environment:
     environment = page_environment("verl_egrsd.microscope", "templates")
-    environment.filters["verbatim"] = verbatim
+    environment.filters |= {"verbatim": verbatim, "drawn": drawn, "drawn_answer": drawn_answer}
     environment.globals["regimes"] = REGIME_NAMES
     return environment
 
