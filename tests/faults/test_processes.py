@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -241,6 +242,22 @@ def test_an_address_that_nothing_answers_is_refused_before_anything_starts(tmp_p
         finally:
             run.close()
     assert "RAY_ADDRESS=127.0.0.1:1: no Ray cluster answers there" in run.last_lines()
+    assert not folder.exists()
+
+
+def test_a_port_that_another_program_has_taken_is_refused_before_anything_starts(tmp_path, measured, small):
+    """Ray would try for 40 s, and call it a bug of its own."""
+    folder, log = tmp_path / "run", tmp_path / "log.txt"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with measured("`RAY_GCS_SERVER_PORT` that is taken", "refused before anything starts"):
+            variables = ENVIRONMENT | {"RAY_GCS_SERVER_PORT": str(port)}
+            run = WatchedRun(started(command(folder), log, variables), log)
+            try:
+                assert run.driver.wait(ENDS) == 1
+            finally:
+                run.close()
+    assert f"RAY_GCS_SERVER_PORT={port}: another program listens on this port." in run.last_lines()
     assert not folder.exists()
 
 
