@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,44 @@ def test_a_name_cannot_break_the_page(tmp_path):
     page = (tmp_path / "frontier.html").read_text()
     assert "</script><b>" not in page
     assert page.count("</script>") == 2  # the numbers and the script
+
+
+def many(folder, count=24):
+    """The page of this many summaries; the first has a name that could break a line, a page or a formula."""
+    summary, files = json.loads(EXAMPLES[0].read_text()), []
+    names = ("$a_1$ of 基线 <b>مرحبا</b>_" + "x" * 60, *(f"run {i}" for i in range(1, count)))
+    for index, name in enumerate(names):
+        files.append(folder / f"{index}.json")
+        files[-1].write_text(json.dumps(summary | {"name": name}))
+    frontier(files, folder, published="qwen3_4b")
+    return folder / "frontier.html"
+
+
+def test_with_many_runs_the_table_has_the_numbers_of_the_picture(tmp_path):
+    page = many(tmp_path).read_text()
+    assert re.findall(r'<td class="number">(\d+)</td>', page) == [str(i + 1) for i in range(24 + 7)]
+    few = made(tmp_path / "few")["frontier.html"].decode()
+    assert '<td class="number">' not in few
+
+
+def test_the_page_fits_narrow_and_wide_windows_and_points_at_rows_and_marks(browser, tmp_path):
+    page = browser.new_page()
+    page.goto(many(tmp_path).as_uri())
+    grounds = set()
+    for width, scheme in product((400, 1280), ("light", "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(grounds) == 2
+    page.locator("tr[data-point='26']").hover()
+    assert page.locator("#point-26").evaluate("mark => mark.classList.contains('chosen')")
+    page.evaluate("scrollTo(0, 0)")
+    mark = page.locator("#point-26").bounding_box()
+    page.mouse.move(mark["x"] + mark["width"] / 2, mark["y"] + mark["height"] / 2)
+    assert "tokens" in page.locator("#tip").text_content()
+    assert page.locator("tr.chosen").count() == 1
+    page.close()
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 "use strict";
-/** Shows the numbers of the point that the mouse is on, and marks its row. */
+/** Shows the numbers of the point that the mouse is on, and marks its row; a row marks its point. */
 const rows = JSON.parse(document.getElementById("rows").textContent);
 const tip = document.getElementById("tip");
 rows.forEach((row, i) => {
@@ -9,10 +9,12 @@ rows.forEach((row, i) => {
   const show = (event) => {
     tip.textContent = text;
     tip.style.display = "block";
-    tip.style.left = event.clientX + 14 + "px";
-    tip.style.top = event.clientY + 14 + "px";
+    tip.style.left = Math.max(0, Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 14)) + "px";
+    tip.style.top = Math.max(0, Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 14)) + "px";
     line.classList.add("chosen");
   };
   point.addEventListener("pointermove", show);
   point.addEventListener("pointerleave", () => { tip.style.display = "none"; line.classList.remove("chosen"); });
+  line.addEventListener("pointerenter", () => point.classList.add("chosen"));
+  line.addEventListener("pointerleave", () => point.classList.remove("chosen"));
 });

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from verl_egrsd.frontier.pareto import POINTS_PER_SHARE, pareto_front
+from verl_egrsd.frontier.picture import NUMBERED
 from verl_egrsd.frontier.points import Point
 from verl_egrsd.frontier.published import Published
 from verl_egrsd.output.intervals import Interval
@@ -27,6 +28,7 @@ def frontier_page(title: str, points: Sequence[Point], published: Published | No
         "page.html.jinja",
         "page.js",
         title=title,
+        numbered=len(points) >= NUMBERED,
         rows=[row(point, on_front=i in front) for i, point in enumerate(points)],
         published=published,
         published_rows=[row(point) for point in published.points] if published else [],
