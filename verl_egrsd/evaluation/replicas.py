@@ -25,10 +25,10 @@ AT_ONCE = 256
 """Most prompts that a replica takes at once, unless `max_num_seqs` says otherwise."""
 LEAST = 64
 """Up to this many prompts a replica takes its whole share at once."""
-LOOKS = 20
+LOOKS_WITHOUT_PROGRESS = 20
 """A replica is looked at this often within its limit. So a machine that stands still for a while, as one that
 sleeps does, costs one look and no replica."""
-LOOK_SECONDS = 10.0
+LONGEST_LOOK_SECONDS = 10.0
 """A replica that does not say for this long how far it is has shown no progress."""
 Reply = TypeVar("Reply")
 
@@ -121,7 +121,7 @@ class Replicas:
         seen: dict[int, tuple[int, list[int]]] = {}
         idle: Counter[int] = Counter()
         while self._no_progress < math.inf:
-            await asyncio.sleep(self._no_progress / LOOKS)
+            await asyncio.sleep(self._no_progress / LOOKS_WITHOUT_PROGRESS)
             numbers = list(self._ready)
             for number, lengths in zip(
                 numbers, await asyncio.gather(*map(self._lengths_of, numbers)), strict=True
@@ -130,7 +130,7 @@ class Replicas:
                 seen[number] = self._answered[number], before[1] if lengths is None else lengths
                 stands = self._under_way[number] > 0 and seen[number] == before
                 idle[number] = idle[number] + 1 if stands else 0
-                if idle[number] >= LOOKS:
+                if idle[number] >= LOOKS_WITHOUT_PROGRESS:
                     self._give_up(number, f"made no progress for {self._no_progress:g} s (--no-progress)")
 
     async def _reply(self, number: int, asked: Awaitable[Reply]) -> Reply:
@@ -146,7 +146,7 @@ class Replicas:
 
     async def _lengths_of(self, number: int) -> list[int] | None:
         """Return the tokens so far of a replica's answers; None if it does not say."""
-        seconds = min(LOOK_SECONDS, self._no_progress / LOOKS)
+        seconds = min(LONGEST_LOOK_SECONDS, self._no_progress / LOOKS_WITHOUT_PROGRESS)
         try:
             lengths: list[int] = await asyncio.wait_for(self._alive[number].lengths.remote(), seconds)
         except (TimeoutError, RayError):
