@@ -35,6 +35,9 @@ class TeacherConfig:
         template_text: the text of a template of one's own; a template that is a file is read into it.
         without_sibling: name of the template that takes over where a correct rollout of the same prompt would
             be shown and there is none.
+        steering: how strongly its logits are moved by what a correct and a wrong rollout of the prompt change
+            in them (`verl_egrsd.teacher.steering`); None does not move them.
+        steering_steps: training steps over which `steering` grows from 0; 1 has it from the first step on.
         max_rollout_tokens: most tokens of a rollout that the template shows; a longer one loses its middle.
             None takes `data.max_response_length` and 64 more.
         placebo_seed: seed of the templates `wrong_solution` and `shuffled_solution`.
@@ -53,6 +56,8 @@ class TeacherConfig:
     template: str = "reference_solution"
     template_text: str | None = None
     without_sibling: str = "none"
+    steering: float | None = None
+    steering_steps: int = 50
     max_rollout_tokens: int | None = None
     placebo_seed: int = 0
     enable_thinking: bool | None = None
@@ -81,6 +86,9 @@ class TeacherConfig:
         check.integer("placebo_seed", minimum=0)
         if not isinstance(self.template_text, str | None):
             check.one_of("template_text", (None,), "or the text of a template")
+        if self.steering is not None:
+            check.number("steering", lambda x: x > 0, "positive; null switches it off")
+        check.integer("steering_steps", minimum=1)
         if self.max_rollout_tokens is not None:
             check.integer("max_rollout_tokens", minimum=64)
         check.one_of("overlong", get_args(_Overlong))

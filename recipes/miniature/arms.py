@@ -99,6 +99,7 @@ _BY_NAME = (
     _preset("opsd_first_release", "OPSD, first release", by_name=True),
     _preset("paced_divergence", "PACED", by_name=True),
     _preset("tip_divergence", "TIP", by_name=True),
+    _preset("ogls_sd", "OGLS-SD", by_name=True),
     _preset("opsd_sampled", "OPSD, sampled token", by_name=True),
     _preset("reopold_floor", "OPSD, sampled token, floor", by_name=True),
     _preset("paced", "OPSD, sampled token x pass rate", by_name=True),

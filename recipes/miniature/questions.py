@@ -58,6 +58,7 @@ QUESTIONS = (
         "crisp",
         "Is a divergence on half of the tokens, with the solution, better than CRISP?",
     ),
+    Question("ogls_sd", "sdpo", "Do right and wrong rollouts steer better than a correct sibling teaches?"),
     Question("opsd_sampled", "opsd", "Does the sampled token do in place of the whole distribution?"),
     Question("reopold_floor", "opsd_sampled", "What does a floor under the log-ratio change?"),
     Question("paced", "opsd_sampled", "What does the pass rate change on the sampled token?"),

@@ -16,12 +16,14 @@ from verl_egrsd.methods import Columns, Method, methods, resolve
 from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.has_sibling import HasSibling
 from verl_egrsd.methods.row_mean import RowMean
+from verl_egrsd.teacher.steering import steered
 
 from .strategies import examples, raw_columns
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "divergences" / "golden.json").read_text())
 LOGITS = GOLDEN["inputs"]
 EXACT = {"rtol": 0, "atol": 1e-9}
+SIDES = ("positive", "negative")
 
 
 def loss_and_gradient(method: Method, columns: Columns) -> tuple[Tensor, Tensor]:
@@ -125,6 +127,49 @@ def test_sdpo_learns_on_the_rollouts_with_another_correct_one_alone():
     assert factor.metrics(columns, weights * columns.response_mask)["share_kept"] == 0.5
     alone = Columns.of(torch.ones(2, 2), correct=torch.tensor([True, True]))
     assert not HasSibling().weights(alone, torch.ones(2, 1)).any()
+
+
+@pytest.mark.parametrize(
+    ("golden", "keys"),
+    [
+        ("reverse_kl_clip_symmetric_0.05", {}),
+        ("reverse_kl_unclipped(v1 eq 15)", {"clip": 1e9}),
+        ("forward_kl_clip_symmetric_0.05", {"kind": "forward"}),
+    ],
+)
+def test_ogls_sd_learns_from_steered_hidden_states_what_the_source_learns_from_steered_logits(golden, keys):
+    expected, strength = GOLDEN["ogls_sd"][golden], GOLDEN["ogls_sd"]["lambda"]
+    settings = resolve("ogls_sd", {"divergence": keys}, max_response_length=3).divergence
+    assert methods()["ogls_sd"].teacher["steering"] == strength
+    student, *teachers = (
+        torch.tensor(LOGITS[f"{side}_logits{which}"], dtype=torch.float64)
+        for side, which in (("student", ""), *(("teacher", f"_{w}") for w in ("unprivileged", *SIDES)))
+    )
+    student.requires_grad_()
+    head, share = torch.eye(student.shape[1], dtype=torch.float64), torch.full((3,), 1 / 3)
+    rows = divergence(
+        student,
+        steered(*teachers, strength).double(),
+        head,
+        settings,
+        row_loss=RowLoss(weights=share.double()),
+    )
+    rounded = {"rtol": 0, "atol": 1e-6}  # steered hidden states are sums in float32
+    torch.testing.assert_close(rows.loss.sum().item(), expected["loss"], **rounded)
+    gradient = torch.autograd.grad(rows.loss.sum(), student)[0]
+    torch.testing.assert_close(
+        gradient, torch.tensor(expected["grad_student_logits"], dtype=torch.float64), **rounded
+    )
+
+
+def test_ogls_sd_learns_on_the_wrong_rollouts_with_a_correct_one_beside_them_alone():
+    columns = Columns.of(
+        torch.tensor([[1, 1], [1, 1], [1, 0], [1, 1]]),
+        correct=torch.tensor([True, False, True, False]),
+        problems=torch.tensor([0, 0, 0, 1]),
+    )
+    credit = methods()["ogls_sd"].credit(columns, torch.ones(4, 1)).credit
+    assert (credit > 0).any(dim=1).tolist() == [False, True, False, False]
 
 
 def test_the_pass_rate_weighs_the_reverse_divergence_of_paced():

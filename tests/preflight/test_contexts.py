@@ -58,6 +58,8 @@ def test_the_rollouts_shown_are_capped_by_the_response_unless_a_cap_is_set():
     capped = composed(f"{TEACHER}.template=reflection", f"{TEACHER}.max_rollout_tokens=500")
     assert preflight(capped)[1].max_rollout_tokens == 500
     assert preflight(composed())[1].max_rollout_tokens is None
+    steered = ("algorithm.adv_estimator=ogls_sd", "actor_rollout_ref.rollout.n=2")
+    assert preflight(composed(*steered))[1].max_rollout_tokens == 1088
     fallback = ("actor_rollout_ref.rollout.n=2", f"{TEACHER}.template=sibling")
     assert preflight(composed(*fallback))[1].max_rollout_tokens == 1088
 
@@ -87,6 +89,7 @@ BOTH = "<<task>> <<attempt>> <<sibling>>"
             r"teacher\.template_text=5 is not allowed: it must be .*the text of a template",
         ),
         (["template=reflection", "max_rollout_tokens=8"], r"max_rollout_tokens=8 is not .* 64 or more"),
+        (["steering=3"], r"steering=3\.?0? compares rollouts .*rollout\.n=1 .*: set n to 2 or more"),
         (["placebo_seed=-1"], r"teacher\.placebo_seed=-1 is not allowed"),
         (
             ["template=reflection", "max_prompt_length=3136"],

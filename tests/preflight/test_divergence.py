@@ -86,6 +86,26 @@ def test_a_model_that_changes_its_logits_is_refused_before_the_start(refusal, mo
     assert "choose another model" in message
 
 
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("egrsd", "reads teacher_entropy, teacher_log_prob"),
+        ("opsd_gated", "reads teacher_entropy"),
+        ("direction", "has no divergence over the vocabulary"),
+    ],
+)
+def test_a_steered_teacher_is_refused_where_its_scores_of_tokens_are_read(refusal, method, why):
+    message = refusal(
+        {
+            "algorithm.adv_estimator": method,
+            "actor_rollout_ref.teacher.steering": 3.0,
+            "actor_rollout_ref.rollout.n": 2,
+        }
+    )
+    assert "teacher.steering=3.0 moves the hidden states" in message
+    assert f"algorithm.adv_estimator={method} {why}: leave it unset, or choose" in message
+
+
 def test_a_scale_of_one_changes_nothing(composed, model):
     method, _ = preflight(changed(composed, model(logit_scale=1.0, final_logit_softcapping=None)))
     assert method.divergence is not None

@@ -62,6 +62,14 @@ def test_a_teacher_of_the_same_context_has_no_divergence_and_gives_no_gradient_a
     assert all(gradient.abs().max() == 0 for gradient in found["gradients"].values())
 
 
+@pytest.mark.parametrize(("run", "case"), RUNS)
+def test_a_steered_teacher_has_the_hidden_states_of_three_passes_put_together(probe, run, case):
+    """The strength is 2, as in tests/support/divergence_probe.py."""
+    steered, own, right, wrong = probe[run][case]["steered"]
+    torch.testing.assert_close(steered, own + 2 * (right - wrong), rtol=1e-5, atol=1e-5)
+    assert (right - wrong).abs().max() > 0.1
+
+
 @pytest.mark.parametrize(("run", "case", "kind"), UPDATES)
 def test_the_mean_divergence_of_an_update_is_that_of_the_whole_batch_on_all_ranks(probe, run, case, kind):
     update, plain = probe[run][case][kind]

@@ -24,6 +24,7 @@ from verl.utils import tensordict_utils as tu
 
 from verl_egrsd.methods import Distillation
 from verl_egrsd.teacher.refresh import trained_shards
+from verl_egrsd.teacher.steering import STEERING_PROMPTS
 from verl_egrsd.trainer.queue import jagged
 from verl_egrsd.trainer.worker import TeacherWorker
 
@@ -33,6 +34,8 @@ LENGTHS = ((9, 14, 5, 11), (31, 25, 40, 28), (12, 1, 17, 8))
 FIRST = 9
 TEMPERATURE = 1.2
 """Of the rollouts."""
+STRENGTH = 2.0
+"""Of the steering."""
 FORWARD, REVERSE = Distillation(clip=0.02, temperature=1.3), Distillation("reverse", first_tokens=FIRST)
 JSD = Distillation("jsd", beta=0.3, temperature=1.3, weight=0.7)
 """With a policy term beside it, whose temperature is that of the rollouts."""
@@ -102,6 +105,7 @@ def _probe(model: str, output: str, case: Case) -> dict[str, Any]:
         worker.use_divergence(asdict(settings), settings == FORWARD)
         if not found:
             found["same context"] = _update(worker, batch._replace(privileged=batch.prompts))
+            found["steered"] = _steered(worker, batch)
             _move(worker)
         found[settings.kind] = _update(worker, batch), _plain(worker, batch, settings)
     return found
@@ -151,6 +155,22 @@ def _update(worker: TeacherWorker, batch: Batch) -> dict[str, Any]:
     del engine.optimizer_step
     kept = {name: list(teacher[name].unbind()) for name in teacher.keys() & {"divergence", "teacher_hidden"}}
     return found | {"metrics": tu.get(output, "metrics"), **kept}
+
+
+def _steered(worker: TeacherWorker, batch: Batch) -> tuple[Tensor, ...]:
+    """Return the hidden states of a steered teacher, and those after each of its prompts alone."""
+    prompts = (batch.prompts, batch.privileged, [row.flip(0) for row in batch.privileged])
+    columns = dict(zip(("teacher_prompts", *STEERING_PROMPTS), map(jagged, prompts), strict=True))
+    columns |= {"responses": jagged(batch.responses), "response_mask": jagged(batch.mask)}
+    settings = {"columns": "teacher_hidden", "temperature": 1.0, "max_token_len_per_gpu": 64}
+
+    def hidden(own: Tensor, strength: float) -> Tensor:
+        rows = tu.get_tensordict(
+            columns | {"teacher_prompts": own}, non_tensor_dict=settings | {"steering": strength}
+        )
+        return worker.compute_teacher_log_prob(rows)["teacher_hidden"].values()
+
+    return hidden(columns["teacher_prompts"], STRENGTH), *(hidden(jagged(each), 0.0) for each in prompts)
 
 
 def _student_hidden(worker: TeacherWorker, batch: Batch) -> Tensor:

@@ -17,6 +17,7 @@ from verl_egrsd.config import TeacherConfig
 from verl_egrsd.rows import Row
 from verl_egrsd.teacher.attempts import Attempts
 from verl_egrsd.teacher.context import PrivilegedContext, TeacherPrompt
+from verl_egrsd.teacher.steering import STEERING_PROMPTS
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.prompts import teacher_prompts
 
@@ -67,9 +68,9 @@ def batch(tokenizer, context_of, monkeypatch: pytest.MonkeyPatch) -> SimpleNames
 def prompts_of(batch, context: PrivilegedContext, **settings: Any) -> tuple[list[str], dict[str, float]]:
     """The privileged prompts as text, and the metrics."""
     ends = [context.tokenizer.eos_token_id]
-    rows, metrics = teacher_prompts(batch, context, **{"ends": ends, "correct_above": 0.5} | settings)
-    assert len(rows[5]) == 1
-    return [context.tokenizer.decode(row) for row in rows], metrics
+    columns, metrics = teacher_prompts(batch, context, **{"ends": ends, "correct_above": 0.5} | settings)
+    assert all(len(rows[5]) == 1 for rows in columns.values())
+    return [context.tokenizer.decode(row) for row in columns["teacher_prompts"]], metrics
 
 
 def shown(text: str) -> str:
@@ -124,6 +125,22 @@ def test_a_sibling_is_another_correct_rollout_of_the_same_prompt(batch, context_
     # The only correct rollout of problem a has no sibling: the padding row beside it is none.
     assert shown(texts[0]) == batch.data["extra_info"][0]["solution"]
     assert metrics == {"egrsd/context/without_sibling": 0.2, "egrsd/context/shortened": 0.0}
+
+
+def test_a_steered_teacher_has_a_prompt_with_a_correct_and_one_with_a_wrong_rollout(batch, context_of):
+    context = context_of(template="none", steering=3.0)
+    columns, metrics = teacher_prompts(
+        batch, context, ends=[context.tokenizer.eos_token_id], correct_above=0.5
+    )
+    right, wrong = ([context.tokenizer.decode(row) for row in columns[name]] for name in STEERING_PROMPTS)
+    # The correct rollout of problem a has no correct sibling; the wrong ones of both problems are alone.
+    assert [len(columns[name][i]) for name in STEERING_PROMPTS for i in (0, 5)] == [1, 1, 1, 1]
+    assert [shown(text) for text in right[1:5]] == [RESPONSES[i] for i in (3, 0, 1, 1)]
+    assert [shown(text) for text in wrong[1:5]] == [RESPONSES[i] for i in (4, 2, 4, 4)]
+    assert all("is correct" in text for text in right[1:5])
+    assert not any("is correct" in text for text in wrong[1:5])
+    assert metrics == {"egrsd/context/shortened": 0.0, "egrsd/context/steered": 0.8}
+    assert "attempt" not in context.tokenizer.decode(columns["teacher_prompts"][1])
 
 
 def test_rollouts_that_lose_their_middle_are_counted(batch, context_of):

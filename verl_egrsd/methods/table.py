@@ -225,6 +225,15 @@ TABLE: tuple[Method, ...] = (
         policy_factors=(LogRatio(),),
     ),
     Method(
+        "ogls_sd",
+        "experimental: reverse divergence from a teacher that rollouts steer (arXiv 2605.12400)",
+        (Outcome(keep="wrong"), HasSibling()),
+        advantage=Constant(1.0),
+        divergence=Distillation(kind="reverse", clip=0.05, clip_sides="both", temperature=1.1),
+        teacher={"template": "none", "steering": 3.0},
+        requires=(Requirement("outcome.keep", lambda k: k == "wrong", "wrong"),),
+    ),
+    Method(
         "ssopd",
         "GRPO, and OPSD's divergence on one wrong rollout of each prompt (arXiv 2605.17497)",
         (PassRate(), LongestWrong()),

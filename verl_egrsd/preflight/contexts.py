@@ -7,9 +7,11 @@ from dataclasses import replace
 from omegaconf import DictConfig
 
 from verl_egrsd.config import TeacherConfig
+from verl_egrsd.teacher.steering import STEERING_TEMPLATE
 from verl_egrsd.teacher.templates import KEY, get_template
 
 FALLBACK = "actor_rollout_ref.teacher.without_sibling"
+STEERING = "actor_rollout_ref.teacher.steering"
 SPELLED = 64
 """Tokens that a whole response may add beyond its own, because its control tokens are spelled."""
 
@@ -25,7 +27,7 @@ def settle_context(config: DictConfig, teacher: TeacherConfig) -> TeacherConfig:
         the section, with `max_rollout_tokens` where the template shows rollouts.
 
     Raises:
-        ValueError: for an unknown template, a sibling without siblings, or too little room.
+        ValueError: for an unknown template, a sibling or steering without other rollouts, or too little room.
     """
     template = get_template(teacher.template, teacher.template_text)
     rollouts = config.actor_rollout_ref.rollout.n
@@ -41,9 +43,17 @@ def settle_context(config: DictConfig, teacher: TeacherConfig) -> TeacherConfig:
             f"actor_rollout_ref.rollout.n={rollouts} gives no other rollout: set n to 2 or more (and "
             "data.train_batch_size to fewer prompts, for as many rollouts)."
         )
+    if teacher.steering is not None and rollouts < 2:
+        raise ValueError(
+            f"{STEERING}={teacher.steering} compares rollouts of one prompt, and "
+            f"actor_rollout_ref.rollout.n={rollouts} gives no other rollout: set n to 2 or more (and "
+            "data.train_batch_size to fewer prompts, for as many rollouts), or leave it unset."
+        )
     shown = template.rollouts_shown
     if "sibling" in template.marks:
         shown = max(shown, fallback.rollouts_shown)
+    if teacher.steering is not None:
+        shown = max(shown, get_template(STEERING_TEMPLATE).rollouts_shown)
     if not shown:
         return teacher
     most = teacher.max_rollout_tokens or config.data.max_response_length + SPELLED

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.divergences.settings import DIVERGENCE_SECTION
 from verl_egrsd.methods import Distillation, Method
+from verl_egrsd.preflight.contexts import STEERING
 from verl_egrsd.preflight.reading import PLAIN_LOSS, loss_mode, model_facts, scoring_role
 
 NEUTRAL = {
@@ -28,6 +29,7 @@ def check_divergence(config: DictConfig, method: Method, teacher: TeacherConfig)
     Raises:
         ValueError: naming key, value and remedy.
     """
+    _check_steering(method, teacher)
     if method.divergence is None:
         return
     named = f"with algorithm.adv_estimator={method.name}, whose loss is a divergence over the vocabulary"
@@ -41,6 +43,20 @@ def check_divergence(config: DictConfig, method: Method, teacher: TeacherConfig)
     width = model_facts(config).get("hidden_size")
     if width is not None:  # that of a model on the hub is known when the trainer has loaded its configuration
         check_bytes(config, method, method.divergence, width)
+
+
+def _check_steering(method: Method, teacher: TeacherConfig) -> None:
+    """Refuse a steered teacher whose scores of tokens would be those of the teacher as it is without."""
+    if teacher.steering is None:
+        return
+    scores = sorted(method.reads & {"teacher_log_prob", "teacher_entropy"})
+    if method.divergence is None or scores:
+        read = f"reads {', '.join(scores)}" if scores else "has no divergence over the vocabulary"
+        raise ValueError(
+            f"{STEERING}={teacher.steering} moves the hidden states that a divergence reads, and "
+            f"algorithm.adv_estimator={method.name} {read}: leave it unset, or choose a method with a "
+            "divergence whose factors do not read the teacher's scores (verl-egrsd methods)."
+        )
 
 
 def _engine_keys(config: DictConfig, role: str) -> Iterator[tuple[str, object, str]]:

@@ -54,6 +54,13 @@ class Attempts:
         correct = [other for other in self.others if other.correct]
         return min(correct, key=lambda other: (len(other.text), other.text), default=None)
 
+    @property
+    def failure(self) -> Attempt | None:
+        """The shortest wrong one among the other rollouts, else this one if it is wrong; None if none is."""
+        wrong = [other for other in self.others if not other.correct]
+        own = None if self.own.correct else self.own
+        return min(wrong, key=lambda other: (len(other.text), other.text), default=own)
+
     def text(self, mark: str) -> str:
         """Return the text for the mark `attempt`, `verdict` or `sibling`.
 

@@ -16,6 +16,7 @@ from verl_egrsd.teacher.control_tokens import ControlTokens
 from verl_egrsd.teacher.marks import ROLLOUT_MARKS, SHOWN_ROLLOUTS, field_of
 from verl_egrsd.teacher.placebo import OTHER_SOLUTION, shuffled_words
 from verl_egrsd.teacher.rendering import Renderer, headers, user
+from verl_egrsd.teacher.steering import STEERING_TEMPLATE
 from verl_egrsd.teacher.templates import Template, get_template
 
 SEAMS = 16
@@ -61,6 +62,7 @@ class PrivilegedContext:
         placebo_seed: seed of the shuffled solution.
         without_sibling: the context that replaces this one if its template shows a sibling and no other
             rollout is correct.
+        steering: the context of the prompts that steer the teacher; None without steering.
     """
 
     tokenizer: Any
@@ -71,6 +73,7 @@ class PrivilegedContext:
     max_rollout_tokens: int | None = None
     placebo_seed: int = 0
     without_sibling: PrivilegedContext | None = None
+    steering: PrivilegedContext | None = None
 
     @classmethod
     def from_config(
@@ -88,6 +91,8 @@ class PrivilegedContext:
             config.max_rollout_tokens,
             config.placebo_seed,
         )
+        if config.steering is not None:
+            context = replace(context, steering=replace(context, template=get_template(STEERING_TEMPLATE)))
         if "sibling" not in context.template.marks:
             return context
         fallback = replace(context, template=get_template(config.without_sibling))
@@ -95,8 +100,8 @@ class PrivilegedContext:
 
     @property
     def alternatives(self) -> list[PrivilegedContext]:
-        """This context, and the one that replaces it without a sibling."""
-        return [self] if self.without_sibling is None else [self, self.without_sibling]
+        """This context, the one that replaces it without a sibling, and that of the prompts that steer it."""
+        return [self, *(other for other in (self.without_sibling, self.steering) if other is not None)]
 
     @property
     def reads_rollouts(self) -> bool:
@@ -180,6 +185,7 @@ class PrivilegedContext:
             student_kwargs={**self.student_kwargs, **clock},
             teacher_kwargs={**self.teacher_kwargs, **clock},
             without_sibling=self.without_sibling and self.without_sibling.as_of_yesterday(),
+            steering=self.steering and self.steering.as_of_yesterday(),
         )
 
     def ids(self, text: str) -> list[int]:

@@ -15,15 +15,17 @@ from verl_egrsd.credit import is_correct
 from verl_egrsd.rollouts.outcome import truncated_rows
 from verl_egrsd.teacher.attempts import Attempt, Attempts
 from verl_egrsd.teacher.context import PrivilegedContext, TeacherPrompt
+from verl_egrsd.teacher.steering import STEERING_PROMPTS, contrast
 from verl_egrsd.trainer import queue
 
 
 def teacher_prompts(
     batch: KVBatchMeta, context: PrivilegedContext, *, ends: Sequence[int], correct_above: float
-) -> tuple[list[Tensor], dict[str, float]]:
-    """Return the ids of each row's privileged prompt, and metrics; padding rows get a prompt of one token.
+) -> tuple[dict[str, list[Tensor]], dict[str, float]]:
+    """Return the ids of each row's prompts by column, and metrics; padding rows get prompts of one token.
 
-    A prompt is built once per problem, or once per rollout where it shows what differs between rollouts.
+    The columns are `teacher_prompts` and, if the teacher is steered, those of `STEERING_PROMPTS`. A prompt is
+    built once per problem, or once per rollout where it shows what differs between rollouts.
 
     Args:
         batch: the rows of a step.
@@ -46,15 +48,33 @@ def teacher_prompts(
     built: dict[Hashable, TeacherPrompt] = {}
     keys: list[Hashable] = [(uid, i) if rollouts else uid for i, uid in enumerate(uids)]
     real = queue.valid_rows(batch).nonzero().flatten().tolist()
+    rows = [{"extra_info": extra[i], "reward_model": reward[i]} for i in range(len(uids))]
     for i in real:
-        row = {"extra_info": extra[i], "reward_model": reward[i]}
         if uids[i] not in used:
-            used[uids[i]] = _as_rolled_out(context, messages[i], prompts[i].tolist(), row)
+            used[uids[i]] = _as_rolled_out(context, messages[i], prompts[i].tolist(), rows[i])
         if keys[i] not in built:
-            built[keys[i]] = used[uids[i]].teacher_prompt(messages[i], row, rollouts.get(i))
+            built[keys[i]] = used[uids[i]].teacher_prompt(messages[i], rows[i], rollouts.get(i))
     ids = {key: torch.tensor(context.ids(prompt.text)) for key, prompt in built.items()}
-    rows = [ids[key] if key in ids else prompts[i][:1] for i, key in enumerate(keys)]
-    return rows, _metrics(context, list(built.values()))
+    columns = {"teacher_prompts": [ids[key] if key in ids else prompts[i][:1] for i, key in enumerate(keys)]}
+    metrics = _metrics(context, list(built.values()))
+    if context.steering is not None:
+        sides = {i: _steering_ids(used[uids[i]], messages[i], rows[i], rollouts[i]) for i in real}
+        for name in STEERING_PROMPTS:
+            columns[name] = [sides.get(i, {}).get(name, row[:1]) for i, row in enumerate(prompts)]
+        metrics["egrsd/context/steered"] = sum(map(bool, sides.values())) / len(sides)
+    return columns, metrics
+
+
+def _steering_ids(
+    context: PrivilegedContext, messages: list[dict], row: dict, rollouts: Attempts
+) -> dict[str, Tensor]:
+    """Return the ids of the prompts that show a correct and a wrong rollout; {} where there are not both."""
+    shown = contrast(rollouts)
+    if shown is None or context.steering is None:
+        return {}
+    texts = [context.steering.teacher_prompt_text(messages, row, Attempts(attempt)) for attempt in shown]
+    ids = (torch.tensor(context.ids(text)) for text in texts)
+    return dict(zip(STEERING_PROMPTS, ids, strict=True))
 
 
 def rollouts_by_row(

@@ -27,6 +27,7 @@ from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.reward import self_test, warn_of_hidden_marks
 from verl_egrsd.rollouts.outcome import Caps, OutcomeWarnings, end_token_ids
 from verl_egrsd.teacher.context import PrivilegedContext
+from verl_egrsd.teacher.steering import strength
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.advantage_step import AdvantageStep, CreditedStep
 from verl_egrsd.trainer.balance import balanced_order, ranks_of
@@ -180,28 +181,29 @@ class EgrsdTrainer(
 
     def _compute_teacher_log_prob(self, batch: KVBatchMeta, metrics: dict) -> None:
         """Write `teacher_prompts`, then have the workers write what the method reads of the teacher."""
-        prompts, shown = teacher_prompts(
+        columns, shown = teacher_prompts(
             batch,
             self.context,
             ends=self.end_token_ids,
             correct_above=self.method.reward.correct_above,
         )
         metrics.update(shown)
-        real = queue.valid_rows(batch).tolist()
+        prompts, real = columns["teacher_prompts"], queue.valid_rows(batch).tolist()
         own = [len(ids) for ids, counts in zip(prompts, real, strict=True) if counts]
-        queue.write(batch, {"teacher_prompts": queue.jagged(prompts)})
+        queue.write(batch, {name: queue.jagged(rows) for name, rows in columns.items()})
         lengths = [len(ids) + tag["response_len"] for ids, tag in zip(prompts, batch.tags, strict=True)]
         order = balanced_order(lengths, ranks_of(self.actor_rollout_wg, "teacher"))
-        longest = max(own) + self.config.data.max_response_length
+        longest = max(len(ids) for rows in columns.values() for ids in rows)
         per_gpu = self.teacher_config.max_token_len_per_gpu or self._engine_tokens_per_gpu()
         self.actor_rollout_wg.compute_teacher_log_prob(
             queue.view(
                 batch,
-                (*TEACHER_FIELDS, *([STUDENT_HIDDEN] if self.method.reads_divergence else [])),
+                (*TEACHER_FIELDS, *columns, *([STUDENT_HIDDEN] if self.method.reads_divergence else [])),
                 order=order,
                 columns=",".join(sorted(self.method.reads & TEACHER_COLUMNS)),
                 temperature=self.config.actor_rollout_ref.rollout.temperature,
-                max_token_len_per_gpu=max(per_gpu, longest),
+                steering=strength(self.teacher_config, self.global_steps),
+                max_token_len_per_gpu=max(per_gpu, longest + self.config.data.max_response_length),
             )
         )
         metrics["egrsd/teacher_prompt/longest"] = max(own)

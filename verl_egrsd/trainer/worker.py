@@ -16,6 +16,7 @@ from verl.workers.utils.padding import response_from_nested
 from verl_egrsd.compat import assert_registered
 from verl_egrsd.methods.columns import DIVERGENCE, STUDENT_HIDDEN, TEACHER_HIDDEN
 from verl_egrsd.preflight.reading import plain
+from verl_egrsd.teacher.steering import STEERING_PROMPTS, steered
 from verl_egrsd.trainer.distilling_worker import DistillingWorker
 from verl_egrsd.trainer.engine import VENDOR, EgrsdFSDPEngine
 from verl_egrsd.trainer.queue import jagged
@@ -23,8 +24,8 @@ from verl_egrsd.trainer.rendezvous import meet_on_loopback
 from verl_egrsd.trainer.response_head import find_kernel, score_responses
 from verl_egrsd.trainer.weight_stream import refuse_small_bucket, refuse_unmergeable, rollout_dtype
 
-TEACHER_FIELDS = ("teacher_prompts", "responses", "response_mask")
-"""Columns that the teacher reads."""
+TEACHER_FIELDS = ("responses", "response_mask")
+"""Columns that the teacher reads, beside its prompts."""
 ENGINE_NAMES = {"teacher_log_prob": "log_probs", "teacher_entropy": "entropy"}
 """What verl's engine calls the teacher's scores."""
 
@@ -81,8 +82,9 @@ class TeacherWorker(DistillingWorker):
 
         Args:
             data: jagged `teacher_prompts` (batch, prompt), `responses` and `response_mask` (batch, response),
-                and for `divergence` `student_hidden` (batch, response, width); non-tensor `columns` (those
-                that the method reads, with commas), `temperature` and `max_token_len_per_gpu`.
+                for `divergence` `student_hidden` (batch, response, width), and for a steered teacher
+                `STEERING_PROMPTS` (batch, prompt); non-tensor `columns` (those that the method reads, with
+                commas), `temperature`, `max_token_len_per_gpu` and `steering`, its strength.
 
         Returns:
             jagged float32 `teacher_log_prob`, `teacher_entropy` and `divergence` (batch, response), in nats,
@@ -100,6 +102,8 @@ class TeacherWorker(DistillingWorker):
             else:
                 kernel = self.kernel if ENGINE_NAMES.keys() & {*read} else None
                 output = score_responses(self.teacher, batch, kernel, hidden=TEACHER_HIDDEN in read)
+            if strength := tu.get(data, "steering", 0.0):
+                output["hidden"] = self._steered(output["hidden"], data, strength)
         if output is None:
             return None
         found = {
@@ -124,12 +128,21 @@ class TeacherWorker(DistillingWorker):
             scores[STUDENT_HIDDEN] = scores.pop("hidden")
         return scores
 
-    def _teacher_batch(self, data: TensorDict) -> TensorDict:
+    def _steered(self, own: torch.Tensor, data: TensorDict, strength: float) -> torch.Tensor:
+        """Return the hidden states of a steered teacher, jagged; the prompts that steer it are read first."""
+        right, wrong = (
+            score_responses(self.teacher, self._teacher_batch(data, name), None, hidden=True)["hidden"]
+            for name in STEERING_PROMPTS
+        )
+        values = steered(own.values(), right.values(), wrong.values(), strength)
+        return jagged(values.split([len(row) for row in own.unbind()]))
+
+    def _teacher_batch(self, data: TensorDict, prompts: str = "teacher_prompts") -> TensorDict:
         """Privileged prompt + the student's response ids, byte for byte."""
         responses, mask = data["responses"], data["response_mask"]
         if data["columns"] == TEACHER_HIDDEN:
             responses, mask = self.distilled(responses), self.distilled(mask)
-        pairs = zip(data["teacher_prompts"].unbind(), responses.unbind(), strict=True)
+        pairs = zip(data[prompts].unbind(), responses.unbind(), strict=True)
         input_ids = [torch.cat(pair) for pair in pairs]
         return tu.get_tensordict(
             {
