@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -102,3 +103,16 @@ def test_what_is_not_evaluated_yet_is_not_on_the_page_and_nothing_at_all_is_an_e
     assert [result.name for result in read_results(more)] == ["base", "grpo", "egrsd"]
     with pytest.raises(ValueError, match="holds no evaluation yet: run the stage evaluate first"):
         write_final_page(replace(plan, out=plan.out / "other"))
+
+
+def test_the_page_fits_narrow_and_wide_windows_in_light_and_dark(browser, plan):
+    page(plan)
+    screen, grounds = browser.new_page(), set()
+    screen.goto((plan.out / "index.html").as_uri())
+    for width, scheme in product((400, 1280), ("light", "dark")):
+        screen.set_viewport_size({"width": width, "height": 900})
+        screen.emulate_media(color_scheme=scheme)
+        assert screen.evaluate("document.documentElement.scrollWidth") == width
+        grounds.add(screen.evaluate("getComputedStyle(document.body).color"))
+    assert len(grounds) == 2
+    screen.close()
