@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
+
+from tests.support.composing import PAPER, composed
 
 ROOT = Path(__file__).parents[1]
 GUIDES = {
@@ -28,8 +29,7 @@ SOURCES = "\n".join(path.read_text() for path in (ROOT / "verl_egrsd").rglob("*.
 @pytest.fixture(scope="module")
 def config() -> DictConfig:
     """What `verl-egrsd train` composes."""
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose("egrsd", ["+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8"])
+    return composed(*PAPER)
 
 
 def keys(text: str) -> set[str]:

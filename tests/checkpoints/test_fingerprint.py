@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from tests.support.composing import PAPER, composed
 from verl_egrsd.checkpoints import fingerprint as module
 from verl_egrsd.checkpoints.fingerprint import MAY_CHANGE, changes, fingerprint, may_change
 from verl_egrsd.config import flat
@@ -78,10 +78,8 @@ HARMLESS = {
 
 
 @pytest.fixture(scope="module")
-def composed():
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        config = compose("egrsd", overrides=["+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8"])
-    return OmegaConf.to_container(config, resolve=True)
+def paper():
+    return OmegaConf.to_container(composed(*PAPER), resolve=True)
 
 
 def resolved(settings, **values):
@@ -97,27 +95,27 @@ def resolved(settings, **values):
 
 
 @pytest.mark.parametrize("key", COUNTS)
-def test_a_setting_that_shapes_the_training_makes_another_run(composed, key):
-    before, now = fingerprint(composed), fingerprint(resolved(composed, **{key: COUNTS[key]}))
+def test_a_setting_that_shapes_the_training_makes_another_run(paper, key):
+    before, now = fingerprint(paper), fingerprint(resolved(paper, **{key: COUNTS[key]}))
     assert changes(before, now)[key][1] == COUNTS[key]
 
 
 @pytest.mark.parametrize("key", HARMLESS)
-def test_steps_folders_loggers_and_hardware_leave_a_run_the_same(composed, key):
-    before, now = fingerprint(composed), fingerprint(resolved(composed, **{key: HARMLESS[key]}))
+def test_steps_folders_loggers_and_hardware_leave_a_run_the_same(paper, key):
+    before, now = fingerprint(paper), fingerprint(resolved(paper, **{key: HARMLESS[key]}))
     assert changes(before, now) == {}
 
 
-def test_every_key_that_may_change_is_a_key_of_the_configuration(composed):
-    keys = [*flat(composed), *COUNTS, "actor_rollout_ref.rollout.enable_sleep_mode"]
+def test_every_key_that_may_change_is_a_key_of_the_configuration(paper):
+    keys = [*flat(paper), *COUNTS, "actor_rollout_ref.rollout.enable_sleep_mode"]
     for pattern in MAY_CHANGE:
         assert any(module.fnmatchcase(key, pattern) for key in keys), pattern
     assert not any(may_change(key) for key in COUNTS)
 
 
-def test_a_missing_key_and_null_are_the_same_and_a_round_trip_through_json_changes_nothing(composed):
-    found = fingerprint(composed)
-    assert fingerprint(resolved(composed, **{"data.some_new_key": None})) == found
+def test_a_missing_key_and_null_are_the_same_and_a_round_trip_through_json_changes_nothing(paper):
+    found = fingerprint(paper)
+    assert fingerprint(resolved(paper, **{"data.some_new_key": None})) == found
     assert changes(found, json.loads(json.dumps(found))) == {}
 
 

@@ -6,10 +6,10 @@ import copy
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 import verl_egrsd.configs
+from tests.support.composing import composed
 from verl_egrsd.methods.table import TABLE
 from verl_egrsd.preflight import preflight
 
@@ -18,8 +18,7 @@ PRESETS = Path(verl_egrsd.configs.__path__[0]) / "preset"
 
 @pytest.fixture(scope="module")
 def without_preset() -> DictConfig:
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose("egrsd", overrides=["+model=qwen3_4b", "+hardware=gpu8"])
+    return composed("+model=qwen3_4b", "+hardware=gpu8")
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)

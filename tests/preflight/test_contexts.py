@@ -1,9 +1,9 @@
 """The teacher's context is checked before the start: template, siblings, and room for the rollouts shown."""
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from tests.support.composing import PAPER, composed
 from tests.support.saved_run import write_step
 from verl_egrsd.checkpoints.fingerprint import fingerprint
 from verl_egrsd.checkpoints.resume import settle_start
@@ -12,17 +12,14 @@ from verl_egrsd.preflight import plain, preflight
 TEACHER = "actor_rollout_ref.teacher"
 
 
-def composed(*overrides):
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose(
-            "egrsd", overrides=["+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8", *map(str, overrides)]
-        )
+def paper(*overrides):
+    return composed(*PAPER, *map(str, overrides))
 
 
 def test_a_template_file_becomes_text_so_that_no_other_machine_needs_it(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("<<task>>\nHint: <<answer>>\n")
-    config = composed(f"{TEACHER}.template={path}")
+    config = paper(f"{TEACHER}.template={path}")
     _, teacher = preflight(config)
     assert (teacher.template, teacher.template_text) == ("mine.txt", "<<task>>\nHint: <<answer>>")
     path.unlink()
@@ -37,7 +34,7 @@ def test_a_resume_with_another_text_in_the_same_file_is_refused(tmp_path):
 
     def configured(text):
         path.write_text(text)
-        config = composed(
+        config = paper(
             f"{TEACHER}.template={path}",
             f"trainer.default_local_dir={tmp_path / 'run'}",
             f"data.train_files={tmp_path}/train.parquet",
@@ -54,14 +51,14 @@ def test_a_resume_with_another_text_in_the_same_file_is_refused(tmp_path):
 
 
 def test_the_rollouts_shown_are_capped_by_the_response_unless_a_cap_is_set():
-    assert preflight(composed(f"{TEACHER}.template=reflection"))[1].max_rollout_tokens == 1088
-    capped = composed(f"{TEACHER}.template=reflection", f"{TEACHER}.max_rollout_tokens=500")
+    assert preflight(paper(f"{TEACHER}.template=reflection"))[1].max_rollout_tokens == 1088
+    capped = paper(f"{TEACHER}.template=reflection", f"{TEACHER}.max_rollout_tokens=500")
     assert preflight(capped)[1].max_rollout_tokens == 500
-    assert preflight(composed())[1].max_rollout_tokens is None
+    assert preflight(paper())[1].max_rollout_tokens is None
     steered = ("algorithm.adv_estimator=ogls_sd", "actor_rollout_ref.rollout.n=2")
-    assert preflight(composed(*steered))[1].max_rollout_tokens == 1088
+    assert preflight(paper(*steered))[1].max_rollout_tokens == 1088
     fallback = ("actor_rollout_ref.rollout.n=2", f"{TEACHER}.template=sibling")
-    assert preflight(composed(*fallback))[1].max_rollout_tokens == 1088
+    assert preflight(paper(*fallback))[1].max_rollout_tokens == 1088
 
 
 BOTH = "<<task>> <<attempt>> <<sibling>>"
@@ -99,12 +96,12 @@ BOTH = "<<task>> <<attempt>> <<sibling>>"
 )
 def test_what_cannot_be_shown_is_refused_with_key_value_and_remedy(overrides, message):
     with pytest.raises(ValueError, match=message):
-        preflight(composed(*(f"{TEACHER}.{override}" for override in overrides)))
+        preflight(paper(*(f"{TEACHER}.{override}" for override in overrides)))
 
 
 def test_every_shown_rollout_needs_its_own_room():
     def config(length):
-        return composed(
+        return paper(
             "actor_rollout_ref.rollout.n=2",
             f"{TEACHER}.template_text='{BOTH}'",
             f"{TEACHER}.max_prompt_length={length}",

@@ -6,9 +6,9 @@ import copy
 import json
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from tests.support.composing import composed
 from verl_egrsd.methods import methods
 from verl_egrsd.preflight import preflight
 from verl_egrsd.preflight.divergence import token_bytes
@@ -18,25 +18,24 @@ SECTION = "algorithm.egrsd.divergence"
 
 
 @pytest.fixture(scope="module")
-def composed() -> DictConfig:
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose("egrsd", overrides=["+preset=opsd", "+model=qwen3_4b", "+hardware=gpu8"])
+def opsd() -> DictConfig:
+    return composed("+preset=opsd", "+model=qwen3_4b", "+hardware=gpu8")
 
 
 @pytest.fixture
-def refusal(composed):
+def refusal(opsd):
     """Return the message for changed keys."""
 
     def refused(changes):
         with pytest.raises(ValueError, match=r"\w") as error:
-            preflight(changed(composed, changes))
+            preflight(changed(opsd, changes))
         return str(error.value)
 
     return refused
 
 
-def changed(composed, changes):
-    config = copy.deepcopy(composed)
+def changed(opsd, changes):
+    config = copy.deepcopy(opsd)
     with open_dict(config):
         for key, value in changes.items():
             OmegaConf.update(config, key, value)
@@ -106,29 +105,29 @@ def test_a_steered_teacher_is_refused_where_its_scores_of_tokens_are_read(refusa
     assert f"algorithm.adv_estimator={method} {why}: leave it unset, or choose" in message
 
 
-def test_a_scale_of_one_changes_nothing(composed, model):
-    method, _ = preflight(changed(composed, model(logit_scale=1.0, final_logit_softcapping=None)))
+def test_a_scale_of_one_changes_nothing(opsd, model):
+    method, _ = preflight(changed(opsd, model(logit_scale=1.0, final_logit_softcapping=None)))
     assert method.divergence is not None
 
 
-def test_hidden_states_beyond_the_bound_are_refused_with_the_number(refusal, composed, model):
+def test_hidden_states_beyond_the_bound_are_refused_with_the_number(refusal, opsd, model):
     """32 rollouts of 1,024 tokens of width 2,560 in two bytes each are 0.17 GB."""
     folder = model()
     message = refusal(folder | {f"{SECTION}.hidden_gigabytes": 0.16})
     assert f"{SECTION}.hidden_gigabytes=0.16 is below the 0.17 GB" in message
     assert f"lower {SECTION}.first_tokens" in message
-    preflight(changed(composed, folder | {f"{SECTION}.hidden_gigabytes": 0.17}))
+    preflight(changed(opsd, folder | {f"{SECTION}.hidden_gigabytes": 0.17}))
     few = {f"{SECTION}.hidden_gigabytes": 0.16, f"{SECTION}.first_tokens": 512}
-    preflight(changed(composed, folder | few))
+    preflight(changed(opsd, folder | few))
 
 
-def test_a_hidden_state_has_the_bytes_of_the_engines_precision(composed):
-    assert token_bytes(composed, methods()["opsd"], 2560) == 5120
-    assert token_bytes(composed, methods()["tip_divergence"], 2560) == 10240
+def test_a_hidden_state_has_the_bytes_of_the_engines_precision(opsd):
+    assert token_bytes(opsd, methods()["opsd"], 2560) == 5120
+    assert token_bytes(opsd, methods()["tip_divergence"], 2560) == 10240
     exact = {f"{ACTOR}.fsdp_config.mixed_precision": {"param_dtype": "fp32"}}
-    assert token_bytes(changed(composed, exact), methods()["opsd"], 2560) == 10240
+    assert token_bytes(changed(opsd, exact), methods()["opsd"], 2560) == 10240
 
 
-def test_a_key_of_the_divergence_is_unknown_to_other_methods(composed):
+def test_a_key_of_the_divergence_is_unknown_to_other_methods(opsd):
     with pytest.raises(ValueError, match=r"divergence\.clip=0\.1 of egrsd.*algorithm\.adv_estimator=opsd"):
-        preflight(changed(composed, {"algorithm.adv_estimator": "egrsd", f"{SECTION}.clip": 0.1}))
+        preflight(changed(opsd, {"algorithm.adv_estimator": "egrsd", f"{SECTION}.clip": 0.1}))

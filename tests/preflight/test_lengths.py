@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 
+from tests.support.composing import PAPER, composed
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.methods import resolve
 from verl_egrsd.preflight.lengths import check_lengths, model_context, settle_lengths
@@ -16,8 +16,7 @@ LONGEST = 2048 + 1024
 
 def paper(*overrides):
     """The paper's settings with overrides, as they are composed."""
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose("egrsd", overrides=["+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8", *overrides])
+    return composed(*PAPER, *overrides)
 
 
 def settled(*overrides):

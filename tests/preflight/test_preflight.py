@@ -6,21 +6,14 @@ import warnings
 from contextlib import contextmanager
 
 import pytest
-from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf, open_dict
 
+from tests.support.composing import PAPER, composed
 from tests.test_docs import CONFIGURATION, section, table
 from verl_egrsd.main import check
 from verl_egrsd.preflight import REFUSALS, REMARKS, lora_rank, plain, preflight
 from verl_egrsd.preflight.values import check_values
-
-PAPER = ("+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8")
-
-
-def composed(*overrides):
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose("egrsd", overrides=list(overrides))
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import verl
-from hydra import compose, initialize_config_dir, initialize_config_module
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from tests.support.composing import PAPER, composed
 from verl_egrsd.preflight.keys import check_keys
 from verl_egrsd.preflight.other_keys import HARMLESS, READ, kind_of
 from verl_egrsd.preflight.reading import VERIFIER, plain
@@ -42,8 +43,7 @@ def stock(*overrides: str) -> DictConfig:
 @cache
 def presets() -> DictConfig:
     """The configuration of `python -m verl_egrsd.main`."""
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose("egrsd", overrides=["+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8"])
+    return composed(*PAPER)
 
 
 def method_on_stock() -> DictConfig:

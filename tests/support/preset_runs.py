@@ -11,11 +11,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
 from recipes.miniature.sweep import sweep
 from recipes.miniature.train import INITIAL
+from tests.support.composing import composed
 from verl_egrsd.main import check
 from verl_egrsd.methods import factors, methods
 
@@ -27,7 +27,7 @@ ONE_LOSS = (
 """The processes know one loss. At one update per batch the clipped one has the same gradient."""
 
 
-def composed(preset: str, out: Path, overrides: Sequence[str]) -> DictConfig:
+def config_of(preset: str, out: Path, overrides: Sequence[str]) -> DictConfig:
     """Return the configuration of one run: 8 rollouts a step, in pairs where the method compares them."""
     every = [f"algorithm.egrsd.factors=[{','.join(factors())}]", "algorithm.egrsd.advantage=group"]
     own = ["+preset=egrsd", *every] if preset == ALL else [f"+preset={preset}"]
@@ -41,10 +41,7 @@ def composed(preset: str, out: Path, overrides: Sequence[str]) -> DictConfig:
         "+actor_rollout_ref.rollout.custom={answers:2}",
         *("trainer.val_before_train=false", "trainer.logger=[console]", "trainer.resume_mode=disable"),
     ]
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose(
-            "egrsd", overrides=[*own, "+model=tiny", "+hardware=cpu", *ONE_LOSS, *keys, *overrides]
-        )
+    return composed(*own, "+model=tiny", "+hardware=cpu", *ONE_LOSS, *keys, *overrides)
 
 
 def main() -> None:
@@ -53,7 +50,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+")
     parser.add_argument("--set", nargs="*", default=())
     given = parser.parse_args()
-    configs = [composed(name, given.out, given.set) for name in given.presets]
+    configs = [config_of(name, given.out, given.set) for name in given.presets]
     for config in configs:
         check(config)
         os.makedirs(config.trainer.default_local_dir, exist_ok=True)

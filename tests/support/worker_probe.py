@@ -14,7 +14,6 @@ from unittest.mock import patch
 os.environ |= {"VERL_PLATFORM": "cpu", "VERL_USE_EXTERNAL_MODULES": "tests.support.scripted_rollout"}
 os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
 
-import hydra
 import torch
 from peft import get_peft_model
 from tensordict import TensorDict
@@ -22,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from verl.utils import tensordict_utils as tu
 from verl.workers.utils.padding import response_from_nested
 
+from tests.support.composing import composed
 from verl_egrsd.scoring.scorer import score_tokens
 from verl_egrsd.trainer import response_head
 from verl_egrsd.trainer.queue import jagged
@@ -160,10 +160,9 @@ def _keeping(batch: TensorDict, results: dict[str, Any]) -> TensorDict:
 
 
 def _worker(model: str, role: str, lora_rank: int, *overrides: str) -> TeacherWorker:
-    with hydra.initialize_config_module("verl_egrsd.configs", version_base=None):
-        names = ("+preset=egrsd", "+model=tiny", "+hardware=cpu", "actor_rollout_ref.rollout.name=scripted")
-        keys = (f"actor_rollout_ref.model.path={model}", f"actor_rollout_ref.model.lora_rank={lora_rank}")
-        config = hydra.compose("egrsd", overrides=[*names, *keys, *overrides])
+    names = ("+preset=egrsd", "+model=tiny", "+hardware=cpu", "actor_rollout_ref.rollout.name=scripted")
+    keys = (f"actor_rollout_ref.model.path={model}", f"actor_rollout_ref.model.lora_rank={lora_rank}")
+    config = composed(*names, *keys, *overrides)
     torch.manual_seed(0)  # of the adapter's start
     worker = TeacherWorker(config=config.actor_rollout_ref, role=role)
     worker.init_model()

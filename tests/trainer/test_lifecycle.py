@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from verl.trainer.ppo.v1 import trainer_base
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY
 
+from tests.support.composing import composed
 from tests.support.saved_run import write_shards
 from verl_egrsd.checkpoints.choice import TRACKER
 from verl_egrsd.report import run as report_run
@@ -35,9 +35,8 @@ class Rows(list):
 
 
 @pytest.fixture(scope="module")
-def composed():
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose("egrsd", overrides=["+preset=direction", "+model=tiny", "+hardware=gpu8"])
+def direction():
+    return composed("+preset=direction", "+model=tiny", "+hardware=gpu8")
 
 
 def write_rows(path, source):
@@ -45,7 +44,7 @@ def write_rows(path, source):
 
 
 @pytest.fixture
-def begun(composed, tmp_path, monkeypatch):
+def begun(direction, tmp_path, monkeypatch):
     """Begin a run of small steps in the folder of the test; `seen` collects the rows of each step."""
     for name in ("train", "validation"):
         write_rows(tmp_path / f"{name}.parquet", name)
@@ -76,7 +75,7 @@ def begun(composed, tmp_path, monkeypatch):
 
     def started(count=ROWS, crash_at=None, **values):
         len_of[0] = count
-        config = OmegaConf.create(OmegaConf.to_container(composed))
+        config = OmegaConf.create(OmegaConf.to_container(direction))
         small = {
             "actor_rollout_ref.rollout.name": "scripted",
             "data.train_files": str(tmp_path / "train.parquet"),

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from packaging.version import Version
 
+from tests.support.composing import PAPER, composed
 from verl_egrsd.preflight import rollout_sync
 from verl_egrsd.report.settings import Thresholds
 from verl_egrsd.trainer import queue
@@ -154,8 +154,7 @@ def test_where_no_vllm_is_installed_nothing_is_refused():
 
 @pytest.fixture(scope="module")
 def paper():
-    with initialize_config_module("verl_egrsd.configs", version_base=None):
-        return compose("egrsd", overrides=["+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8"])
+    return composed(*PAPER)
 
 
 @pytest.mark.parametrize(
