@@ -38,8 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(warm_python.start())
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort by length."""
+    """Sort by length; what starts Ray, and everything in stack/, is marked `stack`."""
+    for item in items:
+        if item.nodeid.startswith("tests/stack/") or _starts_ray(item):
+            item.add_marker("stack")
     items.sort(key=_rank)
 
 
@@ -49,4 +53,4 @@ def _rank(item: pytest.Item) -> tuple[bool, int]:
 
 
 def _starts_ray(item: pytest.Item) -> bool:
-    return item.get_closest_marker("stack") is not None
+    return item.get_closest_marker("ray") is not None

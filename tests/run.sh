@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up .venv and runs lint, types and every test. `bash tests/run.sh -m "not stack"` skips what starts Ray.
+# Sets up .venv and runs lint, types and every test. `bash tests/run.sh -m "not stack"` skips what is slow.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash requirements/install_cpu.sh

@@ -91,6 +91,8 @@ assert "verl_egrsd.trainer.losses" in sys.modules and "verl_egrsd.trainer.sync" 
 assert_registered("trainer")
 assert "verl_egrsd.trainer.sync" in sys.modules
 from verl.workers.engine import EngineRegistry
+
+pytestmark = pytest.mark.stack
 assert "cpu" in EngineRegistry._engines["language_model"]["fsdp2"]
 print("LATE")
 """

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[1]
 SITE = runpy.run_path(str(ROOT / "docs" / "build_site.py"))
 REFERENCE = yaml.safe_load((ROOT / "docs" / "site.yml").read_text())["extra"]["reference"]

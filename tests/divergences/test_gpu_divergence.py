@@ -10,6 +10,8 @@ import torch
 from tests.benchmarks import gpu_divergence
 from tests.benchmarks.divergence_ways import Inputs, ways
 
+pytestmark = pytest.mark.stack
+
 CPU = torch.device("cpu")
 
 

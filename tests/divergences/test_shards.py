@@ -10,6 +10,8 @@ import torch.multiprocessing as mp
 from tests.divergences.cases import SETTINGS, VOCABULARY, Case, case
 from verl_egrsd.divergences import RowLoss, Shard, blocks, divergence
 
+pytestmark = pytest.mark.stack
+
 BOUNDS = ((0, 195), (195, VOCABULARY))
 """The second rank has fewer rows than some supports have entries."""
 

@@ -26,6 +26,8 @@ from verl_egrsd.doctor.lines import CheckLine, Severity
 from verl_egrsd.preflight import machine
 from verl_egrsd.reward import selftest
 
+pytestmark = pytest.mark.stack
+
 SIZES = {
     **{"model_type": "qwen3", "hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32},
     **{"num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 9728, "vocab_size": 151_936},

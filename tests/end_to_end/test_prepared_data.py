@@ -21,7 +21,7 @@ from verl_egrsd.rows import ANSWER_INSTRUCTION
 SOURCES = ("gsm8k_train", "math500")
 ROWS = 30
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1300)]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from tests.support.recipes import REPOSITORY, Rehearsal, gpu_recipe, recipe, rehearse
 
+pytestmark = pytest.mark.stack
+
 PRESETS = {
     "egrsd_qwen3_4b": ("Qwen/Qwen3-4B", "egrsd", 0.3, 0),
     "cl_egrsd_qwen3_4b": ("Qwen/Qwen3-4B", "cl_egrsd", 0.3, 3),
@@ -27,7 +29,7 @@ def rehearsal() -> Rehearsal:
     return rehearse()
 
 
-@pytest.mark.stack
+@pytest.mark.ray
 @pytest.mark.timeout(1300)
 def test_the_rehearsal_trains_twelve_steps_validates_before_and_after_and_leaves_a_report(rehearsal):
     assert sorted(rehearsal.steps) == list(range(1, 13))
@@ -54,7 +56,7 @@ def test_the_rehearsal_trains_twelve_steps_validates_before_and_after_and_leaves
     assert not list((rehearsal.folder / "checkpoints").glob("**/*.safetensors"))
 
 
-@pytest.mark.stack
+@pytest.mark.ray
 @pytest.mark.timeout(1300)
 def test_the_small_model_leaves_room_to_learn_and_knows_how_to_use_a_reference(rehearsal):
     facts = json.loads((REPOSITORY / ".cache/rehearsal/small/rehearsal.json").read_text())
@@ -65,7 +67,7 @@ def test_the_small_model_leaves_room_to_learn_and_knows_how_to_use_a_reference(r
     assert before["teacher"]["length"] < before["student"]["length"]
 
 
-@pytest.mark.stack
+@pytest.mark.ray
 @pytest.mark.timeout(1300)
 def test_an_exported_rehearsal_is_the_trained_model_and_not_the_base(rehearsal, tmp_path):
     checkpoint = rehearsal.folder / "checkpoints/global_step_12"

@@ -22,7 +22,7 @@ from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
 from tests.support import warm_python
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
 

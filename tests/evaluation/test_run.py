@@ -37,7 +37,7 @@ ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * LIMIT)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(2 * LIMIT)]
 
 
 class Evaluation:

@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }
 
-pytestmark = [pytest.mark.faults, pytest.mark.stack, pytest.mark.timeout(4 * LIMIT)]
+pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.timeout(4 * LIMIT)]
 
 
 @pytest.fixture(scope="module")

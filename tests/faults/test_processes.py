@@ -25,7 +25,7 @@ from tests.faults.run import REPOSITORY, WatchedRun, started
 from tests.support.listeners import listeners
 from tests.support.terminal import Terminal
 
-pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(1500)]
 
 STARTS = 600.0
 """Seconds for a start and some steps on busy cores."""

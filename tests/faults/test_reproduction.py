@@ -16,7 +16,7 @@ from recipes.reproduce.spent import read_spent
 from tests.faults.run import REPOSITORY, WatchedRun, started
 from verl_egrsd.report.history import read_steps, training_steps
 
-pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(5400)]
+pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(5400)]
 
 PROBLEMS, SAMPLES = 4, 4
 LONG, SHORT = 1500.0, 120.0

@@ -48,6 +48,8 @@ from verl_egrsd.preflight import preflight
 from verl_egrsd.report.curves import panels
 from verl_egrsd.report.health import all_checks
 
+pytestmark = pytest.mark.stack
+
 with initialize_config_module("verl_egrsd.configs", version_base=None):
     config = compose("egrsd", overrides=[
         "+preset=egrsd", "+model=qwen3_4b", "+hardware=gpu8", "algorithm.adv_estimator=half",

@@ -32,6 +32,7 @@ def gone(processes: list[psutil.Process], seconds: float) -> bool:
     return not psutil.wait_procs(processes, timeout=seconds)[1]
 
 
+@pytest.mark.stack
 def test_in_a_burst_no_healthy_item_suffers_from_a_poisonous_neighbour():
     healthy = [(f"\\boxed{{\\frac{{{i}}}{{2}}}}", str(i / 2 + i % 2)) for i in range(2_000)]
     burst = [ENDLESS if i % 100 == 50 else pair for i, pair in enumerate(healthy)]

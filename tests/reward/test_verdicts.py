@@ -30,6 +30,7 @@ def patient_pool() -> Iterator[VerdictPool]:
         yield pool
 
 
+@pytest.mark.stack
 def test_each_poisonous_answer_gets_its_verdict(pool):
     verdicts = pool.verify((response, truth) for _, response, truth, _ in TABLE)
     found = [
@@ -139,6 +140,7 @@ NAMED_VALUE = [("5", "x=5"), ("x=5", "5")]
 """Accepted though not written alike: a value, named."""
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_of_answers_rotated_by_one_problem_only_equal_ones_are_accepted(pool, name):
     pairs = solved(name)

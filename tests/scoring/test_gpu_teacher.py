@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import torch
 
 from tests.benchmarks import gpu_teacher
+
+pytestmark = pytest.mark.stack
 
 
 def test_without_a_gpu_it_says_so_and_ends_with_code_1(monkeypatch, capsys):

@@ -25,6 +25,8 @@ from verl_egrsd.report.history import read_steps
 from verl_egrsd.sft import main as sft_main
 from verl_egrsd.sft.dataset import SolutionDataset
 
+pytestmark = pytest.mark.stack
+
 LIMIT = 600
 """Seconds for all runs; on an idle core they take about a tenth of that."""
 BATCH, ROWS = 8, 16

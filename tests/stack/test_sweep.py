@@ -16,7 +16,7 @@ from verl_egrsd.checkpoints.reading import read_checkpoint
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.run import STEPS_FILE
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(3 * TIME_LIMIT)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * TIME_LIMIT)]
 
 FIRST, DISTILLED = "answer_only-1", "opsd_cl_gated-0"
 NUMBERS = (

@@ -18,7 +18,7 @@ from verl_egrsd.microscope.pages import write_pages
 PLANTED = "PlantedSecret42"
 """The value of a variable that a run passes to its workers."""
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(2 * TIME_LIMIT + 60)]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The package's configurations as Hydra composes them; its second of reading is paid once for equal presets."""
+"""The package's configurations as Hydra composes them, which reads its files once for equal presets."""
 
 from __future__ import annotations
 

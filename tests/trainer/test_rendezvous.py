@@ -18,6 +18,8 @@ import psutil, torch
 from torch.distributed import all_reduce, barrier, init_process_group
 from verl_egrsd.trainer.rendezvous import METHOD, meet_on_loopback
 
+pytestmark = pytest.mark.stack
+
 meet_on_loopback()
 rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 init_process_group("gloo", rank=rank, world_size=ranks, init_method=os.environ.get(METHOD))

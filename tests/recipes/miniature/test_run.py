@@ -38,7 +38,7 @@ def small(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.stack
+@pytest.mark.ray
 @pytest.mark.timeout(TIME_LIMIT + 60)
 def test_the_command_trains_evaluates_and_writes_the_page_and_then_has_nothing_to_do(small, capsys):
     arguments = ["--quick", "--arms", "untrained", "cl_egrsd"]

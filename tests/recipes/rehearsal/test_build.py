@@ -14,6 +14,8 @@ from recipes.rehearsal.real_rows import read_rows, split_rows
 from recipes.rehearsal.shipped import FOLDER, shipped_facts
 from recipes.rehearsal.task import generate_rows
 
+pytestmark = pytest.mark.stack
+
 SMALL = ["--train-rows", "12", "--validation-rows", "4", "--steps", "3"]
 
 

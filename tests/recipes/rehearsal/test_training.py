@@ -20,6 +20,8 @@ from recipes.rehearsal.training import (
     train,
 )
 
+pytestmark = pytest.mark.stack
+
 ROLES = task.ROLES["rehearsal"]
 
 
