@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from verl_egrsd.reward.pool import VerdictPool
 from verl_egrsd.reward.verdict import Reason
 
@@ -22,14 +24,19 @@ PAIR_LIMIT = 60.0
 
 
 def self_test() -> None:
-    """Judge a few pairs whose verdict is known; takes about a second.
+    """Judge a few pairs whose verdict is known; takes about a second, and none once it has passed.
 
     Raises:
         RuntimeError: naming the first pair with another verdict, or when a worker cannot be started.
     """
+    _judge(KNOWN)
+
+
+@cache
+def _judge(known: tuple[tuple[str, str, Reason], ...]) -> None:
     with VerdictPool(1, PAIR_LIMIT) as pool:
-        verdicts = pool.verify((response, truth) for response, truth, _ in KNOWN)
-        for (response, truth, expected), verdict in zip(KNOWN, verdicts, strict=True):
+        verdicts = pool.verify((response, truth) for response, truth, _ in known)
+        for (response, truth, expected), verdict in zip(known, verdicts, strict=True):
             if verdict.reason != expected:
                 raise RuntimeError(
                     f"the verifier's self-test failed: {response!r} against {truth!r} is {verdict.reason} "
