@@ -256,3 +256,18 @@ def test_a_start_that_fails_otherwise_ends_the_evaluation_with_its_error():
             await asyncio.wait_for(replicas.answer("p", [0], 0), 60)
 
     asyncio.run(main())
+
+
+def test_when_a_start_has_ended_the_evaluation_the_others_are_not_asked_how_far_they_are():
+    async def refuse():
+        raise TypeError("an argument that Ray cannot send")
+
+    async def main():
+        replicas = Replicas([Actor(), Actor()], 2)
+        await replicas.start(0)
+        failed = asyncio.create_task(refuse())
+        await asyncio.wait([failed])
+        replicas.started(failed)
+        assert await replicas.lengths() == []
+
+    asyncio.run(main())

@@ -145,7 +145,9 @@ class Replicas:
             reply.cancel()
 
     async def _lengths_of(self, number: int) -> list[int] | None:
-        """Return the tokens so far of a replica's answers; None if it does not say."""
+        """Return the tokens so far of a replica's answers; None if it does not say, or is lost."""
+        if number not in self._alive:
+            return None
         seconds = min(LONGEST_LOOK_SECONDS, self._no_progress / LOOKS_WITHOUT_PROGRESS)
         try:
             lengths: list[int] = await asyncio.wait_for(self._alive[number].lengths.remote(), seconds)
