@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.stack
 REPOSITORY = Path(__file__).parents[1]
 MODULES = sorted(
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
@@ -91,8 +92,6 @@ assert "verl_egrsd.trainer.losses" in sys.modules and "verl_egrsd.trainer.sync" 
 assert_registered("trainer")
 assert "verl_egrsd.trainer.sync" in sys.modules
 from verl.workers.engine import EngineRegistry
-
-pytestmark = pytest.mark.stack
 assert "cpu" in EngineRegistry._engines["language_model"]["fsdp2"]
 print("LATE")
 """

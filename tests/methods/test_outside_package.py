@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.stack
 CODE = '''
 from dataclasses import dataclass
 from typing import ClassVar
@@ -47,8 +48,6 @@ from verl_egrsd.methods import Columns, methods
 from verl_egrsd.preflight import preflight
 from verl_egrsd.report.curves import panels
 from verl_egrsd.report.health import all_checks
-
-pytestmark = pytest.mark.stack
 
 with initialize_config_module("verl_egrsd.configs", version_base=None):
     config = compose("egrsd", overrides=[

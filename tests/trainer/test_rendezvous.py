@@ -12,13 +12,12 @@ import pytest
 
 from verl_egrsd.trainer.rendezvous import METHOD, _meet, meet_on_loopback
 
+pytestmark = pytest.mark.stack
 RANK = """
 import json, os, sys
 import psutil, torch
 from torch.distributed import all_reduce, barrier, init_process_group
 from verl_egrsd.trainer.rendezvous import METHOD, meet_on_loopback
-
-pytestmark = pytest.mark.stack
 
 meet_on_loopback()
 rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
