@@ -11,7 +11,7 @@ import pytest
 
 from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.cpu.vllm import register
-from verl_egrsd.processes import interruptible, term_interrupts
+from verl_egrsd.processes import interrupt_once, interruptible, term_interrupts
 
 PARENT = """
 import multiprocessing, time
@@ -111,3 +111,18 @@ def test_the_plug_in_of_vllm_ties_every_process_of_an_evaluation_but_not_the_eva
     monkeypatch.setattr("verl_egrsd.cpu.vllm.end_with_parent", lambda: calls.append("tied"))
     register()
     assert len(calls) == tied
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_of_two_signals_that_follow_each_other_the_second_breaks_nothing_off(first):
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in both}
+    try:
+        interrupt_once()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(first)
+        for number in both:
+            signal.raise_signal(number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -31,6 +31,25 @@ def interruptible() -> Iterator[None]:
         yield
 
 
+def interrupt_once() -> None:
+    """Let the first SIGINT or SIGTERM from now on do what Ctrl-C does; those that follow are ignored.
+
+    A program between a terminal and this process, such as `timeout`, passes on the Ctrl-C that both get. The
+    second one would break off what is said about the first.
+    """
+
+    def first(*_: Any) -> None:
+        for number in heard:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # A shell has what it starts in the background ignore Ctrl-C.
+    both = (signal.SIGINT, signal.SIGTERM)
+    heard = [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, first)
+
+
 @contextmanager
 def unchanged_term() -> Iterator[None]:
     """Undo what the block does to the handling of SIGTERM: Ray sets a handler of its own."""

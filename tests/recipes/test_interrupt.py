@@ -14,15 +14,17 @@ from tests.support.terminal import Terminal
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = sorted([*REPOSITORY.glob("recipes/*.sh"), *REPOSITORY.glob("tests/*.sh")])
 TRAINING = """#!/usr/bin/env python3
-import sys, time
+import signal, sys, time
 if sys.argv[1] == "recipes/environment.py":
     sys.exit()
-try:
-    print("training", flush=True)
-    time.sleep(600)
-except KeyboardInterrupt:
+def stop(*_):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit("stopped")
+signal.signal(signal.SIGINT, stop)
+print("training", flush=True)
+time.sleep(600)
 """
+"""It hears the first signal only: `timeout` passes on what the terminal has sent to both."""
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
         said = capsys.readouterr().err.strip()
         assert ("The last checkpoint is" in said) == saved
     # What ends a job elsewhere ends it in the same way.
-    assert {*handlers} == {sft_main.signal.SIGTERM}
+    assert {*handlers} == {sft_main.signal.SIGINT, sft_main.signal.SIGTERM}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from verl_egrsd.checkpoints.resume import Start, nothing_to_do
 from verl_egrsd.main import checked_or_exit, checked_start, composed_for, require_model
 from verl_egrsd.preflight.existing import check_sft_files
 from verl_egrsd.preflight.machine import require_gpus
+from verl_egrsd.processes import interrupt_once
 from verl_egrsd.sft.settings import check_sft
 from verl_egrsd.watch.closing import closing_lines
 from verl_egrsd.watch.words import last_line
@@ -106,7 +107,7 @@ def _train(config: DictConfig, start: Start) -> None:
     if "RANK" not in os.environ:
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **_rendezvous()}
     # What ends a job elsewhere ends it as Ctrl-C does: the report says so.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_once()
     try:
         train_sft(config, start)
     except KeyboardInterrupt:
