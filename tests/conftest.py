@@ -40,9 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort by length; what starts Ray, and everything in stack/, is marked `stack`."""
+    """Sort by length; what starts Ray or a browser, and everything in stack/, is marked `stack`."""
     for item in items:
-        if item.nodeid.startswith("tests/stack/") or _starts_ray(item):
+        browses = "browser" in getattr(item, "fixturenames", ())
+        if browses or _starts_ray(item) or item.nodeid.startswith("tests/stack/"):
             item.add_marker("stack")
     items.sort(key=_rank)
 

@@ -15,6 +15,8 @@ from verl_egrsd.microscope.aggregates import aggregate
 from verl_egrsd.microscope.colours import labels, quantities
 from verl_egrsd.microscope.pages import REGIME_NAMES, write_pages
 
+pytestmark = pytest.mark.stack
+
 PICTURES = Path(__file__).parents[2] / "outputs" / "microscope"
 """Screenshots for people to look at; not under version control."""
 HOSTILE = (

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.stack
+
 SCRIPT = Path(__file__).parents[2] / "requirements" / "install_cpu.sh"
 PYTORCH = "https://download.pytorch.org/whl/cpu"
 SETUP = "[metadata]\nname = stand_in\nversion = 1\n[options]\npy_modules =\n"

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from verl_egrsd.reward.acceptance import REFUSED, ScoreChecks
 from verl_egrsd.reward.guard import Guard, scored_row
 
+pytestmark = pytest.mark.stack
+
 ROW = {
     "data_source": "sums",
     "solution_str": "so \\boxed{3}",

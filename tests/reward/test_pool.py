@@ -17,6 +17,8 @@ from verl_egrsd.reward import VerdictPool, self_test, verify_answer
 from verl_egrsd.reward import pool as pool_module
 from verl_egrsd.reward import selftest as selftest_module
 
+pytestmark = pytest.mark.stack
+
 ENDLESS = ("\\boxed{9^{9^{9^{9}}}}", "5")
 PAIRS = [("\\boxed{0.5}", "\\frac{1}{2}"), ("\\boxed{\\sqrt{8}}", "2\\sqrt{2}"), ("\\boxed{3}", "4")]
 REASONS_OF_PAIRS = ["correct", "correct", "wrong"]
@@ -32,7 +34,6 @@ def gone(processes: list[psutil.Process], seconds: float) -> bool:
     return not psutil.wait_procs(processes, timeout=seconds)[1]
 
 
-@pytest.mark.stack
 def test_in_a_burst_no_healthy_item_suffers_from_a_poisonous_neighbour():
     healthy = [(f"\\boxed{{\\frac{{{i}}}{{2}}}}", str(i / 2 + i % 2)) for i in range(2_000)]
     burst = [ENDLESS if i % 100 == 50 else pair for i, pair in enumerate(healthy)]

@@ -13,6 +13,8 @@ from tests.reward.poison_cases import TABLE
 from tests.support.published import published
 from verl_egrsd.reward import VerdictPool, final_answer, verify_answer
 
+pytestmark = pytest.mark.stack
+
 # Healthy answers take milliseconds; what cannot be computed should not hold up the tests.
 LIMIT = 5.0
 
@@ -30,7 +32,6 @@ def patient_pool() -> Iterator[VerdictPool]:
         yield pool
 
 
-@pytest.mark.stack
 def test_each_poisonous_answer_gets_its_verdict(pool):
     verdicts = pool.verify((response, truth) for _, response, truth, _ in TABLE)
     found = [
@@ -140,7 +141,6 @@ NAMED_VALUE = [("5", "x=5"), ("x=5", "5")]
 """Accepted though not written alike: a value, named."""
 
 
-@pytest.mark.stack
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_of_answers_rotated_by_one_problem_only_equal_ones_are_accepted(pool, name):
     pairs = solved(name)

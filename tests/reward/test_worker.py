@@ -9,6 +9,8 @@ import pytest
 
 from verl_egrsd.reward.worker import MEMORY_LIMIT
 
+pytestmark = pytest.mark.stack
+
 WORKER = """
 import sys
 from verl_egrsd.reward import worker

@@ -18,6 +18,8 @@ from tests.support.refresh_ranks import DECAY, RANKS, follow_student, model, out
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.teacher.refresh import TeacherWeights, decay_after, mean_age, trained_shards
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[2]
 EMA, COPY = TeacherConfig(refresh="ema", decay=0.99), TeacherConfig(refresh="copy", every=2)
 

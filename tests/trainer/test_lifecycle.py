@@ -24,6 +24,8 @@ from verl_egrsd.report.ending import RunEndedError, RunStoppedError
 from verl_egrsd.trainer import sync, watched
 from verl_egrsd.trainer.sync import EgrsdTrainer
 
+pytestmark = pytest.mark.stack
+
 ROWS = 10
 STEP = {"egrsd/correct": 0.5, "egrsd/truncated": 0.0}
 

@@ -15,6 +15,8 @@ from recipes.reproduce import run as command
 from recipes.reproduce.spent import SPENT_FILE, read_spent
 from recipes.reproduce.stages import Work
 
+pytestmark = pytest.mark.stack
+
 NAMES = ("first", "second", "page")
 SCRIPT = """
 import pathlib, sys, time
