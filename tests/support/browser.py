@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import pytest
 
@@ -20,3 +23,16 @@ def browser():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def windows(page: Any) -> Iterator[tuple[int, str]]:
+    """Show a page in narrow and wide windows, light and dark: it fits each, and the colours differ."""
+    colours = {}
+    for width, scheme in product((400, 1280), ("light", "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, (width, scheme)
+        style = "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+        colours[scheme] = page.evaluate(style)
+        yield width, scheme
+    assert colours["light"] != colours["dark"]

@@ -2,12 +2,12 @@
 
 import re
 from dataclasses import replace
-from itertools import product
 
 import pytest
 
 from recipes.reproduce.page import write_final_page
 from recipes.reproduce.results import comparisons, read_results
+from tests.support.browser import windows
 from verl_egrsd.evaluation.compare import compare
 
 from .builders import make_plan_in, write_results
@@ -107,12 +107,7 @@ def test_what_is_not_evaluated_yet_is_not_on_the_page_and_nothing_at_all_is_an_e
 
 def test_the_page_fits_narrow_and_wide_windows_in_light_and_dark(browser, plan):
     page(plan)
-    screen, grounds = browser.new_page(), set()
+    screen = browser.new_page()
     screen.goto((plan.out / "index.html").as_uri())
-    for width, scheme in product((400, 1280), ("light", "dark")):
-        screen.set_viewport_size({"width": width, "height": 900})
-        screen.emulate_media(color_scheme=scheme)
-        assert screen.evaluate("document.documentElement.scrollWidth") == width
-        grounds.add(screen.evaluate("getComputedStyle(document.body).color"))
-    assert len(grounds) == 2
+    assert len([*windows(screen)]) == 4
     screen.close()
