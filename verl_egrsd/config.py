@@ -20,6 +20,8 @@ Refresh = Literal["frozen", "current", "copy", "ema"]
 
 PACE: dict[str, tuple[str, float]] = {"copy": ("every", 20), "ema": ("decay", 0.99)}
 """How fast a teacher that moves follows the student: key and default, by `refresh`."""
+STEERING_STEPS = 50
+"""Default of `steering_steps`, where there is steering."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class TeacherConfig:
         steering: how strongly its logits are moved by what a correct and a wrong rollout of the prompt change
             in them (`verl_egrsd.teacher.steering`); None does not move them.
         steering_steps: training steps over which `steering` grows from 0; 1 has it from the first step on.
+            With `steering` only.
         max_rollout_tokens: most tokens of a rollout that the template shows; a longer one loses its middle.
             None takes `data.max_response_length` and 64 more.
         placebo_seed: seed of the templates `wrong_solution` and `shuffled_solution`.
@@ -57,7 +60,7 @@ class TeacherConfig:
     template_text: str | None = None
     without_sibling: str = "none"
     steering: float | None = None
-    steering_steps: int = 50
+    steering_steps: int | None = None
     max_rollout_tokens: int | None = None
     placebo_seed: int = 0
     enable_thinking: bool | None = None
@@ -87,8 +90,13 @@ class TeacherConfig:
         if not isinstance(self.template_text, str | None):
             check.one_of("template_text", (None,), "or the text of a template")
         if self.steering is not None:
-            check.number("steering", lambda x: x > 0, "positive; null switches it off")
-        check.integer("steering_steps", minimum=1)
+            check.number("steering", lambda x: x > 0, "positive; 0 in a configuration switches it off")
+            check.integer("steering_steps", minimum=1)
+        elif self.steering_steps is not None:
+            raise ValueError(
+                f"actor_rollout_ref.teacher.steering_steps={self.steering_steps} is read with steering only, "
+                "which is off: leave steering_steps unset, or set steering."
+            )
         if self.max_rollout_tokens is not None:
             check.integer("max_rollout_tokens", minimum=64)
         check.one_of("overlong", get_args(_Overlong))
@@ -139,7 +147,7 @@ def resolve_teacher(
     """Complete `actor_rollout_ref.teacher` with what the method implies, and then with the defaults.
 
     Args:
-        given: the keys that the user set; a null value counts as not set.
+        given: the keys that the user set; a null value counts as not set, and `steering` 0 switches it off.
         implied: keys that the method sets. Its `every` and `decay` belong to its `refresh`: they are left out
             where the user chose another one.
 
@@ -151,6 +159,10 @@ def resolve_teacher(
     if values.get("refresh", method.get("refresh")) != method.get("refresh"):
         method = {key: value for key, value in method.items() if key not in ("every", "decay")}
     values = method | values
+    if values.get("steering") == 0:
+        del values["steering"]
+    if "steering" in values:
+        values.setdefault("steering_steps", STEERING_STEPS)
     if values.get("refresh") in PACE:
         values.setdefault(*PACE[values["refresh"]])
     return build(TeacherConfig, values, "actor_rollout_ref.teacher")

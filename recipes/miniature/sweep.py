@@ -94,9 +94,15 @@ def sweep(configs: Sequence[DictConfig], initial: Path) -> None:
         initial: folder for the state that every run begins with.
 
     Raises:
-        ValueError: when two runs cannot share their processes, naming the key.
+        ValueError: when two runs cannot share their processes, naming the key, or when the first one resumes.
     """
     first = next(filter(_uses_teacher, configs), configs[0])
+    if first.trainer.resume_mode != "disable":
+        raise ValueError(
+            f"trainer.resume_mode={first.trainer.resume_mode} of {first.trainer.experiment_name}, the first "
+            "run with a teacher: it starts the processes, and begins at its first step. Set it to disable, "
+            "or train that run apart."
+        )
     configs = [first, *(config for config in configs if config is not first)]
     for config in configs:
         require_shared_processes(first, config)

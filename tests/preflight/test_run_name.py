@@ -30,6 +30,10 @@ def named(*overrides):
             (*PAPER, "actor_rollout_ref.teacher.template=wrong_solution"),
             "egrsd_wrong_solution_Qwen3-4B_nonthinking_seed0",
         ),
+        (
+            ("+preset=ogls_sd", *PAPER[1:], "actor_rollout_ref.teacher.steering=0"),
+            "ogls_sd_steering0_Qwen3-4B_nonthinking_seed0",
+        ),
         ((*PAPER, "actor_rollout_ref.teacher.refresh=ema"), "egrsd_ema_Qwen3-4B_nonthinking_seed0"),
         ((*PAPER, "algorithm.egrsd.factors=[ratio,tip]"), "egrsd_ratio-tip_Qwen3-4B_nonthinking_seed0"),
         (("+preset=rlsd_published", *PAPER[1:]), "rlsd_published_Qwen3-4B_nonthinking_seed0"),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_egrsd.config import TeacherConfig
+from verl_egrsd.config import TeacherConfig, resolve_teacher
 from verl_egrsd.teacher.attempts import Attempt, Attempts
 from verl_egrsd.teacher.steering import contrast, steered, strength
 
@@ -58,8 +58,17 @@ def test_the_strength_grows_evenly_and_is_0_without_steering():
     assert strength(TeacherConfig(), 7) == 0.0
 
 
-@pytest.mark.parametrize("given_values", [{"steering": 0.0}, {"steering": "3"}, {"steering_steps": 0}])
+def test_steering_grows_over_50_steps_by_default_and_0_switches_off_that_of_a_method():
+    of_method = {"steering": 3.0}
+    assert resolve_teacher(None, of_method) == TeacherConfig(steering=3.0, steering_steps=50)
+    assert resolve_teacher(None, of_method | {"steering_steps": 10}).steering_steps == 10
+    assert resolve_teacher({"steering": 0}, of_method) == TeacherConfig()
+    with pytest.raises(ValueError, match=r"steering_steps=7 is read with steering only"):
+        resolve_teacher({"steering": 0, "steering_steps": 7}, of_method)
+
+
+@pytest.mark.parametrize("given_values", [{"steering": -1.0}, {"steering": "3"}, {"steering_steps": 0}])
 def test_values_out_of_range_are_refused(given_values):
-    (key,) = given_values
+    key = next(iter(given_values))
     with pytest.raises(ValueError, match=rf"actor_rollout_ref\.teacher\.{key}=.* is not allowed"):
-        TeacherConfig(**given_values)
+        TeacherConfig(**{"steering": 3.0, "steering_steps": 4} | given_values)

@@ -128,7 +128,7 @@ def test_a_sibling_is_another_correct_rollout_of_the_same_prompt(batch, context_
 
 
 def test_a_steered_teacher_has_a_prompt_with_a_correct_and_one_with_a_wrong_rollout(batch, context_of):
-    context = context_of(template="none", steering=3.0)
+    context = context_of(template="none", steering=3.0, steering_steps=1)
     columns, metrics = teacher_prompts(
         batch, context, ends=[context.tokenizer.eos_token_id], correct_above=0.5
     )
@@ -147,3 +147,15 @@ def test_rollouts_that_lose_their_middle_are_counted(batch, context_of):
     texts, metrics = prompts_of(batch, replace(context_of(template="reflection"), max_rollout_tokens=9))
     assert metrics == {"egrsd/context/shortened": 0.6}
     assert ["the middle is left out" in text for text in texts[:5]] == [True, False, True, False, True]
+
+
+def test_rollouts_that_lose_their_middle_are_counted_where_they_steer_the_teacher(batch, context_of):
+    context = context_of(template="none", steering=3.0, steering_steps=1)
+    context = replace(context, steering=replace(context.steering, max_rollout_tokens=9))
+    columns, metrics = teacher_prompts(
+        batch, context, ends=[context.tokenizer.eos_token_id], correct_above=0.5
+    )
+    sides = [[context.tokenizer.decode(row) for row in columns[name]] for name in STEERING_PROMPTS]
+    lost = ["the middle is left out" in right + wrong for right, wrong in zip(*sides, strict=True)]
+    assert metrics == {"egrsd/context/shortened": sum(lost) / 5, "egrsd/context/steered": 0.8}
+    assert 0 < sum(lost) < 5

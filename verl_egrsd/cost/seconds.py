@@ -89,7 +89,7 @@ def generation_seconds(shape: Shape, rollout: MeanRollout, rollouts: int, machin
 
 
 def step_seconds(
-    shape: Shape, rollout: MeanRollout, rollouts: int, machine: Machine, *, lora: bool, teacher: bool = True
+    shape: Shape, rollout: MeanRollout, rollouts: int, machine: Machine, *, lora: bool, passes: int = 1
 ) -> dict[str, float]:
     """Return the predicted seconds of each part of a step with gradient checkpointing.
 
@@ -99,14 +99,14 @@ def step_seconds(
         rollouts: of the step.
         machine: the hardware.
         lora: whether the base weights get no gradient.
-        teacher: whether a teacher scores.
+        passes: of the teacher over a response; 0 without a teacher.
     """
     work = step_work(shape, rollout, lora=lora, recomputed=True)
     seconds = {"generation": generation_seconds(shape, rollout, rollouts, machine)}
     parts = {"student": work.student, "teacher": work.teacher, "update": work.update}
-    if not teacher:
-        del parts["teacher"]
-    return seconds | {name: training_seconds(part, rollouts, machine) for name, part in parts.items()}
+    spent = {name: training_seconds(part, rollouts, machine) for name, part in parts.items()}
+    teacher = {"teacher": passes * spent.pop("teacher")}
+    return seconds | {"student": spent["student"], **(teacher if passes else {}), "update": spent["update"]}
 
 
 QUEUE_SECONDS = {

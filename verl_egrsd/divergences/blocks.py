@@ -76,5 +76,6 @@ def _parts(start: int, stop: int, step: int) -> Iterator[slice]:
 def _fill(found: Rows, some: slice, values: Rows) -> None:
     """Write the values of a slice to those of all rows."""
     for column, part in zip(found, values, strict=True):
-        if column is not None and part is not None:
+        if column is not None:
+            assert part is not None
             column[some] = part

@@ -126,7 +126,7 @@ class Examination:
             if self.lengths:
                 prompt = sum(self.lengths.student) / len(self.lengths.student)
                 privileged = self.lengths.privileged
-            yield from check_seconds(self.config, self.settled[0], prompt, privileged)
+            yield from check_seconds(self.config, *self.settled, prompt, privileged)
 
 
 class Remarks(logging.Handler):

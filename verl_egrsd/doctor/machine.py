@@ -21,6 +21,7 @@ from verl_egrsd.methods import Method
 from verl_egrsd.output.files import nearest_existing
 from verl_egrsd.preflight.machine import gpus_here, joins_cluster, wanting
 from verl_egrsd.preflight.reading import lora_rank
+from verl_egrsd.teacher.steering import STEERING_PROMPTS
 
 
 def check_gpus(config: DictConfig, *, elsewhere: bool) -> Iterator[CheckLine]:
@@ -118,13 +119,14 @@ def host_memory() -> float:
 
 
 def check_seconds(
-    config: DictConfig, method: Method, prompt: float, privileged: float
+    config: DictConfig, method: Method, teacher: TeacherConfig, prompt: float, privileged: float
 ) -> Iterator[CheckLine]:
     """Yield the predicted seconds of a step whose answers all reach their cap.
 
     Args:
         config: the whole configuration.
         method: of the run.
+        teacher: its settings.
         prompt: mean tokens of the student's prompt.
         privileged: mean tokens that the teacher reads beyond it.
     """
@@ -135,7 +137,8 @@ def check_seconds(
     machine = Machine(gpu_of(config), trainer.nnodes * trainer.n_gpus_per_node)
     lengths = MeanRollout(prompt, privileged, config.data.max_response_length)
     lora = bool(lora_rank(config))
-    parts = step_seconds(shape, lengths, rollouts, machine, lora=lora, teacher=method.uses_teacher)
+    passes = int(method.uses_teacher) * (1 if teacher.steering is None else 1 + len(STEERING_PROMPTS))
+    parts = step_seconds(shape, lengths, rollouts, machine, lora=lora, passes=passes)
     step = sum(parts.values())
     named = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
     steps = trainer.total_training_steps

@@ -33,13 +33,14 @@ class Pair:
     Attributes:
         name: of the row.
         student: what the student reads, generation header included.
-        teacher: what the teacher reads; None for a method without a teacher.
+        teacher: what the teacher may read: first its own prompt, then that without a sibling and the one that
+            steers it; empty for a method without a teacher.
         solution: tokens of the reference solution; None if the row has none.
     """
 
     name: str
     student: str
-    teacher: str | None
+    teacher: tuple[str, ...]
     solution: int | None
 
 
@@ -82,12 +83,15 @@ def read_pairs(
     context = PrivilegedContext.from_config(tokenizer, settings, kwargs)
     whole = _with_partners(context, rows)
     pairs = [_pair(config, context, row, has_teacher=method.uses_teacher) for row in whole]
-    students, teachers = (
-        [len(context.ids(text)) for text in texts]
-        for texts in ([p.student for p in pairs], [p.teacher for p in pairs if p.teacher is not None])
-    )
+    students = [len(context.ids(pair.student)) for pair in pairs]
+    asked = context.alternatives
+    teachers = [
+        max(len(context.ids(text)) + one.reserved for one, text in zip(asked, pair.teacher, strict=True))
+        for pair in pairs
+        if pair.teacher
+    ]
     solutions = [p.solution for p in pairs if p.solution is not None]
-    return context, pairs, LengthsRead(students, [n + context.reserved for n in teachers], solutions)
+    return context, pairs, LengthsRead(students, teachers, solutions)
 
 
 def _with_partners(context: PrivilegedContext, rows: Sequence[Row]) -> Sequence[Row]:
@@ -103,7 +107,8 @@ def _pair(config: DictConfig, context: PrivilegedContext, row: Row, *, has_teach
     messages = conversation(row, config.data.prompt_key, name)
     if config.reward.custom_reward_function.path == VERIFIER:
         text_of(row, GROUND_TRUTH, name)
-    teacher = context.teacher_prompt_text(messages, row, EMPTY_ATTEMPTS) if has_teacher else None
+    asked = context.alternatives if has_teacher else []
+    teacher = tuple(other.teacher_prompt_text(messages, row, EMPTY_ATTEMPTS) for other in asked)
     solution = _solution(row)
     tokens = None if solution is None else len(context.ids(solution))
     return Pair(name, context.student_prompt_text(messages), teacher, tokens)
@@ -120,8 +125,9 @@ def shown_pairs(context: PrivilegedContext, pairs: Sequence[Pair]) -> str:
     blocks = []
     for pair in pairs:
         blocks.append(_block(f"{pair.name}: the student reads", pair.student, student_header))
-        if pair.teacher is not None:
-            blocks.append(_block(f"{pair.name}: the teacher reads", pair.teacher, teacher_header))
+        for text in pair.teacher:
+            also = "" if text is pair.teacher[0] else " also"
+            blocks.append(_block(f"{pair.name}: the teacher{also} reads", text, teacher_header))
     return "\n\n".join(blocks)
 
 

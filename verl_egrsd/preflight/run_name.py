@@ -20,8 +20,8 @@ def name_run(config: DictConfig, method: Method, teacher: TeacherConfig) -> None
 def run_name(config: DictConfig, method: Method, teacher: TeacherConfig) -> str:
     """Return method, model, thinking and seed, for instance `egrsd_Qwen3-4B_nonthinking_seed0`.
 
-    Settings that differ from the method's own follow its name: factors, template and refresh of the teacher,
-    for instance `egrsd_ratio-entropy_gate-tip_wrong_solution_ema_...`.
+    Settings that differ from the method's own follow its name: factors, and the teacher's template, steering
+    and refresh, for instance `egrsd_ratio-entropy_gate-tip_wrong_solution_ema_...`.
     """
     own, chosen = (tuple(f.name for f in row.factors) for row in (methods().get(method.name, method), method))
     factors = [] if chosen == own else ["-".join(chosen) or "none"]
@@ -34,7 +34,8 @@ def run_name(config: DictConfig, method: Method, teacher: TeacherConfig) -> str:
 
 
 def _chosen(method: Method, teacher: TeacherConfig) -> list[str]:
-    """Return template and refresh if they differ from the method's own; a file's name without its ending."""
+    """Return template, steering and refresh if they differ from the method's own; a file without ending."""
     own = resolve_teacher(None, method.teacher)
     template = [] if teacher.template == own.template else [Path(teacher.template).stem]
-    return template + ([] if teacher.refresh == own.refresh else [teacher.refresh])
+    steering = [] if teacher.steering == own.steering else [f"steering{teacher.steering or 0:g}"]
+    return [*template, *steering, *([] if teacher.refresh == own.refresh else [teacher.refresh])]

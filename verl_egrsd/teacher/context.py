@@ -105,8 +105,9 @@ class PrivilegedContext:
 
     @property
     def reads_rollouts(self) -> bool:
-        """Whether a prompt differs between the rollouts of a problem."""
-        return any(context.template.reads_rollouts for context in self.alternatives)
+        """Whether the teacher's own prompt differs between the rollouts of a problem."""
+        own = filter(None, (self, self.without_sibling))
+        return any(context.template.reads_rollouts for context in own)
 
     @cached_property
     def control_tokens(self) -> ControlTokens:

@@ -39,7 +39,9 @@ def contrast(rollouts: Attempts) -> Contrast | None:
 
 def strength(teacher: TeacherConfig, step: int) -> float:
     """Return the strength at a step, counted from 1: it grows evenly from 0; 0 without steering."""
-    return (teacher.steering or 0.0) * min(1.0, step / teacher.steering_steps)
+    if teacher.steering is None or teacher.steering_steps is None:
+        return 0.0
+    return teacher.steering * min(1.0, step / teacher.steering_steps)
 
 
 def steered(own: Tensor, right: Tensor, wrong: Tensor, strength: float) -> Tensor:

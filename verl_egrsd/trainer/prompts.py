@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +18,16 @@ from verl_egrsd.teacher.context import PrivilegedContext, TeacherPrompt
 from verl_egrsd.teacher.steering import STEERING_PROMPTS, contrast
 from verl_egrsd.trainer import queue
 
+OWN_PROMPTS = "teacher_prompts"
+"""Column of the privileged prompts."""
+
 
 def teacher_prompts(
     batch: KVBatchMeta, context: PrivilegedContext, *, ends: Sequence[int], correct_above: float
 ) -> tuple[dict[str, list[Tensor]], dict[str, float]]:
     """Return the ids of each row's prompts by column, and metrics; padding rows get prompts of one token.
 
-    The columns are `teacher_prompts` and, if the teacher is steered, those of `STEERING_PROMPTS`. A prompt is
+    The columns are `OWN_PROMPTS` and, if the teacher is steered, those of `STEERING_PROMPTS`. A prompt is
     built once per problem, or once per rollout where it shows what differs between rollouts.
 
     Args:
@@ -41,40 +44,41 @@ def teacher_prompts(
         queue.rows(data[name]) for name in ("uid", "raw_prompt", "extra_info", "reward_model")
     )
     prompts = data["prompts"].unbind()
+    steered = context.steering is not None
     rollouts: dict[int, Attempts] = {}
-    if context.reads_rollouts:
+    if context.reads_rollouts or steered:
         rollouts = rollouts_by_row(batch, uids, context.tokenizer, ends, correct_above)
     used: dict[str, PrivilegedContext] = {}
     built: dict[Hashable, TeacherPrompt] = {}
-    keys: list[Hashable] = [(uid, i) if rollouts else uid for i, uid in enumerate(uids)]
-    real = queue.valid_rows(batch).nonzero().flatten().tolist()
-    rows = [{"extra_info": extra[i], "reward_model": reward[i]} for i in range(len(uids))]
-    for i in real:
-        if uids[i] not in used:
-            used[uids[i]] = _as_rolled_out(context, messages[i], prompts[i].tolist(), rows[i])
-        if keys[i] not in built:
-            built[keys[i]] = used[uids[i]].teacher_prompt(messages[i], rows[i], rollouts.get(i))
-    ids = {key: torch.tensor(context.ids(prompt.text)) for key, prompt in built.items()}
-    columns = {"teacher_prompts": [ids[key] if key in ids else prompts[i][:1] for i, key in enumerate(keys)]}
-    metrics = _metrics(context, list(built.values()))
-    if context.steering is not None:
-        sides = {i: _steering_ids(used[uids[i]], messages[i], rows[i], rollouts[i]) for i in real}
-        for name in STEERING_PROMPTS:
-            columns[name] = [sides.get(i, {}).get(name, row[:1]) for i, row in enumerate(prompts)]
-        metrics["egrsd/context/steered"] = sum(map(bool, sides.values())) / len(sides)
-    return columns, metrics
+    read: dict[int, dict[str, TeacherPrompt]] = {}
+    for i in queue.valid_rows(batch).nonzero().flatten().tolist():
+        uid, row = uids[i], {"extra_info": extra[i], "reward_model": reward[i]}
+        key = (uid, i) if context.reads_rollouts else uid
+        if uid not in used:
+            used[uid] = _as_rolled_out(context, messages[i], prompts[i].tolist(), row)
+        if key not in built:
+            built[key] = used[uid].teacher_prompt(messages[i], row, rollouts.get(i))
+        read[i] = {OWN_PROMPTS: built[key]}
+        if steered:
+            read[i] |= _steering_prompts(used[uid], messages[i], row, rollouts[i])
+    texts = {prompt.text for asked in read.values() for prompt in asked.values()}
+    ids = {text: torch.tensor(context.ids(text)) for text in texts}
+    columns = {}
+    for name in (OWN_PROMPTS, *(STEERING_PROMPTS if steered else ())):
+        found = (read.get(i, {}).get(name) for i in range(len(prompts)))
+        columns[name] = [ids[one.text] if one else row[:1] for one, row in zip(found, prompts, strict=True)]
+    return columns, _metrics(context, list(read.values()))
 
 
-def _steering_ids(
+def _steering_prompts(
     context: PrivilegedContext, messages: list[dict], row: dict, rollouts: Attempts
-) -> dict[str, Tensor]:
-    """Return the ids of the prompts that show a correct and a wrong rollout; {} where there are not both."""
+) -> dict[str, TeacherPrompt]:
+    """Return the prompts that show a correct and a wrong rollout; {} where there are not both."""
     shown = contrast(rollouts)
     if shown is None or context.steering is None:
         return {}
-    texts = [context.steering.teacher_prompt_text(messages, row, Attempts(attempt)) for attempt in shown]
-    ids = (torch.tensor(context.ids(text)) for text in texts)
-    return dict(zip(STEERING_PROMPTS, ids, strict=True))
+    prompts = (context.steering.teacher_prompt(messages, row, Attempts(attempt)) for attempt in shown)
+    return dict(zip(STEERING_PROMPTS, prompts, strict=True))
 
 
 def rollouts_by_row(
@@ -96,14 +100,17 @@ def rollouts_by_row(
     }
 
 
-def _metrics(context: PrivilegedContext, prompts: Sequence[TeacherPrompt]) -> dict[str, float]:
-    """Return the shares of rollouts that were shown less than the template says."""
+def _metrics(context: PrivilegedContext, read: Sequence[Mapping[str, TeacherPrompt]]) -> dict[str, float]:
+    """Return the shares of rollouts that were shown less than the template says, and that are steered."""
     metrics = {}
     if context.without_sibling is not None:
-        without = sum(prompt.without_sibling for prompt in prompts)
-        metrics["egrsd/context/without_sibling"] = without / len(prompts)
-    if context.reads_rollouts:
-        metrics["egrsd/context/shortened"] = sum(prompt.shortened for prompt in prompts) / len(prompts)
+        without = sum(prompts[OWN_PROMPTS].without_sibling for prompts in read)
+        metrics["egrsd/context/without_sibling"] = without / len(read)
+    if context.reads_rollouts or context.steering is not None:
+        lost = sum(any(prompt.shortened for prompt in prompts.values()) for prompts in read)
+        metrics["egrsd/context/shortened"] = lost / len(read)
+    if context.steering is not None:
+        metrics["egrsd/context/steered"] = sum(len(prompts) > 1 for prompts in read) / len(read)
     return metrics
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import compress
 from pathlib import Path
 
 import ray
@@ -188,12 +189,12 @@ class EgrsdTrainer(
             correct_above=self.method.reward.correct_above,
         )
         metrics.update(shown)
-        prompts, real = columns["teacher_prompts"], queue.valid_rows(batch).tolist()
-        own = [len(ids) for ids, counts in zip(prompts, real, strict=True) if counts]
         queue.write(batch, {name: queue.jagged(rows) for name, rows in columns.items()})
-        lengths = [len(ids) + tag["response_len"] for ids, tag in zip(prompts, batch.tags, strict=True)]
-        order = balanced_order(lengths, ranks_of(self.actor_rollout_wg, "teacher"))
-        longest = max(len(ids) for rows in columns.values() for ids in rows)
+        prompts = [[len(ids) for ids in row] for row in zip(*columns.values(), strict=True)]
+        pairs = zip(prompts, batch.tags, strict=True)
+        whole = [sum(lengths) + len(lengths) * tag["response_len"] for lengths, tag in pairs]
+        order = balanced_order(whole, ranks_of(self.actor_rollout_wg, "teacher"))
+        longest = max(map(max, prompts))
         per_gpu = self.teacher_config.max_token_len_per_gpu or self._engine_tokens_per_gpu()
         self.actor_rollout_wg.compute_teacher_log_prob(
             queue.view(
@@ -206,8 +207,9 @@ class EgrsdTrainer(
                 max_token_len_per_gpu=max(per_gpu, longest + self.config.data.max_response_length),
             )
         )
-        metrics["egrsd/teacher_prompt/longest"] = max(own)
-        metrics["egrsd/teacher_prompt/mean"] = sum(own) / len(own)
+        read = [sum(lengths) for lengths in compress(prompts, queue.valid_rows(batch).tolist())]
+        metrics["egrsd/teacher_prompt/longest"] = longest
+        metrics["egrsd/teacher_prompt/mean"] = sum(read) / len(read)
         metrics["egrsd/dropped_prompts"] = len(self.train_dataset.dropped)
         self._count_hidden(batch, metrics)
 

@@ -134,8 +134,10 @@ class TeacherWorker(DistillingWorker):
             score_responses(self.teacher, self._teacher_batch(data, name), None, hidden=True)["hidden"]
             for name in STEERING_PROMPTS
         )
-        values = steered(own.values(), right.values(), wrong.values(), strength)
-        return jagged(values.split([len(row) for row in own.unbind()]))
+        # Without both sides there is a prompt of one token, and the row keeps its own states exactly.
+        sides = [len(prompt) > 1 for prompt in data[STEERING_PROMPTS[0]].unbind()]
+        rows = zip(sides, own.unbind(), right.unbind(), wrong.unbind(), strict=True)
+        return jagged([steered(one, yes, no, strength) if both else one for both, one, yes, no in rows])
 
     def _teacher_batch(self, data: TensorDict, prompts: str = "teacher_prompts") -> TensorDict:
         """Privileged prompt + the student's response ids, byte for byte."""
