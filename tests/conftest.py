@@ -1,4 +1,4 @@
-"""In which order the tests run when two processes share them (`--dist loadfile`, a file as a whole)."""
+"""The mark `stack`, and in which order the tests run when two processes share them (`--dist loadfile`)."""
 
 import os
 import secrets

@@ -9,6 +9,7 @@ import threading
 import psutil
 import pytest
 
+from verl_egrsd import processes
 from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.cpu.vllm import register
 from verl_egrsd.processes import interrupt_once, interruptible, term_interrupts
@@ -114,7 +115,7 @@ def test_the_plug_in_of_vllm_ties_every_process_of_an_evaluation_but_not_the_eva
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_of_two_signals_that_follow_each_other_the_second_breaks_nothing_off(first):
+def test_of_two_signals_that_follow_each_other_the_second_breaks_nothing_off(first, monkeypatch):
     both = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in both}
     try:
@@ -123,6 +124,9 @@ def test_of_two_signals_that_follow_each_other_the_second_breaks_nothing_off(fir
             signal.raise_signal(first)
         for number in both:
             signal.raise_signal(number)
+        monkeypatch.setattr(processes, "SAME_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(first)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

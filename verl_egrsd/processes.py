@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 KILLED = "its process was killed or crashed; the usual reason is that memory ran out"
+SAME_SECONDS = 1.0
+"""A signal that comes this soon after one is the same: from the terminal, and from a process in between."""
 _PR_SET_PDEATHSIG = 1
 """Linux, `prctl(2)`: the signal that a process gets when the thread that started it ends."""
 
@@ -32,22 +36,23 @@ def interruptible() -> Iterator[None]:
 
 
 def interrupt_once() -> None:
-    """Let the first SIGINT or SIGTERM from now on do what Ctrl-C does; those that follow are ignored.
+    """Let SIGINT and SIGTERM do what Ctrl-C does; those within `SAME_SECONDS` of one are the same.
 
     A program between a terminal and this process, such as `timeout`, passes on the Ctrl-C that both get. The
     second one would break off what is said about the first.
     """
+    last = -math.inf
 
-    def first(*_: Any) -> None:
-        for number in heard:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def heard(*_: Any) -> None:
+        nonlocal last
+        again, last = time.monotonic() < last + SAME_SECONDS, time.monotonic()
+        if not again:
+            raise KeyboardInterrupt
 
-    # A shell has what it starts in the background ignore Ctrl-C.
-    both = (signal.SIGINT, signal.SIGTERM)
-    heard = [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, first)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell has what it starts in the background ignore Ctrl-C.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, heard)
 
 
 @contextmanager

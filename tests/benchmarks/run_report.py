@@ -92,9 +92,7 @@ def main() -> None:
     print(f"\n- {os.cpu_count()} cores, {processor()}; the texts have {size:.0f} million characters")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "matplotlib", "Jinja2"))
     print(f"- Python {platform.python_version()}, {packages}")
-    print(
-        "- the curves of every method at once; a run has those of its own: with EGRSD less than half as many"
-    )
+    print("- the curves of every method at once; a run has those of its own: fewer")
     print(f"- {date.today()}; best of {ROUNDS} rounds after a first one")
     print("- `python -m tests.benchmarks.run_report > tests/benchmarks/results/run_report.md`")
 

@@ -251,7 +251,7 @@ def test_a_start_that_fails_otherwise_ends_the_evaluation_with_its_error():
     async def main():
         replicas = Replicas([actor], 2)
         start = asyncio.create_task(replicas.start(0))
-        start.add_done_callback(replicas.started)
+        start.add_done_callback(replicas.ended)
         with pytest.raises(ConnectionError, match="TypeError: an argument that Ray cannot send"):
             await asyncio.wait_for(replicas.answer("p", [0], 0), 60)
 
@@ -267,7 +267,43 @@ def test_when_a_start_has_ended_the_evaluation_the_others_are_not_asked_how_far_
         await replicas.start(0)
         failed = asyncio.create_task(refuse())
         await asyncio.wait([failed])
-        replicas.started(failed)
+        replicas.ended(failed)
         assert await replicas.lengths() == []
+
+    asyncio.run(main())
+
+
+def test_a_start_that_vllm_gives_up_is_told_in_its_own_words(capsys):
+    slow, well = Actor(), Actor()
+
+    async def give_up():
+        raise RayTaskError(
+            "start", "traceback", TimeoutError("the engine core is late")
+        ).as_instanceof_cause()
+
+    slow.start = SimpleNamespace(remote=give_up)
+
+    async def main():
+        replicas = Replicas([slow, well], 2, no_progress=60.0)
+        await asyncio.gather(replicas.start(0), replicas.start(1))
+
+    asyncio.run(main())
+    assert "did not start: TimeoutError: the engine core is late" in capsys.readouterr().err
+
+
+def test_a_watch_that_fails_ends_what_is_under_way():
+    actor = Hanging(0, says=True)
+
+    async def fail():
+        raise TypeError("no such actor")
+
+    async def main():
+        replicas = Replicas([actor], 2)
+        await replicas.start(0)
+        answer = asyncio.create_task(replicas.answer("p", [0], 0))
+        await asyncio.sleep(0.01)
+        asyncio.create_task(fail()).add_done_callback(replicas.ended)
+        with pytest.raises(ConnectionError, match="TypeError: no such actor"):
+            await asyncio.wait_for(answer, 60)
 
     asyncio.run(main())

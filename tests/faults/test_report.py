@@ -33,9 +33,20 @@ EVERY = 5
 """A run resumes from a checkpoint, which is written after so many steps."""
 
 
-def write(folder: Path, resumed_at: int, last: int = 10**6) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", WRITER, str(folder), str(resumed_at), str(last)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+@pytest.fixture
+def write(tmp_path):
+    """Start a process that writes the report of a run; it has ended after the test."""
+    begun = []
+
+    def start(resumed_at: int, last: int = 10**6) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(resumed_at), str(last)]
+        begun.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
 
 
 def steps_of(folder: Path) -> list[int]:
@@ -46,10 +57,10 @@ def steps_of(folder: Path) -> list[int]:
 
 @pytest.mark.faults
 @pytest.mark.timeout(8 * LIMIT)
-def test_killed_at_random_moments_the_report_is_whole_and_a_resume_has_each_step_once(tmp_path, measured):
+def test_killed_at_random_moments_the_report_is_whole_and_a_resume_has_each_step(tmp_path, write, measured):
     draw, resumed_at = random.Random(0), 0
     for number in (signal.SIGKILL, signal.SIGTERM) * 3:
-        process = write(tmp_path, resumed_at)
+        process = write(resumed_at)
         deadline = time.monotonic() + LIMIT
         while not (tmp_path / STEPS_FILE).exists() or max(steps_of(tmp_path), default=0) <= resumed_at:
             assert process.poll() is None
@@ -64,7 +75,7 @@ def test_killed_at_random_moments_the_report_is_whole_and_a_resume_has_each_step
         assert json.loads((tmp_path / JSON_FILE).read_text())["steps"] in (len(found), len(found) - 1)
         assert (tmp_path / HTML_FILE).read_text().rstrip().endswith("</html>")
         resumed_at = len(found) // EVERY * EVERY
-    assert write(tmp_path, resumed_at, resumed_at + EVERY).wait(LIMIT) == 0
+    assert write(resumed_at, resumed_at + EVERY).wait(LIMIT) == 0
     assert steps_of(tmp_path) == list(range(1, resumed_at + EVERY + 1))
     assert len(training_steps(read_steps(tmp_path / STEPS_FILE))) == resumed_at + EVERY
     assert not list(tmp_path.glob("*.partial"))

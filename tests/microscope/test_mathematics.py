@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from verl_egrsd.microscope import mathematics
 from verl_egrsd.microscope.mathematics import (
     ATTRIBUTES,
     CHILDREN,
@@ -95,9 +96,7 @@ def test_whatever_a_text_holds_only_known_elements_come_out_and_nothing_is_lost(
 
 @pytest.mark.parametrize(
     "text",
-    ["$x^2$", "$$x^2$$", r"\(x^2\)", r"\[x^2\]", r"a $\frac{1}{2}$, b", r"$\$5 + x$", "($n$)-gon", "$n$th"][
-        :7
-    ],
+    ["$x^2$", "$$x^2$$", r"\(x^2\)", r"\[x^2\]", r"a $\frac{1}{2}$, b", r"$\$5 + x$", "($n$)-gon", "$n$th"],
 )
 def test_a_formula_between_its_marks_is_drawn(text):
     assert "<math" in drawn(text)
@@ -175,3 +174,12 @@ def test_huge_and_nested_texts_do_not_hang(text):
 def test_the_longest_formula_is_drawn_and_a_longer_one_is_not():
     assert mathml("x" * LONGEST_FORMULA, False) is not None
     assert mathml("x" * (LONGEST_FORMULA + 1), False) is None
+
+
+def test_an_error_of_our_own_is_seen(monkeypatch):
+    def broken(node):
+        raise NameError(node.tag)
+
+    monkeypatch.setattr(mathematics, "_element", broken)
+    with pytest.raises(NameError):
+        mathematics.mathml("x^{77}", False)

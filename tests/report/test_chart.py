@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+from importlib.resources import files
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from verl_egrsd.output.pictures import COLOURS
 from verl_egrsd.report.axes import Axis, number, ticks
 from verl_egrsd.report.chart import (
     FRAME,
@@ -17,7 +20,7 @@ from verl_egrsd.report.chart import (
     embedded_curves,
     with_few_digits,
 )
-from verl_egrsd.report.curves import FEW
+from verl_egrsd.report.curves import FEW, LINES
 
 CORRECT, VALIDATION = "egrsd/correct", "val-core/sums/acc/mean@1"
 
@@ -90,11 +93,17 @@ def test_ticks_are_round_and_within_the_axis(low, span, about, least):
 def test_ticks_of_steps_are_whole_and_numbers_are_short():
     assert [tick.label for tick in ticks(Axis(1, 3, 0, 1), 5, least=1)] == ["1", "2", "3"]
     assert [tick.label for tick in ticks(Axis(0, 2000, 0, 1), 5)] == ["0", "500", "1,000", "1,500", "2,000"]
-    assert [number(x) for x in (0.12345, 12345.6, 5e-6, -0.0)] == ["0.1235", "12,346", "5e-06", "-0"]
+    assert [number(x) for x in (0.12345, 12345.6, 5e-6, -0.0)] == ["0.1235", "12,346", "0.000005", "0"]
 
 
-def test_the_page_holds_each_number_once_and_curves_share_their_steps():
+def test_curves_share_their_steps():
     curves = {"egrsd/reward/mean": [(1, 1 / 3), (2, None)], "egrsd/reward/std": [(1, 1.0), (2, 2.0)]}
     found = embedded_curves(with_few_digits(curves), [{"step": 1, "changed": {}}])
     assert (found["grids"], found["breaks"]) == ([(1, 2)], [1])
     assert found["panels"] == [[{"grid": 0, "values": [0.33333, None]}, {"grid": 0, "values": [1.0, 2.0]}]]
+
+
+def test_every_colour_and_line_of_the_curves_has_a_style_of_the_page():
+    css = (files("verl_egrsd.report") / "curves.css").read_text()
+    for kind, looks in (("c", COLOURS), ("l", LINES)):
+        assert {int(number) for number in re.findall(rf"\.{kind}(\d) {{", css)} == {*range(len(looks))}

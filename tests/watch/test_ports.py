@@ -74,3 +74,10 @@ def test_a_port_that_was_taken_is_free_again(monkeypatch):
 def test_the_ports_of_a_cluster_are_its_own(monkeypatch, taken):
     monkeypatch.setenv(OF_RAY, str(taken))
     require_free_ports(run(address="10.0.0.1:6379"))
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "abc"])
+def test_a_port_that_is_none_is_refused_by_name(monkeypatch, port):
+    monkeypatch.setenv(OF_RAY, port)
+    with pytest.raises(ValueError, match=f"{OF_RAY}={port} is not allowed: name a port from 1 to 65535"):
+        require_free_ports(run())

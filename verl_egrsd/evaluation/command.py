@@ -88,7 +88,7 @@ def engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-progress",
         type=float,
         metavar="SECONDS",
-        help="a replica that hangs for so long counts as one that died (3600)",
+        help="of several replicas, one that hangs for so long counts as one that died (3600)",
     )
 
 

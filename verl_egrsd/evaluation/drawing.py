@@ -74,7 +74,8 @@ async def draw_samples(
                     group.create_task(draw(task))
         except BaseExceptionGroup as errors:
             # When vLLM dies, all running requests fail with the same error: raise one of them.
-            raise errors.exceptions[0] from None
+            alike = len({str(error) for error in errors.exceptions}) == 1
+            raise errors.exceptions[0] from (None if alike else errors)
         finally:
             following.cancel()
 

@@ -101,8 +101,9 @@ def running_replicas(
         arguments = (servable, settings, options, longest_prompt)
         starts = [asyncio.create_task(replicas.start(one, *arguments)) for one in range(number)]
         for start in starts:
-            start.add_done_callback(replicas.started)
+            start.add_done_callback(replicas.ended)
         watching = asyncio.create_task(replicas.watch())
+        watching.add_done_callback(replicas.ended)
         try:
             yield replicas
         finally:

@@ -71,23 +71,30 @@ class Replicas:
         try:
             limit = self._no_progress if self._no_progress < math.inf else None
             await asyncio.wait_for(self._alive[number].start.remote(*arguments), limit)
-        except TimeoutError:
-            self._give_up(number, f"did not start within {self._no_progress:g} s (--no-progress)")
-            return
         except RayError as error:
             cause = getattr(error, "cause", None)
             why = f"{type(cause).__name__}: {cause}" if cause else KILLED
             self._lose(number, f"did not start: {one_line(why)} (VLLM_LOGGING_LEVEL=INFO shows more)")
             return
+        except TimeoutError:
+            self._give_up(
+                number,
+                f"did not start within {self._no_progress:g} s (--no-progress): it hangs, or waits for GPUs "
+                "that others use",
+            )
+            return
         self._ready.add(number)
         for _ in range(self._at_once):
             self._places.put_nowait(number)
 
-    def started(self, start: asyncio.Task[None]) -> None:
-        """Give up if a start failed in a way that the other replicas would fail in too."""
-        if not start.cancelled() and (error := start.exception()):
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Give up if a start failed in a way that all others would fail in too, or if the watch failed."""
+        if not task.cancelled() and (error := task.exception()):
             self._last_words = f"{type(error).__name__}: {error}"
             self._alive.clear()
+            for given_up in self._given_up.values():
+                if not given_up.done():
+                    given_up.set_result(None)
             self._places.put_nowait(None)
 
     async def answer(self, name: str, prompt: Sequence[int], seed: int) -> Answer:

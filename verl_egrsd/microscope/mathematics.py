@@ -21,7 +21,7 @@ _IN_BRACKETS = rf"(?:\\[^\[\]]|[^\\]){{1,{LONGEST_FORMULA}}}?"
 _IN_PARENTHESES = rf"(?:\\[^()]|[^\\]){{1,{LONGEST_FORMULA}}}?"
 FORMULA = re.compile(
     rf"\$\$(?P<block>{_IN_DOLLARS})\$\$|\\\[(?P<display>{_IN_BRACKETS})\\\]|\\\((?P<inline>{_IN_PARENTHESES})\\\)"
-    rf"|(?<![\\$\w])\$(?!\s)(?P<dollar>{_IN_DOLLARS})(?<!\s)\$(?![$\w])",
+    rf"|(?<![\\$\w])\$(?!\s)(?P<dollar>{_IN_DOLLARS})(?<!\s)\$(?![$\d])",
 )
 """A formula between its marks. A dollar before a number is an amount: no formula ends with a blank."""
 BARE = re.compile(r"[\\^_]")
@@ -52,6 +52,10 @@ ATTRIBUTES = {
     **dict.fromkeys(("width", "minsize", "maxsize"), re.compile(r"-?[0-3]?(\.\d+)?em")),
 }
 """The attributes that are kept, and their values: none hides a part or makes one too large."""
+
+
+class NotDrawnError(ValueError):
+    """An element that is not known, or has children of another number."""
 
 
 def drawn(text: str) -> Markup:
@@ -90,8 +94,12 @@ def mathml(latex: str, block: bool) -> Markup | None:
     if len(latex) > LONGEST_FORMULA or _MACROS.search(latex):
         return None
     try:
-        return _element(convert_to_element(latex, display="block" if block else "inline"))
-    except Exception:  # of many classes, RecursionError and IndexError among them
+        tree = convert_to_element(latex, display="block" if block else "inline")
+    except Exception:  # the converter's own classes share no base, and it lets out those of Python
+        return None
+    try:
+        return _element(tree)
+    except (NotDrawnError, RecursionError):
         return None
 
 
@@ -99,11 +107,11 @@ def _element(node: Element) -> Markup:
     """Return an element with its attributes and children.
 
     Raises:
-        ValueError: for one that is not known.
+        NotDrawnError: for one that is not known.
     """
     text = unescape(node.text or "")
     if node.tag not in CHILDREN or CHILDREN[node.tag] not in (None, len(node)) or _UNKNOWN.search(text):
-        raise ValueError(f"<{node.tag}> with {len(node)} children and the text {text!r} is not drawn")
+        raise NotDrawnError(f"<{node.tag}> with {len(node)} children and the text {text!r} is not drawn")
     attributes = Markup("").join(
         Markup(' {}="{}"').format(name, value)
         for name, value in node.attrib.items()

@@ -58,5 +58,9 @@ def content_policy(script: str) -> Markup:
 
 
 def embedded(value: Any) -> Markup:
-    """Return JSON that is safe inside a script element, whatever texts it holds."""
-    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
+    """Return JSON that is safe inside a script element, whatever texts it holds.
+
+    Raises:
+        ValueError: for a number that is not finite, which a browser could not read.
+    """
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import ROUND_HALF_UP, Context
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -11,6 +12,8 @@ LARGE = 1000
 """From here on numbers have no decimals, and separators between thousands."""
 _SLACK = 1e-9
 """A tick at the end of an axis is on it, also after rounding."""
+_FOUR_DIGITS = Context(prec=4, rounding=ROUND_HALF_UP)
+"""As JavaScript rounds: the page has the same numbers with and without its script."""
 _Values = TypeVar("_Values", float, np.ndarray)
 
 
@@ -53,4 +56,6 @@ def number(value: float | None) -> str:
     """Return a number with four significant digits; None is a value that is not finite."""
     if value is None:
         return "not a number"
-    return f"{value:,.0f}" if abs(value) >= LARGE else f"{value:.4g}"
+    if abs(value) >= LARGE:
+        return f"{math.floor(value + 0.5):,}"
+    return f"{_FOUR_DIGITS.create_decimal_from_float(value + 0.0).normalize():f}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from verl_egrsd.output.pictures import COLOURS
 from verl_egrsd.report.axes import Axis, Tick, number, ticks
-from verl_egrsd.report.curves import FEW, LINES, members, panels, shown_name
+from verl_egrsd.report.curves import FEW, LINES, filled_panels, shown_name
 
 FRAME = {"width": 360, "height": 180, "left": 46, "right": 12, "top": 8, "bottom": 20}
 """Size of a panel's picture and of the margins around its axes, in units of the SVG: about pixels."""
@@ -87,7 +87,7 @@ def drawn_panels(curves: Mapping[str, Numbers], breaks: Sequence[Mapping[str, An
     x = Axis(first - alone, last + alone, FRAME["left"], FRAME["width"] - FRAME["right"])
     lines = [x.place(item["step"] + 0.5) for item in breaks if first <= item["step"] < last]
     drawn = []
-    for title, names in _filled(curves):
+    for title, names in filled_panels(curves):
         points = {name: binned(curves[name], first, last) for name in names}
         y = _vertical(points.values())
         paths = [
@@ -112,7 +112,7 @@ def embedded_curves(curves: Mapping[str, Numbers], breaks: Sequence[Mapping[str,
         "grids": grids,
         "panels": [
             [{"grid": place[steps[name]], "values": [value for _, value in curves[name]]} for name in names]
-            for _, names in _filled(curves)
+            for _, names in filled_panels(curves)
         ],
     }
 
@@ -131,12 +131,6 @@ def binned(curve: Numbers, first: int, last: int) -> Points:
         low=some * np.minimum.reduceat(np.where(finite, values, np.inf), starts),
         high=some * np.maximum.reduceat(np.where(finite, values, -np.inf), starts),
     )
-
-
-def _filled(curves: Mapping[str, Numbers]) -> list[tuple[str, list[str]]]:
-    """Return title and metrics of the panels for which there are curves."""
-    found = [(title, members(names, list(curves))) for title, names in panels()]
-    return [(title, names) for title, names in found if names]
 
 
 def _curve(name: str, index: int, points: Points, last: float | None, x: Axis, y: Axis) -> DrawnCurve:

@@ -18,7 +18,8 @@ const horizontal = () => ({ low: from - (from === to), high: to + (from === to),
 function number(value) {
   if (value === null) return "not a number";
   if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en");
-  return String(Number(value.toPrecision(4)));
+  const four = Number(value.toPrecision(4)) + 0;
+  return four.toLocaleString("en", { maximumSignificantDigits: 4, useGrouping: false });
 }
 
 /** Multiples of 1, 2 or 5 times a power of ten. */
@@ -207,7 +208,7 @@ function point(step) {
 
 /** Show a range of steps in all panels. The address keeps it, so that it outlives a reload. */
 function zoom(first, last) {
-  [from, to] = [clamp(first, FIRST, LAST), clamp(last, FIRST, LAST)];
+  [from, to] = [first, last].map((step) => clamp(Math.round(step), FIRST, LAST)).sort((a, b) => a - b);
   if (cursor !== null) cursor = clamp(cursor, from, to);
   [fromField.value, toField.value] = [from, to];
   const whole = from === FIRST && to === LAST, width = Math.ceil((to - from + 1) / DATA.points);
@@ -216,6 +217,12 @@ function zoom(first, last) {
   area.querySelector(".width").textContent = width;
   if (!whole || location.hash.startsWith("#steps=")) location.replace(whole ? "#steps=all" : `#steps=${from}-${to}`);
   for (const panel of panels) panel.draw();
+}
+
+/** The range of steps that the address names; else all. */
+function asked() {
+  const named = location.hash.match(/^#steps=(\d+)-(\d+)$/);
+  return named ? [+named[1], +named[2]] : [FIRST, LAST];
 }
 
 /** Show a share of the range, around the step that is pointed at. */
@@ -241,10 +248,11 @@ function pressed(event) {
 const panels = [...area.querySelectorAll("figure")].map((figure, index) => new Panel(figure, DATA.panels[index]));
 if (panels.length) {
   for (const part of area.querySelectorAll(".tools, .help")) part.hidden = false;
-  const asked = location.hash.match(/^#steps=(\d+)-(\d+)$/);
+  const typed = (field, old) => (field.value === "" ? old : +field.value);
   for (const field of [fromField, toField]) [field.min, field.max] = [FIRST, LAST];
-  tools.addEventListener("change", () => zoom(...[+fromField.value, +toField.value].sort((a, b) => a - b)));
+  tools.addEventListener("change", () => zoom(typed(fromField, from), typed(toField, to)));
+  addEventListener("hashchange", () => zoom(...asked()));
   tools.querySelector("button").addEventListener("click", () => zoom(FIRST, LAST));
   area.querySelector(".grid").addEventListener("keydown", pressed);
-  zoom(...(asked ? [+asked[1], +asked[2]] : [FIRST, LAST]));
+  zoom(...asked());
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -40,7 +40,7 @@ _LEGEND_LINE, LEGEND_AT_MOST = 0.105, 0.6
 LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
 FEW = 30
-"""A curve with at most this many points has markers; validations always have them."""
+"""A curve with at most this many points has markers."""
 
 Curve = list[tuple[int, float]]
 
@@ -69,8 +69,7 @@ def metric_curves(steps: Steps) -> dict[str, Curve]:
 def draw_curves(steps: Steps, breaks: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Draw the panels for which the run has metrics, and a line after each step at which settings changed."""
     found = metric_curves(steps)
-    filled = [(title, members(names, list(found))) for title, names in panels()]
-    filled = [(title, names) for title, names in filled if names]
+    filled = filled_panels(found)
     rows = max(1, -(-len(filled) // PANELS_PER_ROW))
     with style():
         figure = _sheet(PANELS_PER_ROW * PANEL_SIZE[0], rows * PANEL_SIZE[1])
@@ -96,6 +95,12 @@ def _sheet(width: float, height: float) -> Figure:
     return figure
 
 
+def filled_panels(curves: Collection[str]) -> list[tuple[str, list[str]]]:
+    """Return title and metrics of the panels for which there are curves."""
+    found = [(title, members(names, list(curves))) for title, names in panels()]
+    return [(title, names) for title, names in found if names]
+
+
 def shown_name(metric: str) -> str:
     """Return the name of a metric for the reader."""
     return metric.removeprefix("egrsd/").replace(VALIDATION, "validation ")
@@ -114,7 +119,7 @@ def members(names: Sequence[str], present: Sequence[str]) -> list[str]:
 def _draw_panel(axes: Axes, title: str, found: dict[str, Curve]) -> None:
     looks = zip(cycle(COLOURS), cycle(LINES), cycle(_MARKERS), strict=False)
     for (name, curve), (colour, line, marker) in zip(found.items(), looks, strict=False):
-        few = len(curve) <= FEW or name.startswith(VALIDATION)
+        few = len(curve) <= FEW
         axes.plot(
             *zip(*curve, strict=True),
             color=colour,

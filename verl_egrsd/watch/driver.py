@@ -19,7 +19,7 @@ from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 
 from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.preflight import plain, report_settings
-from verl_egrsd.processes import KILLED
+from verl_egrsd.processes import KILLED, SAME_SECONDS
 from verl_egrsd.report.ending import How, RunEndedError, RunStoppedError, ending, now
 from verl_egrsd.report.run import HTML_FILE, note_ending, report_since
 from verl_egrsd.watch.asking import ask_to_stop
@@ -30,8 +30,6 @@ from verl_egrsd.watch.shared_memory import unlink_abandoned_syncs
 from verl_egrsd.watch.words import last_line
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SAME_SECONDS = 1.0
-"""A signal that comes this soon after one is the same: from the terminal, and from a process in between."""
 SHUTDOWN_SECONDS = 20
 """Time for Ray to end its processes; they end by themselves when this one is gone."""
 

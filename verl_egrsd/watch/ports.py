@@ -13,16 +13,23 @@ from verl_egrsd.network import cluster_address
 RAY = "ray_kwargs.ray_init"
 OF_RAY = "RAY_GCS_SERVER_PORT"
 """Ray's variable for the port of its head."""
+LAST_PORT = 65535
 
 
 def require_free_ports(config: DictConfig) -> None:
     """Refuse a named port on which another program listens: Ray and TransferQueue would fail after minutes.
 
     Raises:
-        ValueError: naming what names the port, the port, and what to do.
+        ValueError: naming what names the port, the port, and what to do, also for one that is no port.
     """
     for origin, port in _named(config).items():
-        if port and is_taken(int(port)):
+        if not port:
+            continue
+        if not str(port).isdecimal() or int(port) > LAST_PORT:
+            raise ValueError(
+                f"{origin}={port} is not allowed: name a port from 1 to {LAST_PORT}, or leave {origin} unset."
+            )
+        if is_taken(int(port)):
             raise ValueError(
                 f"{origin}={port}: another program listens on this port. End it, name a free port, or leave "
                 f"{origin} unset: then a free one is chosen."
@@ -42,7 +49,7 @@ def _named(config: DictConfig) -> dict[str, int | str | None]:
 
 
 def is_taken(port: int) -> bool:
-    """Return whether a program listens on a port of this machine, at any address."""
+    """Return whether a program listens on a port of this machine, at any IPv4 address."""
     try:
         socket.create_server(("", port)).close()
     except OSError as error:

@@ -86,6 +86,8 @@ def parse_formula(text: str, is_real: bool = True) -> Any:
             convert_degrees=has_degrees,
             normalization_config=None,
         )
+    except MemoryError:
+        raise  # by the limit of the worker: the next one may read it
     except Exception:  # the parser raises bare exceptions on text that is not LaTeX
         return None
     return imaginary_unit(value) if IMAGINARY.search(text) else value
