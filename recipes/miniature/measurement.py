@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from recipes.cpu import CPU_EVALUATION, CPU_TRAINING
+from recipes.machine import processor
 from recipes.miniature.arms import SUPERVISED, UNTRAINED, Arm, Run
+from recipes.miniature.kept import Kept, keep, read_kept, write_kept
 from recipes.miniature.results import Measured, measure
 from recipes.miniature.trainings import MINIATURE, training_jobs
 from recipes.processes import Job, run_jobs
 from recipes.rehearsal.build import BuildSettings, build
 from verl_egrsd.checkpoints.whole import Needed, damage
-from verl_egrsd.evaluation.samples import SAMPLES
+from verl_egrsd.evaluation.samples import SAMPLES, SETTINGS
 from verl_egrsd.evaluation.summary import JSON_SUMMARY
 from verl_egrsd.output.files import write_completed
-from verl_egrsd.report.run import STEPS_FILE
+from verl_egrsd.report.run import JSON_FILE, STEPS_FILE
 
 MODEL = MINIATURE
 BUILD = BuildSettings(roles="miniature", steps=1500, train_rows=4096, validation_rows=2000)
 TRAINING, EVALUATION = dict(CPU_TRAINING), CPU_EVALUATION
 EVALUATIONS_AT_ONCE = 2
 MAX_NUM_SEQS = 128
-PLAN_FILE, SECONDS_FILE, COMMITS_FILE = "plan.json", "seconds.json", "commits.json"
+KEPT, SECONDS_FILE = "kept", "seconds.json"
 
 
 @dataclass(frozen=True)
@@ -65,31 +72,33 @@ class Measurement:
         self.runs = [Run(arm, seed) for seed in plan.seeds for arm in arms if arm.trained]
 
     def begin(self) -> None:
-        """Record the commit, and build the model unless it exists.
+        """Build the model unless it exists, and read what is kept of earlier parts.
 
         Raises:
-            ValueError: when the folder holds a measurement with other settings.
+            ValueError: when a run in the folder belongs to a measurement with other settings.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        now = {key: getattr(self.plan, key) for key in ("steps", "problems", "samples")}
-        now |= {"build": json.loads(json.dumps(asdict(BUILD)))}
-        file = self.out / PLAN_FILE
-        then = json.loads(file.read_text()) if file.exists() else now
-        if then != now:
-            raise ValueError(
-                f"{self.out} holds a measurement with other settings ({then}): remove it, or choose another "
-                "folder (OUT)."
-            )
-        write_completed(file, json.dumps(now))
-        commits = list(dict.fromkeys([*self.commits(), _commit()]))
-        write_completed(self.out / COMMITS_FILE, json.dumps(commits))
         with self.seconds("build"):
             build(MODEL, BUILD)
+        self.kept()
 
-    def commits(self) -> list[str]:
-        """Commits of the checkout at which parts of the measurement began, oldest first."""
-        file = self.out / COMMITS_FILE
-        return json.loads(file.read_text()) if file.exists() else []
+    @cached_property
+    def common(self) -> dict[str, Any]:
+        """What all runs of the page have in common; `start` is the digest of the weights they begin with."""
+        weights = (MODEL / "model" / "model.safetensors").read_bytes()
+        numbers = {key: getattr(self.plan, key) for key in ("steps", "problems", "samples")}
+        return numbers | {"start": hashlib.sha256(weights).hexdigest()}
+
+    def kept_file(self, name: str) -> Path:
+        """Path of what is kept of a run, or of `untrained`."""
+        return self.out / KEPT / f"{name}.json"
+
+    def kept(self) -> dict[str, Kept]:
+        """Return what is kept of each run of these arms and seeds, by its name."""
+        names = [run.name for run in self.runs]
+        names += [self.untrained for arm in self.arms if not arm.trained]
+        files = {name: self.kept_file(name) for name in names}
+        return {name: read_kept(file, self.common) for name, file in files.items() if file.exists()}
 
     def checkpoint(self, run: Run) -> Path:
         """Folder of a run's last checkpoint."""
@@ -115,8 +124,12 @@ class Measurement:
         ]
 
     def train(self, part: Sequence[Run]) -> None:
-        """Train the runs of a part that have no last checkpoint, or one that was cut off."""
-        missing = [run for run in part if damage(self.checkpoint(run), _needed(run))]
+        """Train the runs of a part that are not kept and have no last checkpoint, or one that was cut off."""
+        missing = [
+            run
+            for run in part
+            if not self.kept_file(run.name).exists() and damage(self.checkpoint(run), _needed(run))
+        ]
         if not missing:
             return
         total = self.plan.steps * len(part)
@@ -131,11 +144,12 @@ class Measurement:
             )
 
     def evaluate(self, part: Sequence[Run]) -> None:
-        """Run the evaluations of a part, and of the untrained model, that are missing."""
+        """Evaluate the runs of a part, and the untrained model, that are not kept; keep them."""
         samples = self.plan.samples
         models = {run.name: (self.checkpoint(run), samples) for run in part}
         if not all(arm.trained for arm in self.arms):
             models[self.untrained] = MODEL / "model", samples * len(self.plan.seeds)
+        models = {name: model for name, model in models.items() if not self.kept_file(name).exists()}
         jobs = [
             Job(self.eval_command(name, *model), self.out / "logs" / f"{name}.log")
             for name, model in models.items()
@@ -151,6 +165,11 @@ class Measurement:
                 done=lambda: sum(_lines(self.evaluation(name) / SAMPLES) for name in models),
                 bar=bar,
             )
+        for name in models:
+            training = None if name == self.untrained else self.out / "runs" / name
+            made = _made(self.evaluation(name), training)
+            found = keep(self.evaluation(name), training, made=made, plan=self.common)
+            write_kept(self.kept_file(name), found)
 
     def eval_command(self, name: str, model: Path, samples: int) -> list[str]:
         """Return the command that evaluates a model."""
@@ -161,14 +180,13 @@ class Measurement:
         return [*command, "--out", str(self.evaluation(name))]
 
     def measured(self) -> dict[str, Measured]:
-        """Return the results of each arm that has any, over the seeds that have been evaluated."""
-        found = {}
+        """Return the results of each arm that has any, over the seeds that are kept."""
+        kept, found = self.kept(), {}
         for arm in self.arms:
             names = [run.name for run in self.runs if run.arm is arm] if arm.trained else [self.untrained]
-            done = [name for name in names if (self.evaluation(name) / JSON_SUMMARY).exists()]
-            folders = [self.out / "runs" / name for name in done if arm.trained]
-            if done:
-                found[arm.name] = measure(arm, [self.evaluation(name) for name in done], folders)
+            runs = [kept[name] for name in names if name in kept]
+            if runs:
+                found[arm.name] = measure(arm, runs)
         return found
 
     @contextmanager
@@ -189,6 +207,15 @@ def _needed(run: Run) -> Needed:
 
 def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _made(evaluation: Path, training: Path | None) -> dict[str, Any]:
+    """Return where and with what a run was made."""
+    versions = json.loads((evaluation / SETTINGS).read_text())["identity"]["versions"]
+    if training is not None:
+        versions |= json.loads((training / JSON_FILE).read_text())["versions"]
+    machine = f"{os.cpu_count()} cores, {processor()}"
+    return {"date": date.today().isoformat(), "machine": machine, "commit": _commit(), "versions": versions}
 
 
 def _commit() -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
 from typing import Any
 
-from recipes.machine import processor
-from recipes.miniature.measurement import MODEL, SECONDS_FILE, Measurement
+from recipes.miniature.measurement import MODEL, Measurement
 from recipes.miniature.page import page, points, results_table
-from recipes.miniature.results import largest_engine_difference
 from verl_egrsd.evaluation.settings import PRESETS
-from verl_egrsd.evaluation.summary import JSON_SUMMARY
 from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.output.pictures import render
 
@@ -39,18 +36,16 @@ def write_page(measurement: Measurement) -> str:
 def _facts(measurement: Measurement) -> dict[str, Any]:
     """Return the facts that the page states beside the results."""
     plan, before = measurement.plan, json.loads((MODEL / "rehearsal.json").read_text())
-    settings = next((measurement.out / "evaluations").glob("*/settings.json"))
-    versions = json.loads(settings.read_text())["identity"]["versions"]
-    reports = sorted((measurement.out / "runs").glob("*/report.json"))
-    versions |= json.loads(reports[0].read_text())["versions"]
-    difference = largest_engine_difference([report.parent for report in reports])
+    kept = measurement.kept()
+    runs = [kept[run.name] for run in measurement.runs if run.name in kept]
+    difference = max((run.engines for run in runs if run.engines is not None), default=None)
     engines = (
         "no run had rollouts"
         if difference is None
         else f"the probabilities of all sampled tokens differ by at most {difference:.0e}"
     )
-    evaluated = sum((measurement.evaluation(run.name) / JSON_SUMMARY).exists() for run in measurement.runs)
     seeds = f"{len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
+    made = [run.made for run in kept.values()]
     return {
         "about": (
             f"{len(measurement.arms)} arms, {seeds}, {plan.steps} updates of 32 rollouts each, in verl with "
@@ -61,16 +56,26 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
             "model": f"{before['parameters']:,} parameters, {_in_short(before['before_training'])}",
             "sampling of the evaluation": asdict(PRESETS["rehearsal"]) | {"samples": plan.samples},
             "seeds": " ".join(map(str, plan.seeds)),
-            "runs": f"{evaluated} of {len(measurement.runs)}",
+            "runs": f"{len(runs)} of {len(measurement.runs)}",
             "vLLM against the training engine": engines,
-            "date": date.today().isoformat(),
-            "machine": f"{os.cpu_count()} cores, {processor()}",
-            "versions": versions,
-            "seconds": json.loads((measurement.out / SECONDS_FILE).read_text()),
-            "commits": ", ".join(measurement.commits()),
+            "minutes in training steps": f"{sum(run.step_seconds for run in runs) / 60:.0f}",
+            **{key: _counted([run[key] for run in made]) for key in ("date", "machine", "commit")},
+            "versions": _counted([_listed(run["versions"]) for run in made]),
             "one arm again": "`ARMS=name SEEDS=0 OUT=outputs/again bash recipes/mini_frontier.sh`",
         },
     }
+
+
+def _counted(values: Sequence[str]) -> str:
+    """Return the different values with the number of runs that have each; a single one by itself."""
+    counts = Counter(values)
+    if len(counts) == 1:
+        return values[0]
+    return "; ".join(f"{value} (in {count})" for value, count in sorted(counts.items()))
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
 
 
 def _in_short(before: dict[str, Any]) -> str:

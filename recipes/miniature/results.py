@@ -13,28 +13,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import erfc, sqrt
-from pathlib import Path
 
 import numpy as np
 
 from recipes.miniature.arms import Arm
+from recipes.miniature.kept import TRAINING, Kept
 from recipes.miniature.questions import Question
 from verl_egrsd.evaluation.statistics import Series, bootstrap, interval
-from verl_egrsd.evaluation.tables import Table, read_tables
+from verl_egrsd.evaluation.tables import Table
 from verl_egrsd.output.intervals import Interval
-from verl_egrsd.report.history import read_steps, training_steps
-from verl_egrsd.report.run import STEPS_FILE
 
 METRICS = {"accuracy": "avg", "length": "length"}
 """The compared metrics, by their names in evaluations."""
-TRAINING = {
-    "gate": "egrsd/entropy_gate/mean",
-    "forks": "egrsd/regime/fork",
-    "entropy": "egrsd/teacher_entropy/mean",
-    "ratio": "egrsd/ratio/mean",
-}
-"""Metrics of the training; the results hold their means over all steps."""
-DIFFERENCE = "training/rollout_probs_diff_max"
 LEVEL = 0.05
 """Chance that a measurement without any real difference has one that is called clear."""
 
@@ -47,7 +37,7 @@ class Measured:
         arm: the arm itself.
         pooled: accuracy (share) and length (tokens) over all seeds: the value, then its replicates.
         seeds: accuracy and length of each seed.
-        training: means over the steps of all seeds, by the names of `TRAINING`; empty without a teacher.
+        training: means over all seeds, by the names of `TRAINING`; empty without a teacher.
     """
 
     arm: Arm
@@ -75,16 +65,11 @@ class Difference:
     clear: bool
 
 
-def measure(arm: Arm, evaluations: Sequence[Path], trainings: Sequence[Path]) -> Measured:
-    """Read an arm.
-
-    Args:
-        arm: which.
-        evaluations: folders that `verl-egrsd eval` wrote, one per seed, over one benchmark.
-        trainings: folders of the runs.
-    """
-    tables = [table for folder in evaluations for table in read_tables(folder).values()]
+def measure(arm: Arm, runs: Sequence[Kept]) -> Measured:
+    """Return an arm, of what is kept of its seeds."""
+    tables = [run.table() for run in runs]
     series = bootstrap(pool(tables), "miniature")
+    means = {name: [run.training[name] for run in runs if name in run.training] for name in TRAINING}
     return Measured(
         arm=arm,
         pooled={metric: series[name] for metric, name in METRICS.items()},
@@ -92,22 +77,8 @@ def measure(arm: Arm, evaluations: Sequence[Path], trainings: Sequence[Path]) ->
             {"accuracy": float(table.correct.mean()), "length": float(table.tokens.mean())}
             for table in tables
         ],
-        training=_training(trainings),
+        training={name: float(np.mean(values)) for name, values in means.items() if values},
     )
-
-
-def largest_engine_difference(folders: Sequence[Path]) -> float | None:
-    """Return by how much vLLM and the training engine disagreed on the probability of a sampled token.
-
-    None where no run had rollouts.
-    """
-    found = [
-        step[DIFFERENCE]
-        for folder in folders
-        for step in training_steps(read_steps(folder / STEPS_FILE))
-        if DIFFERENCE in step
-    ]
-    return max(found, default=None)
 
 
 def pool(tables: Sequence[Table]) -> Table:
@@ -164,9 +135,3 @@ def _difference(series: Series, p: float, metric: str, one: Measured, other: Mea
     ours, theirs = ([seed[metric] for seed in arm.seeds] for arm in (one, other))
     apart = min(ours) > max(theirs) or max(ours) < min(theirs)
     return Difference(interval(series), p, apart and p < LEVEL)
-
-
-def _training(folders: Sequence[Path]) -> dict[str, float]:
-    steps = [step for folder in folders for step in training_steps(read_steps(folder / STEPS_FILE))]
-    columns = {name: [step[key] for step in steps if key in step] for name, key in TRAINING.items()}
-    return {name: float(np.mean(values)) for name, values in columns.items() if values}

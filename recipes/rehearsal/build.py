@@ -155,7 +155,7 @@ def _build_small(folder: Path, settings: BuildSettings) -> dict[str, Any]:
     if facts is None:
         facts = _train_small(model, tokenizer, settings)
     else:
-        load_shipped(model)
+        load_shipped(model, settings.roles)
     save_model(model, tokenizer, folder / "model")
     return facts
 

@@ -69,6 +69,7 @@ def done(out: Path) -> dict[Path, int]:
     checkpoints = [run for run in trained if (run / "latest_checkpointed_iteration.txt").exists()]
     files = [
         *out.glob("evaluations/*/summary.json"),
+        *out.glob("kept/*.json"),
         *(run / "global_step_1/egrsd.json" for run in checkpoints),
     ]
     return {path: path.stat().st_mtime_ns for path in files}

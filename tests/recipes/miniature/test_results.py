@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import zip_longest
 
 import numpy as np
 import pytest
 
 from recipes.miniature.arms import ARMS
+from recipes.miniature.kept import keep, read_kept, write_kept
 from recipes.miniature.page import findings, in_words, page, points, results_table
 from recipes.miniature.questions import Question
 from recipes.miniature.results import Difference, differences, holm, measure, pool, two_sided_p
 from verl_egrsd.evaluation.samples import SAMPLES, SAMPLES_SCHEMA, SETTINGS, Sample
-from verl_egrsd.evaluation.tables import Table
+from verl_egrsd.evaluation.tables import Table, read_tables
 from verl_egrsd.output.intervals import Interval
 
 PROBLEMS = 200
+PLAN = {"steps": 2}
 
 
-def evaluation(folder, right, tokens):
+def evaluation(folder, right, tokens, problem="p"):
     """An evaluation with one answer per problem: the first `right` problems solved, with `tokens` tokens."""
     folder.mkdir(parents=True)
     facts = {"benchmarks": {"sums": {"problems": PROBLEMS, "samples": 1}}, "settings": {}}
@@ -27,7 +30,7 @@ def evaluation(folder, right, tokens):
         json.dumps({"schema": SAMPLES_SCHEMA, "name": folder.name, "identity": facts})
     )
     samples = [
-        Sample("sums", f"p{i:03}", i, 0, 0, tokens + i % 5, "stop", "1", i < right, "correct", "text")
+        Sample("sums", f"{problem}{i:03}", i, 0, 0, tokens + i % 5, "stop", "1", i < right, "correct", "text")
         for i in range(PROBLEMS)
     ]
     (folder / SAMPLES).write_text("".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
@@ -53,9 +56,44 @@ def arm(tmp_path):
             for seed, (right, tokens) in enumerate(seeds)
         ]
         trainings = [training(tmp_path / name / f"t{i}", gate) for i, gate in enumerate(gates)]
-        return measure(ARMS[name], folders, trainings)
+        runs = [
+            keep(folder, training, made={"date": "today"}, plan=PLAN)
+            for folder, training in zip_longest(folders, trainings)
+        ]
+        return measure(ARMS[name], runs)
 
     return made
+
+
+def test_a_kept_run_is_read_as_it_was_measured(tmp_path):
+    evaluated, trained = evaluation(tmp_path / "e", 140, 60), training(tmp_path / "t", 0.8)
+    run = keep(evaluated, trained, made={"date": "today"}, plan=PLAN)
+    file = tmp_path / "kept" / "egrsd-0.json"
+    write_kept(file, run)
+    assert read_kept(file, PLAN) == run
+    (before,), after = read_tables(evaluated).values(), run.table()
+    for column in ("tokens", "correct", "truncated"):
+        assert np.array_equal(getattr(after, column), getattr(before, column))
+    assert run.training["gate"] == pytest.approx(0.8)
+    assert file.stat().st_size < 7 * PROBLEMS
+
+
+def test_kept_runs_over_other_problems_have_other_ids(tmp_path):
+    one, other = (
+        keep(evaluation(tmp_path / name, 140, 60, name), None, made={}, plan=PLAN) for name in ("p", "q")
+    )
+    assert set(one.table().ids).isdisjoint(other.table().ids)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [({"plan": {"steps": 7}}, "other settings"), ({"schema": "9"}, "has not the schema")]
+)
+def test_a_kept_run_of_another_measurement_is_refused_by_its_file(tmp_path, change, says):
+    file = tmp_path / "egrsd-0.json"
+    write_kept(file, keep(evaluation(tmp_path / "e", 140, 60), None, made={}, plan=PLAN))
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(ValueError, match=rf"egrsd-0\.json .*{says}"):
+        read_kept(file, PLAN)
 
 
 def test_the_seeds_of_an_arm_are_pooled_and_listed(arm):

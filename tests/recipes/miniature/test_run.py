@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 
-from recipes.miniature import measurement
+from recipes.miniature import measurement, record
 from recipes.miniature import run as command
 from recipes.miniature.arms import find_arms
 from recipes.miniature.measurement import Plan
@@ -59,18 +61,15 @@ def test_the_command_trains_evaluates_and_writes_the_page_and_then_has_nothing_t
         assert step["training/rollout_probs_diff_max"] < 1e-4
         assert (out / "evaluations" / name / "summary.json").exists()
 
-    log = (out / "logs" / "train-cl_egrsd-0.log").stat().st_mtime_ns
-    assert command.main(arguments) == 0
-    assert (out / "logs" / "train-cl_egrsd-0.log").stat().st_mtime_ns == log
+    # What is kept suffices elsewhere: nothing is trained or evaluated again, and the page is the same.
+    shutil.copytree(out / "kept", small / "elsewhere" / "kept")
+    assert command.main([*arguments, "--out", str(small / "elsewhere")]) == 0
+    assert not (small / "elsewhere" / "runs").exists()
+    assert (small / "elsewhere" / "index.md").read_text() == text
 
-
-def test_a_folder_with_another_measurement_is_refused(small, capsys):
-    out = small / "out"
-    out.mkdir()
-    (out / "plan.json").write_text(json.dumps({"steps": 7}))
-    assert command.main(["--quick", "--out", str(out)]) == 1
-    assert "holds a measurement with other settings" in capsys.readouterr().err
-    assert not (small / ".cache").exists()
+    measured = measurement.Measurement(out, replace(command.QUICK, steps=7), find_arms(["cl_egrsd"]))
+    with pytest.raises(ValueError, match=r"cl_egrsd-0\.json belongs to a measurement with other settings"):
+        measured.begin()
 
 
 def test_an_unknown_arm_is_refused_before_anything_is_built(small, capsys):
@@ -100,20 +99,39 @@ def test_supervised_runs_are_jobs_of_their_own_and_others_share_one(small):
 
 
 def test_the_page_shows_what_has_been_measured_when_a_part_ends(small, monkeypatch):
-    monkeypatch.setattr(measurement, "measure", lambda arm, folders, _: [path.name for path in folders])
+    monkeypatch.setattr(measurement, "measure", lambda arm, kept: kept)
+    monkeypatch.setattr(measurement, "read_kept", lambda file, _: file.stem)
+    monkeypatch.setattr(measurement.Measurement, "common", {})
     found = measurement.Measurement(
         small / "out", Plan(seeds=(0, 1)), find_arms(["untrained", "opsd", "tip"])
     )
     for name in (found.untrained, "opsd-1"):
-        found.evaluation(name).mkdir(parents=True)
-        (found.evaluation(name) / "summary.json").touch()
+        found.kept_file(name).parent.mkdir(parents=True, exist_ok=True)
+        found.kept_file(name).touch()
     assert found.measured() == {"untrained": ["untrained-x2"], "opsd": ["opsd-1"]}
 
 
-def test_a_measurement_in_parts_names_every_commit_that_a_part_began_at(small, monkeypatch):
-    monkeypatch.setattr(measurement, "build", lambda *_: None)
-    found = measurement.Measurement(small / "out", Plan(), [])
-    for commit in ("aaaaaaa", "aaaaaaa", "bbbbbbb"):
-        monkeypatch.setattr(measurement, "_commit", lambda commit=commit: commit)
-        found.begin()
-    assert found.commits() == ["aaaaaaa", "bbbbbbb"]
+def test_a_run_that_is_kept_is_neither_trained_nor_evaluated(small, monkeypatch):
+    monkeypatch.setattr(measurement, "run_jobs", lambda jobs, **_: started.extend(jobs))
+    monkeypatch.setattr(measurement, "keep", lambda *_, **__: None)
+    monkeypatch.setattr(measurement, "_made", lambda *_: {})
+    monkeypatch.setattr(measurement, "write_kept", lambda file, _: file.touch())
+    monkeypatch.setattr(measurement.Measurement, "common", {})
+    found = measurement.Measurement(small / "out", Plan(seeds=(0, 1)), find_arms(["opsd"]))
+    found.kept_file("opsd-1").parent.mkdir(parents=True)
+    found.kept_file("opsd-1").touch()
+    (part,), started = found.parts(), []
+    found.train(part)
+    found.evaluate(part)
+    train, evaluate = started
+    assert "opsd-0" in train.command
+    assert "opsd-1" not in train.command
+    assert evaluate.log.name == "opsd-0.log"
+    found.train(part)
+    found.evaluate(part)
+    assert len(started) == 2
+
+
+def test_the_page_names_every_machine_and_how_many_runs_it_made():
+    assert record._counted(["a", "a"]) == "a"
+    assert record._counted(["b", "a", "b"]) == "a (in 1); b (in 2)"

@@ -1,6 +1,7 @@
 """The command: what it writes, that it is cached, and how it refuses."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -8,11 +9,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from recipes.miniature.measurement import BUILD
 from recipes.rehearsal import build as command
 from recipes.rehearsal.measure import measure
 from recipes.rehearsal.real_rows import read_rows, split_rows
-from recipes.rehearsal.shipped import FOLDER, shipped_facts
-from recipes.rehearsal.task import generate_rows
+from recipes.rehearsal.shipped import WEIGHTS, shipped_facts
+from recipes.rehearsal.task import ROLES, generate_rows
 
 pytestmark = pytest.mark.stack
 
@@ -46,26 +48,28 @@ def test_the_small_build_is_complete_and_cached(tmp_path, capsys):
     assert (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns == written
 
 
-@pytest.fixture(scope="module")
-def default_build(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("default")
-    command.build(folder, command.BuildSettings(train_rows=12, validation_rows=4))
+@pytest.fixture(scope="module", params=ROLES)
+def shipped_build(request, tmp_path_factory):
+    """A build with the settings of its weights, but for the rows."""
+    settings = {"rehearsal": command.BuildSettings(), "miniature": BUILD}[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    command.build(folder, replace(settings, train_rows=12, validation_rows=4))
     return folder
 
 
-def test_the_weights_of_the_package_belong_to_the_default_settings_and_to_the_tokenizer(default_build):
-    recorded = json.loads((default_build / "rehearsal.json").read_text())
-    assert recorded["training"]["steps"] == command.BuildSettings().steps
-    weights = AutoModelForCausalLM.from_pretrained(default_build / "model").state_dict()
-    shipped = load_file(FOLDER / "model.safetensors")
+def test_the_weights_of_the_package_belong_to_the_settings_in_use_and_to_the_tokenizer(shipped_build):
+    recorded = json.loads((shipped_build / "rehearsal.json").read_text())
+    assert recorded["training"]["steps"] == recorded["settings"]["steps"]
+    weights = AutoModelForCausalLM.from_pretrained(shipped_build / "model").state_dict()
+    shipped = load_file(WEIGHTS / recorded["settings"]["roles"] / "model.safetensors")
     assert all(torch.equal(weights[name], value) for name, value in shipped.items())
 
 
-def test_the_weights_of_the_package_solve_what_their_record_says(default_build):
+def test_the_weights_of_the_package_solve_what_their_record_says(shipped_build):
     model, tokenizer = (
-        kind.from_pretrained(default_build / "model") for kind in (AutoModelForCausalLM, AutoTokenizer)
+        kind.from_pretrained(shipped_build / "model") for kind in (AutoModelForCausalLM, AutoTokenizer)
     )
-    recorded = json.loads((default_build / "rehearsal.json").read_text())["before_training"]
+    recorded = json.loads((shipped_build / "rehearsal.json").read_text())["before_training"]
     measured = measure(model.eval(), tokenizer, generate_rows("validation", 64, seed=0), seed=1)
     for role in ("student", "teacher"):
         # Three standard errors of 64 answers near one half.
