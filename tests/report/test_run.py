@@ -89,6 +89,20 @@ def test_a_picture_that_is_costly_to_draw_waits_for_a_validation_or_the_end(star
     assert report.drawn_to == 4
 
 
+def test_a_report_that_begins_has_no_picture_of_an_earlier_run(start):
+    first = start()
+    first.record(1, step(1) | VALIDATION)
+    picture = first.folder / "curves.png"
+    assert picture.exists()
+    begun = start()
+    assert begun.folder == first.folder
+    assert not picture.exists()
+    begun.record(1, step(1))
+    assert not picture.exists()  # a step of a moment; the end draws it
+    begun.end(ending("finished"))
+    assert picture.exists()
+
+
 def test_how_a_run_ended_is_in_the_report_and_on_the_page(start):
     report = start()
     report.record(1, step(1))

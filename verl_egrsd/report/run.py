@@ -26,13 +26,15 @@ _PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueu
 """Packages whose versions the report names; the rollout engine is added under its own name."""
 DRAWING_SHARE = 0.05
 """Largest share of a run's time spent on drawing: short steps do not get new curves every time."""
+DRAWING_SECONDS = 1.0
+"""What drawing is taken to last until it has been measured."""
 
 
 class RunReport:
     """The report of a run in a folder, from its start to its end.
 
-    Every step is written. The picture of the curves, a file of its own, is drawn at the start, after a
-    validation, at the end, and after other steps as long as drawing takes a small share of the run's time.
+    Every step is written. The picture of the curves, a file of its own, is drawn after a validation, at the
+    end, and after other steps as long as drawing takes a small share of the run's time.
 
     Args:
         config: folder and thresholds.
@@ -55,7 +57,9 @@ class RunReport:
         self.run = {**run, "breaks": [*breaks]}
         self.folder = Path(config.folder)
         self.history = History(self.folder / STEPS_FILE, resumed_at if goes_on else 0)
-        self.draw()
+        # Of an earlier run, if any.
+        (self.folder / PNG_FILE).unlink(missing_ok=True)
+        self.drawn_to, self.drawn_at, self.drawing_takes = 0, time.monotonic(), DRAWING_SECONDS
         self.write(ending("running"))
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
