@@ -67,17 +67,15 @@ async def draw_samples(
             log.append(_sample(task, seed, answer, verdict))
             progress.add(answer.tokens)
 
-        following = asyncio.create_task(progress.follow(engine.lengths))
         try:
             async with asyncio.TaskGroup() as group:
-                for task in tasks:
-                    group.create_task(draw(task))
+                following = group.create_task(progress.follow(engine.lengths))
+                await asyncio.wait([group.create_task(draw(task)) for task in tasks])
+                following.cancel()
         except BaseExceptionGroup as errors:
             # When vLLM dies, all running requests fail with the same error: raise one of them.
             alike = len({str(error) for error in errors.exceptions}) == 1
             raise errors.exceptions[0] from (None if alike else errors)
-        finally:
-            following.cancel()
 
 
 def _engine(
