@@ -58,6 +58,7 @@ def evaluation(tmp_path):
     folder.mkdir()
     row = {"avg": INTERVAL, "length": LENGTH}
     summary = {
+        "schema": "verl_egrsd.summary/1",
         "name": "[x](http://y) <script>",
         "date": "2026-01-01",
         "settings": {"samples": 4},

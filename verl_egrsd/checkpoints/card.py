@@ -14,7 +14,7 @@ import yaml
 
 from verl_egrsd import __version__
 from verl_egrsd.checkpoints.places import STATE_FILE
-from verl_egrsd.evaluation.summary import AVERAGE, JSON_SUMMARY, percent, whole
+from verl_egrsd.evaluation.summary import AVERAGE, percent, read_summary, whole
 from verl_egrsd.output.intervals import Interval
 from verl_egrsd.output.named import HUB_ID
 from verl_egrsd.output.tables import text_table, verbatim_markdown
@@ -54,6 +54,7 @@ def model_card(
 
     Raises:
         FileNotFoundError: when an evaluation has no summary.json.
+        ValueError: when that file is not a summary.
     """
     state = _read(checkpoint / STATE_FILE)
     settings: Mapping[str, Any] = state.get("fingerprint", {})
@@ -71,7 +72,7 @@ def model_card(
         "\n## Data\n",
         *_data(report),
         "\n## Evaluation\n",
-        *(_evaluations([_summary(folder) for folder in evaluations]) or ["Not evaluated."]),
+        *(_evaluations(list(map(read_summary, evaluations))) or ["Not evaluated."]),
         "\n## Limits\n",
         "Trained on problems with verifiable answers, as text in a single turn. Nothing was done about "
         "safety. The licences of the base model and of the data apply.\n",
@@ -118,15 +119,6 @@ def _data(report: Mapping[str, Any]) -> list[str]:
             text_table(("stage", "rows in", "rows out"), stages, "l"),
         ]
     return lines
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    found = _read(folder / JSON_SUMMARY)
-    if not found:
-        raise FileNotFoundError(
-            f"{folder} has no {JSON_SUMMARY}: name a folder of a finished `verl-egrsd eval`."
-        )
-    return found
 
 
 def _evaluations(summaries: Sequence[Mapping[str, Any]]) -> list[str]:

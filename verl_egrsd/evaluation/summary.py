@@ -57,6 +57,31 @@ def summarise(folder: Path, *, seed: int = 0, replicates: int = REPLICATES) -> S
     }
 
 
+def read_summary(path: Path) -> Summary:
+    """Return the content of a `summary.json`.
+
+    Args:
+        path: the file, or its folder.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it is not a summary.
+    """
+    file = path / JSON_SUMMARY if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing: name a folder of a finished `verl-egrsd eval`.")
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{file} is not JSON ({error}): name a {JSON_SUMMARY} of verl-egrsd eval."
+        ) from error
+    found = summary.get("schema") if isinstance(summary, dict) else None
+    if found != SUMMARY_SCHEMA:
+        raise ValueError(f"{file} has the schema {found!r}, not {SUMMARY_SCHEMA!r}: name a {JSON_SUMMARY}.")
+    return summary
+
+
 def markdown(summary: Summary) -> str:
     """Return the summary as a page: what was evaluated, accuracy, length."""
     named = {verbatim_markdown(name): row for name, row in summary["benchmarks"].items()}

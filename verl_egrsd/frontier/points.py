@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_egrsd.evaluation.statistics import efficiency
-from verl_egrsd.evaluation.summary import JSON_SUMMARY, SUMMARY_SCHEMA
+from verl_egrsd.evaluation.summary import read_summary
 from verl_egrsd.output.intervals import Interval
 
 
@@ -72,7 +71,7 @@ def read_points(
             other or with the published averages.
         FileNotFoundError: when there is no such file.
     """
-    summaries = {str(path): _read_summary(Path(path)) for path in paths}
+    summaries = {str(path): read_summary(Path(path)) for path in paths}
     _require_distinct_names(summaries)
     sizes = {path: _sizes(summary, benchmark) for path, summary in summaries.items()}
     _require_same_problems(sizes, summaries, benchmark)
@@ -83,20 +82,6 @@ def read_points(
                 "they cannot be compared. Leave --published out, or evaluate on the paper's benchmarks."
             )
     return [_point(path, summary, benchmark) for path, summary in summaries.items()]
-
-
-def _read_summary(path: Path) -> dict[str, Any]:
-    file = path / JSON_SUMMARY if path.is_dir() else path
-    try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{file} is not JSON ({error}): name a {JSON_SUMMARY} of verl-egrsd eval."
-        ) from error
-    found = summary.get("schema") if isinstance(summary, dict) else None
-    if found != SUMMARY_SCHEMA:
-        raise ValueError(f"{file} has the schema {found!r}, not {SUMMARY_SCHEMA!r}: name a {JSON_SUMMARY}.")
-    return summary
 
 
 def _require_distinct_names(summaries: Mapping[str, Mapping[str, Any]]) -> None:
