@@ -76,7 +76,7 @@ def test_asyncio_gets_the_same_verdicts():
     assert asyncio.run(judge()) == REASONS_OF_PAIRS * 10
 
 
-def test_a_worker_that_dies_is_an_error_and_is_replaced():
+def test_a_worker_that_dies_is_an_error_and_is_replaced(caplog):
     with VerdictPool(1, time_limit=60) as pool, ThreadPoolExecutor(1) as thread:
         assert pool.verify_one(*PAIRS[0]).correct
         (worker,) = pool._all
@@ -85,6 +85,8 @@ def test_a_worker_that_dies_is_an_error_and_is_replaced():
         worker.process.kill()
         assert endless.result().reason == "error"
         assert pool.verify_one(*PAIRS[0]).correct
+    (said,) = caplog.messages
+    assert "(ground truth '5'): its process was killed or crashed. Its verdict is error" in said
 
 
 def test_a_worker_stays_also_when_its_owner_once_took_much_memory():

@@ -9,6 +9,7 @@ a pipe, which imports math-verify and neither torch nor verl.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from threading import Lock, Semaphore
 from verl_egrsd.reward.answer import final_answer, normalise
 from verl_egrsd.reward.verdict import Reason, Verdict
 
+logger = logging.getLogger(__name__)
 TIME_LIMIT = 5.0
 """Seconds for parsing and comparing one item, counted from when a ready worker receives it."""
 START_LIMIT = 120.0
@@ -31,6 +33,8 @@ SHARED_PROCESSES = 2
 """Workers of the pool behind :func:`verify_answer`: two, so that one stuck item does not block the others."""
 LONGEST_ANSWER = 2_000
 """Characters; a longer answer or ground truth is compared as a string only."""
+SHOWN = 200
+"""Characters of an answer or a ground truth in the log."""
 LOOKAHEAD = 256
 """Items per worker that a stream reads ahead, so that the others work on while one is stuck."""
 
@@ -64,6 +68,7 @@ class VerdictPool:
         self._idle: deque[_Worker] = deque()
         self._all: set[_Worker] = set()
         self._lock = Lock()
+        self._told = False
         self._owner: int | None = os.getpid()
 
     def __enter__(self) -> VerdictPool:
@@ -128,7 +133,7 @@ class VerdictPool:
     def _judge(self, question: _Question, time_limit: float) -> Reason:
         with self._free:
             worker = self._take()
-            reason = worker.judge(question, time_limit)
+            reason, raised = worker.judge(question, time_limit)
             if worker.usable:
                 self._idle.append(worker)
             else:
@@ -137,7 +142,21 @@ class VerdictPool:
             raise RuntimeError(
                 "the verdict pool was closed while it was in use: close it after the last verdict."
             )
+        if reason == "error":
+            self._tell(question, raised)
         return reason
+
+    def _tell(self, question: _Question, raised: str) -> None:
+        """Log the first error of the pool; the verdicts count them."""
+        with self._lock:
+            if self._told:
+                return
+            self._told = True
+        answer, ground_truth, _ = question
+        logger.warning(
+            "the verifier failed on %r (ground truth %r): %s. Its verdict is error; later ones are counted.",
+            *(answer[:SHOWN], ground_truth[:SHOWN], raised),
+        )
 
     def _take(self) -> _Worker:
         with self._lock:
@@ -177,19 +196,22 @@ class _Worker:
         self.ready = False
         self.usable = True
 
-    def judge(self, question: _Question, time_limit: float) -> Reason:
-        """Judge one answer. A worker that got stuck, died or grew too large is not usable afterwards."""
+    def judge(self, question: _Question, time_limit: float) -> tuple[Reason, str]:
+        """Judge one answer; return the verdict, and for an error its cause.
+
+        A worker that got stuck, died or grew too large is not usable afterwards.
+        """
         self._await_ready()
         try:
             self.connection.send((question, time_limit))
             if self.connection.poll(time_limit):
-                reason, self.usable = self.connection.recv()
-                return reason
+                reason, raised, self.usable = self.connection.recv()
+                return reason, raised
         except (EOFError, OSError):
             self.usable = False
-            return "error"
+            return "error", "its process was killed or crashed"
         self.usable = False
-        return "timeout"
+        return "timeout", ""
 
     def end(self) -> None:
         """End the process and wait for it, so that no orphan or zombie remains."""

@@ -25,6 +25,8 @@ MEMORY_LIMIT = 2**30
 """Bytes of address space; a worker at rest takes less than a tenth of it."""
 RETIRE_AT = MEMORY_LIMIT // 2
 """Bytes of address space at which a worker is replaced: memory left by one item must not fail another."""
+LONGEST_ERROR = 500
+"""Characters of what a comparison raised."""
 GRACE_SECONDS = 1
 """Processor time beyond the item's limit; the owner ends a stuck worker before that."""
 
@@ -42,14 +44,15 @@ def main(descriptor: int) -> None:
         while True:
             question, time_limit = owner.recv()
             _limit_processor_time(time_limit)
-            owner.send((_judge(*question), _address_space() < RETIRE_AT))
+            owner.send((*_judge(*question), _address_space() < RETIRE_AT))
 
 
-def _judge(answer: str, ground_truth: str, problem: str | None) -> Reason:
+def _judge(answer: str, ground_truth: str, problem: str | None) -> tuple[Reason, str]:
+    """Return the verdict, and for an error what was raised."""
     try:
-        return equivalent(answer, ground_truth, problem)
-    except Exception:  # sympy may raise anything on a strange input; it is recorded as this item's verdict
-        return "error"
+        return equivalent(answer, ground_truth, problem), ""
+    except Exception as error:  # sympy may raise anything on a strange input; it is this item's verdict
+        return "error", f"{error!r:.{LONGEST_ERROR}}"
 
 
 def _address_space() -> int:
