@@ -18,6 +18,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from importlib import import_module
@@ -47,7 +48,9 @@ class Pair(NamedTuple):
     equal: bool
 
 
-Grader = Callable[[Sequence[Pair]], list[bool]]
+Grader = Callable[[Sequence[Pair]], list[bool | None]]
+"""Says of each pair whether it accepts the answer; None where it raised."""
+COLUMNS = ("grader", "right", "equal, refused", "not equal, accepted", "raised")
 
 
 def published_pairs() -> list[Pair]:
@@ -74,7 +77,7 @@ def own_pairs() -> list[Pair]:
 def ours(checkout: Path, *, with_problem: bool) -> Grader:
     """Return the verifier of a checkout, in a process of its own."""
 
-    def judge(pairs: Sequence[Pair]) -> list[bool]:
+    def judge(pairs: Sequence[Pair]) -> list[bool | None]:
         items = [pair[: 3 if with_problem else 2] for pair in pairs]
         found = subprocess.run(
             [sys.executable, "-c", JUDGE_OURS % TIME_LIMIT],
@@ -90,7 +93,7 @@ def ours(checkout: Path, *, with_problem: bool) -> Grader:
     return judge
 
 
-def plain_math_verify(pairs: Sequence[Pair]) -> list[bool]:
+def plain_math_verify(pairs: Sequence[Pair]) -> list[bool | None]:
     """Judge as math-verify's README says, with its own extraction from the whole response."""
     from math_verify import parse, verify
 
@@ -98,21 +101,21 @@ def plain_math_verify(pairs: Sequence[Pair]) -> list[bool]:
 
 
 def of_verl(module: str) -> Grader:
-    """Return a grader of `verl.utils.reward_score`; one that raises has not accepted the answer."""
+    """Return a grader of `verl.utils.reward_score`."""
     score = import_module(f"verl.utils.reward_score.{module}").compute_score
 
-    def judge(pairs: Sequence[Pair]) -> list[bool]:
+    def judge(pairs: Sequence[Pair]) -> list[bool | None]:
         return [_accepted(score, pair) for pair in pairs]
 
     return judge
 
 
-def _accepted(score: Callable[[str, str], Any], pair: Pair) -> bool:
+def _accepted(score: Callable[[str, str], Any], pair: Pair) -> bool | None:
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             result = score(pair.response, pair.ground_truth)
-        except Exception:  # a grader that raises accepts nothing
-            return False
+        except Exception:  # graders raise whatever they like; the table counts it
+            return None
     if isinstance(result, dict):
         return bool(result["acc"])
     return bool(result[0] if isinstance(result, tuple) else result)
@@ -133,18 +136,21 @@ def graders(before: Path | None) -> dict[str, Grader]:
     }
 
 
-def gsm8k_flexible(pairs: Sequence[Pair]) -> list[bool]:
+def gsm8k_flexible(pairs: Sequence[Pair]) -> list[bool | None]:
     """Judge with verl's grader for GSM8K, which takes the last number of the response."""
     from verl.utils.reward_score import gsm8k
 
     return [bool(gsm8k.compute_score(pair.response, pair.ground_truth, method="flexible")) for pair in pairs]
 
 
-def confusion(verdicts: Sequence[bool], pairs: Sequence[Pair]) -> tuple[int, int, int]:
-    """Return how many verdicts are right, how many equal pairs are refused, how many others accepted."""
-    refused = sum(pair.equal and not verdict for pair, verdict in zip(pairs, verdicts, strict=True))
-    accepted = sum(verdict and not pair.equal for pair, verdict in zip(pairs, verdicts, strict=True))
-    return len(pairs) - refused - accepted, refused, accepted
+def confusion(verdicts: Sequence[bool | None], pairs: Sequence[Pair]) -> tuple[int, int, int, int]:
+    """Return how many are right, equal but refused, not equal but accepted, and how many raised."""
+    counts = Counter(
+        "raised" if verdict is None else (pair.equal, verdict)
+        for pair, verdict in zip(pairs, verdicts, strict=True)
+    )
+    right = counts[True, True] + counts[False, False]
+    return right, counts[True, False], counts[False, True], counts["raised"]
 
 
 def main() -> None:
@@ -162,11 +168,11 @@ def main() -> None:
         print(f"{len(pairs)} {name}: {equal} equal, {len(pairs) - equal} not equal.\n")
         found = {title: confusion(judge(pairs), pairs) for title, judge in graders(before).items()}
         rows = [(title, *map(str, counts)) for title, counts in found.items()]
-        print(text_table(("grader", "right", "equal, refused", "not equal, accepted"), rows) + "\n")
+        print(text_table(COLUMNS, rows) + "\n")
     packages = ", ".join(f"{name} {version(name)}" for name in ("math-verify", "sympy", "verl"))
     print("The public pairs were chosen because ours judged them wrongly before: its row there says nothing.")
     print("verl's graders see the whole response. The one for GSM8K expects numbers, `math_dapo` a line")
-    print("`Answer:`.\n")
+    print("`Answer:`. A pair on which a grader raised an exception counts in no other column.\n")
     print(f"- Python {platform.python_version()}, {packages}; {date.today()}")
     command = "python -m tests.benchmarks.verifier_pairs --before CHECKOUT"
     print(f"- `{command} > tests/benchmarks/results/verifier_pairs.md`")
