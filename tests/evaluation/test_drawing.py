@@ -1,6 +1,8 @@
 """What ends the drawing of samples; the engine is a stand-in."""
 
 import asyncio
+import os
+import signal
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -25,12 +27,40 @@ class Engine:
         raise TypeError("the engine does not say how far it is")
 
 
-def test_when_the_progress_cannot_be_followed_the_drawing_ends_with_the_reason(tmp_path, monkeypatch):
+class Interrupted:
+    """Fails at the moment of Ctrl-C, which some process of it got too."""
+
+    async def answer(self, name, prompt, seed):
+        if name != "sums/p/0":
+            await asyncio.Event().wait()
+        os.kill(os.getpid(), signal.SIGINT)
+        raise RuntimeError("a process did not start")
+
+    async def lengths(self):
+        return []
+
+
+@pytest.fixture
+def drawing_with(tmp_path, monkeypatch):
+    """Draw three samples with an engine."""
+
+    def drawn(engine):
+        monkeypatch.setattr(drawing, "_engine", lambda *_: nullcontext(engine))
+        monkeypatch.setattr(drawing, "PromptRenderer", lambda *_, **__: lambda _: SimpleNamespace(ids=[1]))
+        tasks = [Task("sums", PROBLEM, sample) for sample in range(3)]
+        with SampleLog(tmp_path) as log:
+            model = SimpleNamespace(model=tmp_path)
+            asyncio.run(draw_samples(tasks, log, model, Settings(), EngineOptions()))
+
+    return drawn
+
+
+def test_when_the_progress_cannot_be_followed_the_drawing_ends_with_the_reason(drawing_with, monkeypatch):
     monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(drawing, "_engine", lambda *_: nullcontext(Engine()))
-    monkeypatch.setattr(drawing, "PromptRenderer", lambda *_, **__: lambda _: SimpleNamespace(ids=[1]))
-    tasks = [Task("sums", PROBLEM, sample) for sample in range(3)]
-    with SampleLog(tmp_path) as log:
-        drawn = draw_samples(tasks, log, SimpleNamespace(model=tmp_path), Settings(), EngineOptions())
-        with pytest.raises(TypeError, match="the engine does not say how far it is"):
-            asyncio.run(asyncio.wait_for(drawn, 60))
+    with pytest.raises(TypeError, match="the engine does not say how far it is"):
+        drawing_with(Engine())
+
+
+def test_what_fails_at_the_moment_of_ctrl_c_does_not_hide_it(drawing_with):
+    with pytest.raises(KeyboardInterrupt):
+        drawing_with(Interrupted())

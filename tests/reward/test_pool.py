@@ -109,6 +109,13 @@ def test_a_strictly_equal_answer_is_correct_even_when_it_cannot_be_computed():
     )
 
 
+def test_ctrl_c_in_a_terminal_does_not_reach_a_worker_not_even_while_it_starts():
+    with VerdictPool(1) as pool:
+        assert pool.verify_one(*PAIRS[0]).correct
+        (worker,) = pool._all
+        assert os.getpgid(worker.process.pid) == worker.process.pid
+
+
 def test_the_time_to_start_a_worker_does_not_count():
     with VerdictPool(1, time_limit=0.25) as pool:  # a start alone takes longer
         assert pool.verify_one("\\boxed{0.5}", "\\frac{1}{2}").correct

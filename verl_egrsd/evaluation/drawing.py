@@ -73,9 +73,17 @@ async def draw_samples(
                 await asyncio.wait([group.create_task(draw(task)) for task in tasks])
                 following.cancel()
         except BaseExceptionGroup as errors:
+            if _interrupted():
+                raise asyncio.CancelledError from errors
             # When vLLM dies, all running requests fail with the same error: raise one of them.
             alike = len({str(error) for error in errors.exceptions}) == 1
             raise errors.exceptions[0] from (None if alike else errors)
+
+
+def _interrupted() -> bool:
+    """Return whether Ctrl-C ends this task; it may reach a process whose end then fails another task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _engine(

@@ -192,6 +192,7 @@ class _Worker:
                 stdout=subprocess.DEVNULL,
                 # A fixed hash seed: sympy's order of terms, and with it a verdict, must not vary by process.
                 env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "0"},
+                process_group=0,  # the terminal's Ctrl-C would end it before it can ignore that
             )
         self.ready = False
         self.usable = True
