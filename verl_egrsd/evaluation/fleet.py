@@ -7,9 +7,10 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+import psutil
 import ray
 import torch
 from omegaconf import OmegaConf
@@ -28,6 +29,9 @@ PASSED_ON = ("HF_", "OMP_", "TOKENIZERS_", "VERL_PLATFORM", "VLLM_")
 """First letters of the variables that replicas on other machines get too."""
 OBJECT_STORE = 256 * 2**20
 """Bytes for Ray's messages, when it is started here; an answer is some hundred kilobytes."""
+
+GRACE_SECONDS = 2.0
+"""Time for the processes of the replicas to end after Ray has."""
 
 
 class Replica:
@@ -137,7 +141,23 @@ def _ray(options: EngineOptions) -> Iterator[None]:
     try:
         yield
     finally:
+        below = _below_ray()
         ray.shutdown()
         if reaper:
+            _end(below)
             reaper.terminate()
             reaper.wait()
+
+
+def _below_ray() -> list[psutil.Process]:
+    """Return the processes of the replicas that Ray has started on this machine."""
+    started = psutil.Process().children()
+    return [process for one in started if one.name() == "raylet" for process in one.children(recursive=True)]
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    """End what the replicas leave: a process of vLLM ties itself to its parent only after its imports."""
+    _, left = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
