@@ -10,7 +10,7 @@ LONG = 20
 
 
 def test_what_outlives_ray_of_the_processes_below_it_is_ended_and_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setattr(fleet, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(fleet, "LAST_SECONDS", 0.1)
     raylet = tmp_path / "raylet"
     raylet.symlink_to("/bin/sh")
     command = [raylet, "-c", "sleep 1000 & echo $!; wait"]

@@ -30,7 +30,7 @@ PASSED_ON = ("HF_", "OMP_", "TOKENIZERS_", "VERL_PLATFORM", "VLLM_")
 OBJECT_STORE = 256 * 2**20
 """Bytes for Ray's messages, when it is started here; an answer is some hundred kilobytes."""
 
-GRACE_SECONDS = 2.0
+LAST_SECONDS = 2.0
 """Time for the processes of the replicas to end after Ray has."""
 
 
@@ -157,7 +157,7 @@ def _below_ray() -> list[psutil.Process]:
 
 def _end(processes: Sequence[psutil.Process]) -> None:
     """End what the replicas leave: a process of vLLM ties itself to its parent only after its imports."""
-    _, left = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+    _, left = psutil.wait_procs(processes, timeout=LAST_SECONDS)
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()

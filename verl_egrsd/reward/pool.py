@@ -33,7 +33,7 @@ SHARED_PROCESSES = 2
 """Workers of the pool behind :func:`verify_answer`: two, so that one stuck item does not block the others."""
 LONGEST_ANSWER = 2_000
 """Characters; a longer answer or ground truth is compared as a string only."""
-SHOWN = 200
+TOLD_CHARACTERS = 200
 """Characters of an answer or a ground truth in the log."""
 LOOKAHEAD = 256
 """Items per worker that a stream reads ahead, so that the others work on while one is stuck."""
@@ -155,7 +155,7 @@ class VerdictPool:
         answer, ground_truth, _ = question
         logger.warning(
             "the verifier failed on %r (ground truth %r): %s. Its verdict is error; later ones are counted.",
-            *(answer[:SHOWN], ground_truth[:SHOWN], raised),
+            *(answer[:TOLD_CHARACTERS], ground_truth[:TOLD_CHARACTERS], raised),
         )
 
     def _take(self) -> _Worker:
