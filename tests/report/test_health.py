@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verl_egrsd.methods import HealthCheck, factors
+from verl_egrsd.methods import HealthCheck, health_checks
 from verl_egrsd.report.health import CHECKS, NO_ADVICE, all_checks, examine
 from verl_egrsd.report.settings import Thresholds
 
@@ -89,7 +89,7 @@ def test_readings_are_one_line_and_sentences(name):
             assert "\n" not in text
 
 
-FACTOR_CHECKS = [check for factor in factors().values() for check in factor.health_checks]
+PART_CHECKS = [check for checks in health_checks().values() for check in checks]
 
 
 def at(check: HealthCheck, value: float) -> list[dict[str, float]]:
@@ -97,8 +97,8 @@ def at(check: HealthCheck, value: float) -> list[dict[str, float]]:
     return run(**{f"egrsd/{check.metric}": value})
 
 
-@pytest.mark.parametrize("check", FACTOR_CHECKS, ids=lambda check: check.name)
-def test_a_check_that_a_factor_names_warns_and_fails_at_its_limits(check):
+@pytest.mark.parametrize("check", PART_CHECKS, ids=lambda check: check.name)
+def test_a_check_that_a_factor_or_a_divergence_names_warns_and_fails_at_its_limits(check):
     warn, fail = check.limits
     step = 0.001 if fail is None or fail > warn else -0.001
     levels = [(warn - step, "ok"), (warn + step, "warn")]
@@ -110,15 +110,15 @@ def test_a_check_that_a_factor_names_warns_and_fails_at_its_limits(check):
         assert found.advice == (NO_ADVICE if level == "ok" else check.advice)
 
 
-def test_the_checks_of_the_factors_have_names_and_keys_of_their_own():
-    assert len(all_checks()) == len(CHECKS) + len(FACTOR_CHECKS)
-    keys = [check.threshold for check in FACTOR_CHECKS]
+def test_the_checks_of_the_parts_have_names_and_keys_of_their_own():
+    assert len(all_checks()) == len(CHECKS) + len(PART_CHECKS)
+    keys = [check.threshold for check in PART_CHECKS]
     assert len({*keys}) == len(keys)
     assert not {*keys} & {field.name for field in fields(Thresholds)}
 
 
-def test_a_run_without_the_factor_has_no_finding_of_it():
-    assert all(examine([{"egrsd/correct": 0.5}])[check.name] is None for check in FACTOR_CHECKS)
+def test_a_run_without_the_part_has_no_finding_of_it():
+    assert all(examine([{"egrsd/correct": 0.5}])[check.name] is None for check in PART_CHECKS)
 
 
 def test_a_run_that_falls_from_60_to_5_percent_while_its_verifier_times_out_calls_for_action():
@@ -206,7 +206,7 @@ def test_what_a_run_does_not_measure_has_no_finding():
     factor = ("egrsd/entropy_gate", "egrsd/ratio")
     without_teacher = [{name: value for name, value in GOOD.items() if not name.startswith(factor)}]
     missing = {name for name, found in examine(without_teacher).items() if found is None}
-    assert missing == {check.name for check in FACTOR_CHECKS}
+    assert missing == {check.name for check in PART_CHECKS}
     assert set(examine([]).values()) == {None}
 
 

@@ -18,6 +18,7 @@ from verl_egrsd.report.curves import draw_curves
 from verl_egrsd.report.ending import ending, noting
 from verl_egrsd.report.health import all_checks
 from verl_egrsd.report.history import read_steps, training_steps
+from verl_egrsd.report.page import _parts
 from verl_egrsd.report.run import RunReport, describe_run, note_ending
 from verl_egrsd.report.settings import ReportConfig
 
@@ -270,6 +271,12 @@ def test_numbers_of_numpy_are_numbers_and_tables_are_left_out(start):
     report = start()
     report.record(1, {"a": np.float32(0.5), "b": np.int64(3), "c": ["table"], "training/global_step": 1})
     assert read_steps(report.history.path) == {1: {"a": 0.5, "b": 3.0, "training/global_step": 1.0}}
+
+
+@pytest.mark.parametrize("method", [{"factors": []}, {"factors": [], "divergence": {"kind": "forward"}}])
+def test_the_check_of_a_divergence_is_named_where_the_method_has_one(method):
+    checks = all_checks(_parts({"algorithm": {"egrsd": method}}))
+    assert ("negative divergence" in checks) == ("divergence" in method)
 
 
 def test_a_run_without_a_teacher_says_what_it_does_not_measure(start):

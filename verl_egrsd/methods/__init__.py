@@ -12,7 +12,7 @@ from verl_egrsd.methods.method import Credited, Method, Requirement
 from verl_egrsd.methods.part import AdvantageSource, Factor, HealthCheck, Panel
 from verl_egrsd.methods.ratio import Ratio
 from verl_egrsd.methods.settings import resolve
-from verl_egrsd.methods.table import advantage_sources, factors, methods, register
+from verl_egrsd.methods.table import advantage_sources, factors, health_checks, methods, register
 
 __all__ = [
     "AdvantageSource",
@@ -28,6 +28,7 @@ __all__ = [
     "Requirement",
     "advantage_sources",
     "factors",
+    "health_checks",
     "methods",
     "register",
     "resolve",

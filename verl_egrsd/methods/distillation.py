@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from verl_egrsd.divergences import Divergence
-from verl_egrsd.methods.part import Panel, Part
+from verl_egrsd.methods.part import HealthCheck, Panel, Part
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,22 @@ class Distillation(Divergence, Part):
         Panel(
             "entropies at the divergence's temperature (nats)",
             ("divergence/student_entropy", "divergence/teacher_entropy"),
+        ),
+    )
+
+    health_checks: ClassVar[tuple[HealthCheck, ...]] = (
+        HealthCheck(
+            name="negative divergence",
+            threshold="divergence_below_zero",
+            metric="divergence/mean",
+            limits=(-0.002, -0.1),
+            unit="nats",
+            reading="The divergence is {value:.4f} nats on average, in {steps}.",
+            advice=(
+                "A whole divergence is never below 0. What algorithm.egrsd.divergence.clip bounds, or top_k "
+                "leaves out, does not count, and the loss falls by moving the student to other tokens. "
+                "If accuracy falls too, raise the clip (1e9 is none), or lower the learning rate."
+            ),
         ),
     )
 

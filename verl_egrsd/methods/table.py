@@ -23,7 +23,7 @@ from verl_egrsd.methods.longest_wrong import LongestWrong
 from verl_egrsd.methods.method import Method, Requirement
 from verl_egrsd.methods.mixed_ratio import MixedRatio
 from verl_egrsd.methods.outcome import Outcome
-from verl_egrsd.methods.part import AdvantageSource, Factor
+from verl_egrsd.methods.part import AdvantageSource, Factor, HealthCheck
 from verl_egrsd.methods.pass_rate import PassRate
 from verl_egrsd.methods.position import Position
 from verl_egrsd.methods.ratio import Ratio
@@ -281,6 +281,12 @@ def methods() -> dict[str, Method]:
 def factors() -> dict[str, Factor]:
     """Return what `algorithm.egrsd.factors` may name: the factors of all methods, with their defaults."""
     return _factors_of(*methods().values())
+
+
+def health_checks() -> dict[str, tuple[HealthCheck, ...]]:
+    """Return the checks of the report that every factor, and a divergence, names; by its own name."""
+    found = {name: factor.health_checks for name, factor in factors().items()}
+    return found | {Distillation.name: Distillation.health_checks}
 
 
 def advantage_sources() -> dict[str, AdvantageSource]:

@@ -14,7 +14,7 @@ from functools import partial
 from statistics import fmean, median
 from typing import Literal
 
-from verl_egrsd.methods import HealthCheck, factors
+from verl_egrsd.methods import HealthCheck, health_checks
 from verl_egrsd.report.history import metric_names
 from verl_egrsd.report.settings import Limits, Thresholds
 
@@ -53,7 +53,7 @@ def examine(
     Args:
         steps: metrics of every step, in order, with those of a validation before the training.
         thresholds: None takes the defaults.
-        own: names of the factors whose checks run; None runs the checks of all factors.
+        own: names of the factors whose checks run, and `divergence`; None runs all checks.
     """
     return {name: check(steps, thresholds or Thresholds()) for name, check in all_checks(own).items()}
 
@@ -154,7 +154,7 @@ def hesitation(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | No
 
 
 def factor_check(check: HealthCheck, steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None:
-    """Check a metric that a factor of the method names."""
+    """Check a metric that a factor or the divergence of the method names."""
     values = _series(steps, f"egrsd/{check.metric}")[-thresholds.window :]
     if not values:
         return None
@@ -260,12 +260,9 @@ CHECKS: dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]] = {
 def all_checks(
     own: Collection[str] | None = None,
 ) -> dict[str, Callable[[Sequence[Metrics], Thresholds], Finding | None]]:
-    """Return the checks of every run and of its factors, by name; see :func:`examine`."""
+    """Return the checks of every run and of its method's parts, by name; see :func:`examine`."""
     named = (
-        check
-        for name, factor in factors().items()
-        if own is None or name in own
-        for check in factor.health_checks
+        check for name, checks in health_checks().items() if own is None or name in own for check in checks
     )
     return CHECKS | {check.name: partial(factor_check, check) for check in named}
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from verl_egrsd.methods import Distillation
 from verl_egrsd.output.pages import fill
 from verl_egrsd.report.chart import (
     FRAME,
@@ -35,7 +36,7 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
         steps: metrics by step.
         thresholds: thresholds of the health checks.
     """
-    found = examine([*steps.values()], thresholds, own=_factors(run["settings"]))
+    found = examine([*steps.values()], thresholds, own=_parts(run["settings"]))
     return {
         "schema": REPORT_SCHEMA,
         **run,
@@ -55,9 +56,10 @@ def facts(run: Mapping[str, Any], steps: Steps, thresholds: Thresholds) -> dict[
     }
 
 
-def _factors(settings: Mapping[str, Any]) -> Collection[str]:
-    """Return the names of the factors of a run's method; empty if the settings do not name them."""
-    return (settings.get("algorithm") or {}).get("egrsd", {}).get("factors", ())
+def _parts(settings: Mapping[str, Any]) -> Collection[str]:
+    """Return the names of the factors of a run's method, and `divergence` if it has one."""
+    method = (settings.get("algorithm") or {}).get("egrsd", {})
+    return {*method.get("factors", ()), *({Distillation.name} & method.keys())}
 
 
 def report_page(report: Mapping[str, Any]) -> str:

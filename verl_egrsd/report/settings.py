@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from verl_egrsd.config import build
-from verl_egrsd.methods import HealthCheck, factors
+from verl_egrsd.methods import HealthCheck, health_checks
 from verl_egrsd.rollouts.wording import HESITATION_WORDS, NGRAM
 
 Limits = tuple[float, float]
@@ -82,8 +82,8 @@ class Thresholds:
 
 
 def factor_thresholds() -> dict[str, HealthCheck]:
-    """Return the checks of all factors, by their key in `report.thresholds`."""
-    return {check.threshold: check for factor in factors().values() for check in factor.health_checks}
+    """Return the checks of all factors and of a divergence, by their key in `report.thresholds`."""
+    return {check.threshold: check for checks in health_checks().values() for check in checks}
 
 
 @dataclass(frozen=True)
