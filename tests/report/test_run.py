@@ -90,10 +90,12 @@ def test_a_picture_that_is_costly_to_draw_waits_for_a_validation_or_the_end(star
     assert report.drawn_to == 4
 
 
-def test_a_report_that_begins_has_no_picture_of_an_earlier_run(start):
+def test_a_report_that_begins_has_no_picture_of_an_earlier_run_and_one_that_goes_on_keeps_its_own(start):
     first = start()
     first.record(1, step(1) | VALIDATION)
     picture = first.folder / "curves.png"
+    assert picture.exists()
+    start(resumed_at=1)
     assert picture.exists()
     begun = start()
     assert begun.folder == first.folder

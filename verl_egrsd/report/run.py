@@ -57,8 +57,9 @@ class RunReport:
         self.run = {**run, "breaks": [*breaks]}
         self.folder = Path(config.folder)
         self.history = History(self.folder / STEPS_FILE, resumed_at if goes_on else 0)
-        # Of an earlier run, if any.
-        (self.folder / PNG_FILE).unlink(missing_ok=True)
+        if not self.history.steps:
+            # A picture would be that of another run.
+            (self.folder / PNG_FILE).unlink(missing_ok=True)
         self.drawn_to, self.drawn_at, self.drawing_takes = 0, time.monotonic(), DRAWING_SECONDS
         self.write(ending("running"))
 
