@@ -46,6 +46,7 @@ from verl_egrsd.trainer.rollouts import read_rollouts
 from verl_egrsd.trainer.saved_state import SavedState
 from verl_egrsd.trainer.step_report import StepReport
 from verl_egrsd.trainer.watched import Watched
+from verl_egrsd.trainer.weight_sync import SyncsAlone
 from verl_egrsd.trainer.worker import TEACHER_FIELDS, TeacherWorker
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,15 @@ CPU_POLL_SECONDS = 0.1
 
 @register_trainer(TRAINER)
 class EgrsdTrainer(
-    SavedState, MovingTeacher, Distilled, Reported, Watched, CheckedScores, RolloutMatch, PPOTrainerSync
+    SavedState,
+    MovingTeacher,
+    Distilled,
+    Reported,
+    Watched,
+    CheckedScores,
+    RolloutMatch,
+    SyncsAlone,
+    PPOTrainerSync,
 ):
     """Adds three things to a step of verl: teacher scores, the running baseline, and credit per token.
 
