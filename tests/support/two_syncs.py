@@ -1,6 +1,6 @@
 """Two runs that sync their weights again and again, over one socket; each counts the weights that it gets.
 
-Usage: VERL_PLATFORM=cpu python -m tests.support.two_syncs FOLDER ROUNDS
+Usage: VERL_PLATFORM=cpu python -m tests.support.two_syncs SOCKETS ROUNDS
 Prints, for each run, how many of the weights that it received were its own.
 """
 
@@ -33,7 +33,7 @@ def transfer() -> ModuleType:
 
 def main() -> None:
     folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
-    weight_sync.FOLDER, verls = folder, transfer()
+    weight_sync.SOCKETS, verls = folder, transfer()
     own = [0, 0]
 
     def sync(run: int) -> None:

@@ -18,7 +18,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from verl_egrsd.trainer import weight_sync
-weight_sync.FOLDER = Path(sys.argv[1])
+weight_sync.SOCKETS = Path(sys.argv[1])
 with weight_sync.alone_on_this_machine("01000000"):
     print("held", flush=True)
     sys.stdin.read()
@@ -27,7 +27,7 @@ with weight_sync.alone_on_this_machine("01000000"):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(weight_sync, "FOLDER", tmp_path)
+    monkeypatch.setattr(weight_sync, "SOCKETS", tmp_path)
 
 
 @pytest.mark.stack

@@ -25,8 +25,8 @@ else:
     # The import of verl's trainers imports `sync`, which needs the class below (see `verl_egrsd.plugin`).
     Trainer = object
 
-FOLDER = Path("/tmp")
-"""Where verl makes the socket, whatever TMPDIR is."""
+SOCKETS = Path("/tmp")
+"""Folder in which verl makes the socket, whatever TMPDIR is."""
 
 
 class SyncsAlone(Trainer):
@@ -60,7 +60,7 @@ def alone_on_this_machine(job: str) -> Iterator[None]:
     Raises:
         OSError: when the file of the lock belongs to somebody else, or is a link.
     """
-    path = FOLDER / f"verl_egrsd-{os.getuid()}-sync-{job}.lock"
+    path = SOCKETS / f"verl_egrsd-{os.getuid()}-sync-{job}.lock"
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o600)) as file:
         try:
