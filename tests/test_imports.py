@@ -19,7 +19,7 @@ MODULES = sorted(
 # One process loads what is not ours and then forks for each module, so that verl and every module of ours is
 # imported first once, without paying for torch a hundred times. A child that imports all says what that is.
 IMPORT_EACH_FIRST = """
-import importlib, os, sys, traceback
+import gc, importlib, os, sys, traceback
 from contextlib import suppress
 import ray, tensordict, torch, transformers, transfer_queue, vllm
 reading, writing = os.pipe()
@@ -39,6 +39,7 @@ for name in names:
         with suppress(Exception):
             importlib.import_module(name)
 assert "verl" not in sys.modules and "verl_egrsd" not in sys.modules
+gc.disable()  # a child ends before it could pay off
 failed = []
 for module in sys.argv[1:]:
     child = os.fork()

@@ -60,7 +60,7 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
             "vLLM against the training engine": engines,
             "minutes in training steps": f"{sum(run.step_seconds for run in runs) / 60:.0f}",
             **{key: _counted([run[key] for run in made]) for key in ("date", "machine", "commit")},
-            "versions": _counted([_listed(run["versions"]) for run in made]),
+            "versions": _versions([run["versions"] for run in made]),
             "one arm again": "`ARMS=name SEEDS=0 OUT=outputs/again bash recipes/mini_frontier.sh`",
         },
     }
@@ -74,8 +74,9 @@ def _counted(values: Sequence[str]) -> str:
     return "; ".join(f"{value} (in {count})" for value, count in sorted(counts.items()))
 
 
-def _listed(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+def _versions(made: Sequence[Mapping[str, str]]) -> str:
+    names = sorted({name for versions in made for name in versions}, key=str.lower)
+    return ", ".join(f"{name} {_counted([run[name] for run in made if name in run])}" for name in names)
 
 
 def _in_short(before: dict[str, Any]) -> str:

@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from recipes.miniature.sweep import sweep
 from recipes.miniature.train import INITIAL
 from tests.support.composing import composed
-from verl_egrsd.main import check
 from verl_egrsd.methods import factors, methods
 
 ALL = "all"
@@ -52,7 +51,6 @@ def main() -> None:
     given = parser.parse_args()
     configs = [config_of(name, given.out, given.set) for name in given.presets]
     for config in configs:
-        check(config)
         os.makedirs(config.trainer.default_local_dir, exist_ok=True)
     sweep(configs, (given.out / INITIAL).absolute())
 

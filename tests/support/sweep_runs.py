@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 
 from recipes.miniature.sweep import sweep
 from recipes.miniature.train import INITIAL, compose_run, read_run
-from verl_egrsd.main import check
 
 HALF = "global_step_2"
 """Where the resumed run goes on."""
@@ -48,7 +47,6 @@ def main() -> None:
         composed(first, given.out / "again"),
     ]
     for config in configs:
-        check(config)
         os.makedirs(config.trainer.default_local_dir, exist_ok=True)
     sweep(configs, given.out / INITIAL)
 

@@ -135,3 +135,5 @@ def test_a_run_that_is_kept_is_neither_trained_nor_evaluated(small, monkeypatch)
 def test_the_page_names_every_machine_and_how_many_runs_it_made():
     assert record._counted(["a", "a"]) == "a"
     assert record._counted(["b", "a", "b"]) == "a (in 1); b (in 2)"
+    versions = [{"vllm": "1"}, {"vllm": "1", "ray": "2"}, {"vllm": "1", "ray": "3"}]
+    assert record._versions(versions) == "ray 2 (in 1); 3 (in 1), vllm 1"
