@@ -41,8 +41,10 @@ class Arm:
         return bool(self.overrides)
 
 
-def _preset(name: str, title: str, *keys: str, start: str = SHARED, by_name: bool = False) -> Arm:
-    return Arm(name, title, (f"+preset={name}", *keys), start=start, by_name=by_name)
+def _preset(
+    name: str, title: str, *keys: str, preset: str = "", start: str = SHARED, by_name: bool = False
+) -> Arm:
+    return Arm(name, title, (f"+preset={preset or name}", *keys), start=start, by_name=by_name)
 
 
 def _egrsd(name: str, title: str, *keys: str, wrong_solutions: bool = False) -> Arm:
@@ -63,9 +65,19 @@ _PAPER = (
     _preset("cl_egrsd", "CL-EGRSD", STRONG_GATE),
 )
 """The table of the paper, with the two arms between GRPO and EGRSD."""
+NO_CLIP = "algorithm.egrsd.divergence.clip=1e9"
+"""OPSD's bound was chosen for a large vocabulary; the small one has more probability in each entry."""
 _DIVERGENCES = (
-    _preset("opsd_gated", "OPSD x gate", STRONG_GATE),
-    _preset("opsd_cl_gated", "OPSD x gate with lookahead", STRONG_GATE),
+    _preset("opsd_unclipped", "OPSD, no clip", NO_CLIP, preset="opsd"),
+    _preset("opsd_unclipped_gated", "OPSD, no clip, x gate", NO_CLIP, STRONG_GATE, preset="opsd_gated"),
+    _preset(
+        "opsd_unclipped_cl_gated",
+        "OPSD, no clip, x gate with lookahead",
+        *(NO_CLIP, STRONG_GATE),
+        preset="opsd_cl_gated",
+    ),
+    _preset("opsd_gated", "OPSD x gate", STRONG_GATE, by_name=True),
+    _preset("opsd_cl_gated", "OPSD x gate with lookahead", STRONG_GATE, by_name=True),
     _preset("pw_opsd", "PW-OPSD"),
     _preset("sdpo", "SDPO"),
     _preset("eopd", "EOPD"),

@@ -65,12 +65,19 @@ def test_an_arm_differs_from_egrsd_in_what_its_title_says(configs, name):
 
 
 def test_an_arm_of_another_method_has_the_gate_at_its_full_strength(configs):
-    rest = {*configs} - {*CONTROLS} - {arm.name for arm in PLAIN}
-    assert rest == {"opsd_gated", "opsd_cl_gated", "student_entropy"}
+    rest = {*configs} - {*CONTROLS} - {arm.name for arm in PLAIN} - {"opsd_unclipped"}
+    gated = {"opsd_gated", "opsd_cl_gated", "opsd_unclipped_gated", "opsd_unclipped_cl_gated"}
+    assert rest == gated | {"student_entropy"}
     for name in rest:
         settings = configs[name].algorithm.egrsd
         section = settings.student_entropy_gate if name == "student_entropy" else settings
         assert section.gamma == 1
+
+
+def test_the_arms_without_a_clip_have_none_that_an_entry_could_reach(configs):
+    unclipped = [name for name in configs if name.startswith("opsd_unclipped")]
+    assert len(unclipped) == 3
+    assert all(configs[name].algorithm.egrsd.divergence.clip == 1e9 for name in unclipped)
 
 
 def test_every_method_is_an_arm():
@@ -115,7 +122,7 @@ def test_the_supervised_arm_learns_with_the_settings_of_the_others(configs):
 
 
 def test_without_a_name_the_arms_of_the_page_are_measured_and_all_takes_every_arm():
-    assert len(find_arms([])) == 30
+    assert len(find_arms([])) == 31
     assert find_arms(["all"]) == [*ARMS.values()]
     assert ARMS["sdar"] not in find_arms([])
 
