@@ -33,7 +33,7 @@ STEP_SECONDS = "timing_s/step"
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptRun:
     """A run: a training and the answers after it, or the answers of the model before any.
 
     Attributes:
@@ -73,19 +73,21 @@ class Kept:
         )
 
 
-def keep(evaluation: Path, training: Path | None, *, made: dict[str, Any], plan: dict[str, Any]) -> Kept:
+def keep_run(
+    evaluation: Path, training: Path | None, *, made: dict[str, Any], plan: dict[str, Any]
+) -> KeptRun:
     """Read a run.
 
     Args:
         evaluation: folder that `verl-egrsd eval` wrote, over one benchmark.
         training: folder of the run; None for the model before training.
-        made: see `Kept`.
-        plan: see `Kept`.
+        made: see `KeptRun`.
+        plan: see `KeptRun`.
     """
     (table,) = read_tables(evaluation).values()
     steps = [] if training is None else training_steps(read_steps(training / STEPS_FILE))
     columns = {name: [step[key] for step in steps if key in step] for name, key in TRAINING.items()}
-    return Kept(
+    return KeptRun(
         tokens=table.tokens.T.astype(int).tolist(),
         correct=_digits(table.correct),
         truncated=_digits(table.truncated),
@@ -98,7 +100,7 @@ def keep(evaluation: Path, training: Path | None, *, made: dict[str, Any], plan:
     )
 
 
-def write_kept(path: Path, run: Kept) -> None:
+def write_kept_run(path: Path, run: KeptRun) -> None:
     """Write a run as one line of JSON per field."""
     fields = {"schema": SCHEMA, **asdict(run)}
     lines = [
@@ -108,11 +110,11 @@ def write_kept(path: Path, run: Kept) -> None:
     write_completed(path, "{" + ",\n".join(lines) + "}\n")
 
 
-def read_kept(path: Path, plan: Mapping[str, Any]) -> Kept:
+def read_kept_run(path: Path, plan: Mapping[str, Any]) -> KeptRun:
     """Read a run.
 
     Args:
-        path: file that `write_kept` wrote.
+        path: file that `write_kept_run` wrote.
         plan: that of the measurement.
 
     Raises:
@@ -126,7 +128,7 @@ def read_kept(path: Path, plan: Mapping[str, Any]) -> Kept:
             f"{path} belongs to a measurement with other settings ({found['plan']}, here {dict(plan)}): "
             "remove it, or choose another folder (OUT)."
         )
-    return Kept(**found)
+    return KeptRun(**found)
 
 
 def _digits(values: Floats) -> list[str]:

@@ -7,9 +7,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -21,7 +19,7 @@ from tqdm import tqdm
 from recipes.cpu import CPU_EVALUATION, CPU_TRAINING
 from recipes.machine import processor
 from recipes.miniature.arms import SUPERVISED, UNTRAINED, Arm, Run
-from recipes.miniature.kept import Kept, keep, read_kept, write_kept
+from recipes.miniature.kept import KeptRun, keep_run, read_kept_run, write_kept_run
 from recipes.miniature.results import Measured, measure
 from recipes.miniature.trainings import MINIATURE, training_jobs
 from recipes.processes import Job, run_jobs
@@ -37,7 +35,8 @@ BUILD = BuildSettings(roles="miniature", steps=1500, train_rows=4096, validation
 TRAINING, EVALUATION = dict(CPU_TRAINING), CPU_EVALUATION
 EVALUATIONS_AT_ONCE = 2
 MAX_NUM_SEQS = 128
-KEPT, SECONDS_FILE = "kept", "seconds.json"
+KEPT, COMMITS = "kept", "commits"
+"""Folders of what is kept of each run, and of the commit at which its training began."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class Measurement:
             ValueError: when a run in the folder belongs to a measurement with other settings.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        with self.seconds("build"):
-            build(MODEL, BUILD)
+        build(MODEL, BUILD)
         self.kept()
 
     @cached_property
@@ -93,12 +91,12 @@ class Measurement:
         """Path of what is kept of a run, or of `untrained`."""
         return self.out / KEPT / f"{name}.json"
 
-    def kept(self) -> dict[str, Kept]:
+    def kept(self) -> dict[str, KeptRun]:
         """Return what is kept of each run of these arms and seeds, by its name."""
         names = [run.name for run in self.runs]
         names += [self.untrained for arm in self.arms if not arm.trained]
         files = {name: self.kept_file(name) for name in names}
-        return {name: read_kept(file, self.common) for name, file in files.items() if file.exists()}
+        return {name: read_kept_run(file, self.common) for name, file in files.items() if file.exists()}
 
     def checkpoint(self, run: Run) -> Path:
         """Folder of a run's last checkpoint."""
@@ -132,8 +130,11 @@ class Measurement:
         ]
         if not missing:
             return
+        (self.out / COMMITS).mkdir(exist_ok=True)
+        for run in missing:
+            write_completed(self.out / COMMITS / run.name, _commit())
         total = self.plan.steps * len(part)
-        with self.seconds("train"), tqdm(total=total, desc="training", unit="step") as bar:
+        with tqdm(total=total, desc="training", unit="step") as bar:
             run_jobs(
                 training_jobs(missing, self.out, self.plan.steps),
                 at_once=1,
@@ -156,7 +157,7 @@ class Measurement:
             if not (self.evaluation(name) / JSON_SUMMARY).exists()
         ]
         total = self.plan.problems * sum(answers for _, answers in models.values())
-        with self.seconds("evaluate"), tqdm(total=total, desc="evaluation", unit="sample") as bar:
+        with tqdm(total=total, desc="evaluation", unit="sample") as bar:
             run_jobs(
                 jobs,
                 at_once=EVALUATIONS_AT_ONCE,
@@ -167,9 +168,10 @@ class Measurement:
             )
         for name in models:
             training = None if name == self.untrained else self.out / "runs" / name
-            made = _made(self.evaluation(name), training)
-            found = keep(self.evaluation(name), training, made=made, plan=self.common)
-            write_kept(self.kept_file(name), found)
+            commit = _commit() if training is None else (self.out / COMMITS / name).read_text()
+            made = {"commit": commit, **_made(self.evaluation(name), training)}
+            found = keep_run(self.evaluation(name), training, made=made, plan=self.common)
+            write_kept_run(self.kept_file(name), found)
 
     def eval_command(self, name: str, model: Path, samples: int) -> list[str]:
         """Return the command that evaluates a model."""
@@ -189,17 +191,6 @@ class Measurement:
                 found[arm.name] = measure(arm, runs)
         return found
 
-    @contextmanager
-    def seconds(self, stage: str) -> Iterator[None]:
-        """Add to the seconds that a stage took, over all parts of an interrupted measurement."""
-        file, begin = self.out / SECONDS_FILE, time.monotonic()
-        try:
-            yield
-        finally:
-            spent = json.loads(file.read_text()) if file.exists() else {}
-            spent[stage] = round(spent.get(stage, 0) + time.monotonic() - begin)
-            write_completed(file, json.dumps(spent))
-
 
 def _needed(run: Run) -> Needed:
     return Needed(supervised=run.arm.start == SUPERVISED)
@@ -210,12 +201,12 @@ def _lines(path: Path) -> int:
 
 
 def _made(evaluation: Path, training: Path | None) -> dict[str, Any]:
-    """Return where and with what a run was made."""
+    """Return when, where and with what a run was evaluated and trained."""
     versions = json.loads((evaluation / SETTINGS).read_text())["identity"]["versions"]
     if training is not None:
         versions |= json.loads((training / JSON_FILE).read_text())["versions"]
     machine = f"{os.cpu_count()} cores, {processor()}"
-    return {"date": date.today().isoformat(), "machine": machine, "commit": _commit(), "versions": versions}
+    return {"date": date.today().isoformat(), "machine": machine, "versions": versions}
 
 
 def _commit() -> str:

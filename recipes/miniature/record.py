@@ -14,7 +14,7 @@ from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.output.pictures import render
 
-WARNING = "**One seed proves nothing: this shows that it runs.**"
+WARNING = "**One seed: how much seeds differ is not known.**"
 
 
 def write_page(measurement: Measurement) -> str:

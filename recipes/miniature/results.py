@@ -17,7 +17,7 @@ from math import erfc, sqrt
 import numpy as np
 
 from recipes.miniature.arms import Arm
-from recipes.miniature.kept import TRAINING, Kept
+from recipes.miniature.kept import TRAINING, KeptRun
 from recipes.miniature.questions import Question
 from verl_egrsd.evaluation.statistics import Series, bootstrap, interval
 from verl_egrsd.evaluation.tables import Table
@@ -65,7 +65,7 @@ class Difference:
     clear: bool
 
 
-def measure(arm: Arm, runs: Sequence[Kept]) -> Measured:
+def measure(arm: Arm, runs: Sequence[KeptRun]) -> Measured:
     """Return an arm, of what is kept of its seeds."""
     tables = [run.table() for run in runs]
     series = bootstrap(pool(tables), "miniature")

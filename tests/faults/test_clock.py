@@ -3,7 +3,6 @@
 import ast
 import asyncio
 import itertools
-import json
 import sys
 import time
 from contextlib import suppress
@@ -11,7 +10,6 @@ from contextlib import suppress
 import pytest
 from tqdm import tqdm
 
-from recipes.miniature.measurement import SECONDS_FILE, Measurement, Plan
 from recipes.processes import Job, run_jobs
 from tests.test_docs import ROOT
 from verl_egrsd.reward.acceptance import ScoreChecks
@@ -77,11 +75,3 @@ def test_no_job_takes_too_long_when_the_clock_jumps(tmp_path):
 def test_no_score_takes_too_long_when_the_clock_jumps():
     guard = Guard(lambda **row: 1.0, ScoreChecks(time_limit=LIMIT))
     assert asyncio.run(guard(data_source="sums", solution_str="1", ground_truth="1"))["score"] == 1.0
-
-
-@pytest.mark.usefixtures("jumping")
-def test_what_is_measured_while_the_clock_jumps_has_its_true_length(tmp_path):
-    measurement = Measurement(tmp_path, Plan(), [])
-    with measurement.seconds("build"):
-        pass
-    assert 0 <= json.loads((tmp_path / SECONDS_FILE).read_text())["build"] < LIMIT

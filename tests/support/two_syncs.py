@@ -18,7 +18,11 @@ import torch
 
 from verl_egrsd.trainer import weight_sync
 
-ROLLOUT = Path(find_spec("verl").origin).parent / "workers" / "rollout" / "vllm_rollout"  # type: ignore
+_VERL = find_spec("verl")
+assert _VERL is not None
+assert _VERL.origin is not None
+ROLLOUT = Path(_VERL.origin).parent / "workers" / "rollout" / "vllm_rollout"
+"""Folder of verl's modules for vLLM; not imported, since the import needs a vLLM."""
 
 
 def transfer() -> ModuleType:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recipes.miniature.arms import ARMS
-from recipes.miniature.kept import keep, read_kept, write_kept
+from recipes.miniature.kept import keep_run, read_kept_run, write_kept_run
 from recipes.miniature.page import findings, in_words, page, points, results_table
 from recipes.miniature.questions import Question
 from recipes.miniature.results import Difference, differences, holm, measure, pool, two_sided_p
@@ -57,7 +57,7 @@ def arm(tmp_path):
         ]
         trainings = [training(tmp_path / name / f"t{i}", gate) for i, gate in enumerate(gates)]
         runs = [
-            keep(folder, training, made={"date": "today"}, plan=PLAN)
+            keep_run(folder, training, made={"date": "today"}, plan=PLAN)
             for folder, training in zip_longest(folders, trainings)
         ]
         return measure(ARMS[name], runs)
@@ -67,10 +67,10 @@ def arm(tmp_path):
 
 def test_a_kept_run_is_read_as_it_was_measured(tmp_path):
     evaluated, trained = evaluation(tmp_path / "e", 140, 60), training(tmp_path / "t", 0.8)
-    run = keep(evaluated, trained, made={"date": "today"}, plan=PLAN)
+    run = keep_run(evaluated, trained, made={"date": "today"}, plan=PLAN)
     file = tmp_path / "kept" / "egrsd-0.json"
-    write_kept(file, run)
-    assert read_kept(file, PLAN) == run
+    write_kept_run(file, run)
+    assert read_kept_run(file, PLAN) == run
     (before,), after = read_tables(evaluated).values(), run.table()
     for column in ("tokens", "correct", "truncated"):
         assert np.array_equal(getattr(after, column), getattr(before, column))
@@ -80,7 +80,7 @@ def test_a_kept_run_is_read_as_it_was_measured(tmp_path):
 
 def test_kept_runs_over_other_problems_have_other_ids(tmp_path):
     one, other = (
-        keep(evaluation(tmp_path / name, 140, 60, name), None, made={}, plan=PLAN) for name in ("p", "q")
+        keep_run(evaluation(tmp_path / name, 140, 60, name), None, made={}, plan=PLAN) for name in ("p", "q")
     )
     assert set(one.table().ids).isdisjoint(other.table().ids)
 
@@ -90,10 +90,10 @@ def test_kept_runs_over_other_problems_have_other_ids(tmp_path):
 )
 def test_a_kept_run_of_another_measurement_is_refused_by_its_file(tmp_path, change, says):
     file = tmp_path / "egrsd-0.json"
-    write_kept(file, keep(evaluation(tmp_path / "e", 140, 60), None, made={}, plan=PLAN))
+    write_kept_run(file, keep_run(evaluation(tmp_path / "e", 140, 60), None, made={}, plan=PLAN))
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(ValueError, match=rf"egrsd-0\.json .*{says}"):
-        read_kept(file, PLAN)
+        read_kept_run(file, PLAN)
 
 
 def test_the_seeds_of_an_arm_are_pooled_and_listed(arm):

@@ -100,7 +100,7 @@ def test_supervised_runs_are_jobs_of_their_own_and_others_share_one(small):
 
 def test_the_page_shows_what_has_been_measured_when_a_part_ends(small, monkeypatch):
     monkeypatch.setattr(measurement, "measure", lambda arm, kept: kept)
-    monkeypatch.setattr(measurement, "read_kept", lambda file, _: file.stem)
+    monkeypatch.setattr(measurement, "read_kept_run", lambda file, _: file.stem)
     monkeypatch.setattr(measurement.Measurement, "common", {})
     found = measurement.Measurement(
         small / "out", Plan(seeds=(0, 1)), find_arms(["untrained", "opsd", "tip"])
@@ -111,11 +111,15 @@ def test_the_page_shows_what_has_been_measured_when_a_part_ends(small, monkeypat
     assert found.measured() == {"untrained": ["untrained-x2"], "opsd": ["opsd-1"]}
 
 
-def test_a_run_that_is_kept_is_neither_trained_nor_evaluated(small, monkeypatch):
+def test_a_run_that_is_kept_is_not_made_again_and_another_names_the_commit_that_it_was_trained_at(
+    small, monkeypatch
+):
     monkeypatch.setattr(measurement, "run_jobs", lambda jobs, **_: started.extend(jobs))
-    monkeypatch.setattr(measurement, "keep", lambda *_, **__: None)
+    kept, commits = [], iter(["trained", "evaluated"])
+    monkeypatch.setattr(measurement, "keep_run", lambda *_, made, **__: kept.append(made))
     monkeypatch.setattr(measurement, "_made", lambda *_: {})
-    monkeypatch.setattr(measurement, "write_kept", lambda file, _: file.touch())
+    monkeypatch.setattr(measurement, "_commit", lambda: next(commits))
+    monkeypatch.setattr(measurement, "write_kept_run", lambda file, _: file.touch())
     monkeypatch.setattr(measurement.Measurement, "common", {})
     found = measurement.Measurement(small / "out", Plan(seeds=(0, 1)), find_arms(["opsd"]))
     found.kept_file("opsd-1").parent.mkdir(parents=True)
@@ -127,6 +131,7 @@ def test_a_run_that_is_kept_is_neither_trained_nor_evaluated(small, monkeypatch)
     assert "opsd-0" in train.command
     assert "opsd-1" not in train.command
     assert evaluate.log.name == "opsd-0.log"
+    assert kept == [{"commit": "trained"}]
     found.train(part)
     found.evaluate(part)
     assert len(started) == 2
