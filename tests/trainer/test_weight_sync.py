@@ -1,5 +1,6 @@
 """Runs on one machine whose Ray jobs have one id: each engine gets the weights of its own run."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -65,25 +66,37 @@ def test_a_link_in_place_of_the_lock_is_refused(tmp_path):
         pass
 
 
-@pytest.mark.parametrize(("engine", "locks"), [("vllm", 2), ("scripted", 0)])
+def is_locked(folder):
+    """Whether another open file holds a lock of the folder."""
+    for path in folder.iterdir():
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
+@pytest.mark.parametrize(("engine", "locks"), [("vllm", True), ("scripted", False)])
 def test_both_syncs_of_a_run_with_vllm_hold_the_lock(engine, locks, tmp_path, monkeypatch):
     held = []
 
     class Synced:
         def on_init_end(self):
-            held.append([*tmp_path.iterdir()])
+            held.append(("start", is_locked(tmp_path)))
 
-        on_step_end = on_init_end
+        def on_step_end(self):
+            held.append(("step", is_locked(tmp_path)))
 
-    monkeypatch.setattr(
-        weight_sync.ray, "get_runtime_context", lambda: SimpleNamespace(get_job_id=lambda: "01000000")
-    )
+    context = SimpleNamespace(get_job_id=lambda: "01000000")
+    monkeypatch.setattr(weight_sync.ray, "get_runtime_context", lambda: context)
     trainer = type("Run", (SyncsAlone, Synced), {})()
     rollout = SimpleNamespace(name=engine)
     trainer.config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=rollout))
     trainer.on_init_end()
     trainer.on_step_end()
-    assert sum(map(len, held)) == locks
+    assert held == [("start", locks), ("step", locks)]
+    assert not is_locked(tmp_path)
 
 
 def test_verl_names_its_socket_after_the_job_and_the_rank_only():
