@@ -4,7 +4,7 @@
 #   bash recipes/mini_frontier.sh
 #
 #   QUICK=1   one seed, fewer updates and problems: only shows that it runs
-#   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd"; ARMS=all takes the fourteen more that are measured by
+#   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd"; ARMS=all takes the sixteen more that are measured by
 #             name only (the other 31)
 #   SEEDS     seeds, e.g. SEEDS="3 4" (0 1 2; with QUICK=1: 0)
 #   OUT       folder of the results (outputs/mini_frontier, with QUICK=1 outputs/mini_frontier_quick)

@@ -53,6 +53,8 @@ QUESTIONS = (
     Question("copy", "egrsd", "Should the teacher be a copy of the student now and then?"),
     Question("mean_preserving", "egrsd", "Is it the gate's shape, or that it shrinks the update?"),
     Question(SHUFFLED, "egrsd", "Does it matter where the gate is low?"),
+    Question("sft_low", "sft", "Would the learning rate of the other arms do for SFT?"),
+    Question("sft_high", "sft", "Would a higher learning rate do for SFT?"),
     Question("rlsd_published", "rlsd", "Does RLSD as published do better than EGRSD without its gate?"),
     Question("sdar", "grpo", "What does the teacher's endorsement add to GRPO?"),
     Question("opsd_first_release", "opsd", "Which release of OPSD is better?"),

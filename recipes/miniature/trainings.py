@@ -10,8 +10,6 @@ from recipes.miniature.arms import SUPERVISED, Run
 from recipes.processes import Job
 
 MINIATURE = Path(".cache/rehearsal/miniature")
-LEARNING_RATE = 5e-5
-"""That of the other arms (verl_egrsd/configs/model/miniature.yaml)."""
 
 
 def training_jobs(runs: Sequence[Run], out: Path, steps: int) -> list[Job]:
@@ -40,8 +38,8 @@ def sft_command(run: Run, out: Path, steps: int) -> list[str]:
     """
     folder, data = (out / run.name).absolute(), MINIATURE / "data"
     return [
-        *(sys.executable, "-m", "verl_egrsd.cli", "sft", *run.arm.overrides, "+base=tiny", "+hardware=cpu"),
-        *(f"model.path={MINIATURE / 'model'}", "model.lora_rank=0", f"optim.lr={LEARNING_RATE}"),
+        *(sys.executable, "-m", "verl_egrsd.cli", "sft", "+base=tiny", "+hardware=cpu", *run.arm.overrides),
+        *(f"model.path={MINIATURE / 'model'}", "model.lora_rank=0"),
         *(f"data.train_files={data / 'train.parquet'}", f"data.val_files={data / 'validation.parquet'}"),
         *(f"trainer.seed={run.seed}", f"trainer.default_local_dir={folder}", "trainer.logger=[console,file]"),
         *(f"trainer.experiment_name={run.name}", f"trainer.total_training_steps={steps}"),

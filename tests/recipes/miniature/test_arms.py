@@ -106,7 +106,7 @@ def test_the_start_of_a_preset_goes_by_its_loss_and_by_the_weights_of_its_teache
 
 def test_the_supervised_arm_learns_with_the_settings_of_the_others(configs):
     """The command composes, and its keys are those of the trainer (tests/sft runs it)."""
-    command = sft_command(Run(ARMS["sft"], 3), Path("runs"), 40)
+    command = sft_command(Run(ARMS["sft_low"], 3), Path("runs"), 40)
     assert command[1:4] == ["-m", "verl_egrsd.cli", "sft"]
     with initialize_config_module("verl_egrsd.configs.sft", version_base=None):
         config = compose("sft", overrides=command[4:])
