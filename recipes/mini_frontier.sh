@@ -4,12 +4,12 @@
 #   bash recipes/mini_frontier.sh
 #
 #   QUICK=1   one seed, fewer updates and problems: only shows that it runs
-#   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd"; ARMS=all takes the sixteen more that are measured by
-#             name only (the other 31)
+#   ARMS      some of the arms, e.g. ARMS="untrained rlsd egrsd"; ARMS=all takes those too that are measured by name
+#             only (31 arms and the untrained model)
 #   SEEDS     seeds, e.g. SEEDS="3 4" (0 1 2; with QUICK=1: 0)
 #   OUT       folder of the results (outputs/mini_frontier, with QUICK=1 outputs/mini_frontier_quick)
 #
-# It is made in parts of under two hours. After each part the page is written with what has been measured by then.
+# It is made in parts of under an hour. After each part the page is written with what has been measured by then.
 # Finished runs are kept: after an interruption the same command continues.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -11,7 +11,10 @@ STRONG_GATE = "algorithm.egrsd.gamma=1.0"
 """The small teacher's entropies are lower than a large one's: at the usual 0.3 its gate stays near 1."""
 NO_CLIP = "algorithm.egrsd.divergence.clip=1e9"
 """In the small vocabulary OPSD's clip removes most of the divergence (docs/evidence)."""
+LOW_RATE = "actor_rollout_ref.actor.optim.lr=5e-6"
+"""A tenth of the rate of the other arms, and near those of the sources."""
 SHARED, CLIPPED, CURRENT, SUPERVISED = "shared", "clipped loss", "current teacher", "supervised"
+SLOW = "low rate"
 """Starts: what the processes of a run are started with. Runs of one start can follow one another on it."""
 ALL = "all"
 """Stands for all arms on the command line."""
@@ -76,6 +79,7 @@ _DIVERGENCES = (
         *(NO_CLIP, STRONG_GATE),
         preset="opsd_cl_gated",
     ),
+    _preset("opsd_unclipped_position", "OPSD, no clip, x position", NO_CLIP, preset="pw_opsd"),
     _preset("opsd_gated", "OPSD x gate", STRONG_GATE, by_name=True),
     _preset("opsd_cl_gated", "OPSD x gate with lookahead", STRONG_GATE, by_name=True),
     _preset("pw_opsd", "PW-OPSD"),
@@ -108,6 +112,8 @@ _CONTROLS = (
 _BY_NAME = (
     _preset("sft_low", "SFT, rate 5e-5", "optim.lr=5e-5", preset="sft", start=SUPERVISED, by_name=True),
     _preset("sft_high", "SFT, rate 2e-3", "optim.lr=2e-3", preset="sft", start=SUPERVISED, by_name=True),
+    _preset("crisp_low", "CRISP, rate 5e-6", LOW_RATE, preset="crisp", start=SLOW, by_name=True),
+    _preset("opsd_low", "OPSD, rate 5e-6", LOW_RATE, preset="opsd", start=SLOW, by_name=True),
     _preset("rlsd_published", "RLSD as published", start=CLIPPED, by_name=True),
     _preset("sdar", "SDAR", start=CURRENT, by_name=True),
     _preset("opsd_first_release", "OPSD, first release", by_name=True),

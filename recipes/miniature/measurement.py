@@ -57,8 +57,8 @@ class Plan:
 
 
 FULL, QUICK = Plan(), Plan(seeds=(0,), steps=4, problems=200)
-RUNS_PER_PART = 24
-"""Runs that are trained on one start and evaluated before the next ones: under two hours on two cores."""
+RUNS_PER_PART = 12
+"""Runs that are trained on one start and evaluated before the next ones: under an hour on two cores."""
 TRAIN_LIMIT, EVAL_LIMIT = 2 * 3600, 1800
 """Seconds after which the trainings of a part, or one evaluation, are taken to hang."""
 

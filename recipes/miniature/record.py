@@ -6,15 +6,20 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.resources import files
 from typing import Any
+
+import yaml
 
 from recipes.miniature.measurement import MODEL, Measurement
 from recipes.miniature.page import page, points, results_table
+from recipes.miniature.results import Measured
 from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.output.pictures import render
 
-WARNING = "**One seed: how much seeds differ is not known.**"
+ONE_SEED = "**One seed: how much seeds differ is not known.**"
+FEWER_SEEDS = "**Arms whose row lists one seed have one: how much seeds differ is not known of them.**"
 
 
 def write_page(measurement: Measurement) -> str:
@@ -23,7 +28,7 @@ def write_page(measurement: Measurement) -> str:
     figure = draw_frontier(points(arms), None, "The miniature frontier")
     for form in ("png", "svg"):
         (out / f"frontier.{form}").write_bytes(render(figure, form))
-    (out / "index.md").write_text(page(arms, _facts(measurement)), encoding="utf-8")
+    (out / "index.md").write_text(page(arms, _facts(measurement, arms)), encoding="utf-8")
     numbers = {
         name: {metric: found.interval(metric)._asdict() for metric in found.pooled}
         | {"seeds": list(found.seeds), "training": dict(found.training)}
@@ -33,7 +38,7 @@ def write_page(measurement: Measurement) -> str:
     return results_table(arms)
 
 
-def _facts(measurement: Measurement) -> dict[str, Any]:
+def _facts(measurement: Measurement, arms: Mapping[str, Measured]) -> dict[str, Any]:
     """Return the facts that the page states beside the results."""
     plan, before = measurement.plan, json.loads((MODEL / "rehearsal.json").read_text())
     kept = measurement.kept()
@@ -44,16 +49,18 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
         if difference is None
         else f"the probabilities of all sampled tokens differ by at most {difference:.0e}"
     )
-    seeds = f"{len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
+    seeds = f"up to {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
+    fewest = min(Counter(run.arm.name for run in measurement.runs if run.name in kept).values(), default=1)
+    warning = "" if fewest > 1 else " " + (ONE_SEED if len(plan.seeds) == 1 else FEWER_SEEDS)
     made = [run.made for run in kept.values()]
     return {
         "about": (
-            f"{len(measurement.arms)} arms, {seeds}, {plan.steps} updates of 32 rollouts each, in verl with "
-            f"Ray, TransferQueue, FSDP2 and vLLM; {plan.problems:,} held-out problems."
-            + (" " + WARNING if len(plan.seeds) == 1 else "")
+            f"{len(arms)} arms, {seeds}, {plan.steps} updates of 32 rollouts each, in verl with "
+            f"Ray, TransferQueue, FSDP2 and vLLM; {plan.problems:,} held-out problems." + warning
         ),
         "how": {
             "model": f"{before['parameters']:,} parameters, {_in_short(before['before_training'])}",
+            "training": f"all weights, learning rate {_learning_rate()} where the arm names no other",
             "sampling of the evaluation": asdict(PRESETS["rehearsal"]) | {"samples": plan.samples},
             "seeds": " ".join(map(str, plan.seeds)),
             "runs": f"{len(runs)} of {len(measurement.runs)}",
@@ -64,6 +71,11 @@ def _facts(measurement: Measurement) -> dict[str, Any]:
             "one arm again": "`ARMS=name SEEDS=0 OUT=outputs/again bash recipes/mini_frontier.sh`",
         },
     }
+
+
+def _learning_rate() -> float:
+    settings = yaml.safe_load((files("verl_egrsd.configs") / "model" / "miniature.yaml").read_text())
+    return float(settings["actor_rollout_ref"]["actor"]["optim"]["lr"])
 
 
 def _counted(values: Sequence[str]) -> str:

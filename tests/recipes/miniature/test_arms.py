@@ -65,7 +65,8 @@ def test_an_arm_differs_from_egrsd_in_what_its_title_says(configs, name):
 
 
 def test_an_arm_of_another_method_has_the_gate_at_its_full_strength(configs):
-    rest = {*configs} - {*CONTROLS} - {arm.name for arm in PLAIN} - {"opsd_unclipped"}
+    ungated = {"opsd_unclipped", "opsd_unclipped_position", "crisp_low", "opsd_low"}
+    rest = {*configs} - {*CONTROLS} - {arm.name for arm in PLAIN} - ungated
     gated = {"opsd_gated", "opsd_cl_gated", "opsd_unclipped_gated", "opsd_unclipped_cl_gated"}
     assert rest == gated | {"student_entropy"}
     for name in rest:
@@ -76,7 +77,7 @@ def test_an_arm_of_another_method_has_the_gate_at_its_full_strength(configs):
 
 def test_the_arms_without_a_clip_have_none_that_an_entry_could_reach(configs):
     unclipped = [name for name in configs if name.startswith("opsd_unclipped")]
-    assert len(unclipped) == 3
+    assert len(unclipped) == 4
     assert all(configs[name].algorithm.egrsd.divergence.clip == 1e9 for name in unclipped)
 
 
@@ -91,7 +92,7 @@ def test_every_arm_sees_as_many_rollouts_per_step(configs):
 
 
 def test_arms_of_one_start_can_share_their_processes_and_those_of_others_cannot(configs):
-    for name in ("sdpo", "opsd_gated", "ema", "rlsd_published", "sdar"):
+    for name in ("sdpo", "opsd_gated", "ema", "rlsd_published", "sdar", "opsd_low"):
         shared = ARMS[name].start == SHARED
         with nullcontext() if shared else pytest.raises(ValueError, match="start them apart"):
             require_shared_processes(configs["egrsd"], configs[name])
@@ -122,7 +123,7 @@ def test_the_supervised_arm_learns_with_the_settings_of_the_others(configs):
 
 
 def test_without_a_name_the_arms_of_the_page_are_measured_and_all_takes_every_arm():
-    assert len(find_arms([])) == 31
+    assert find_arms([]) == [arm for arm in ARMS.values() if not arm.by_name]
     assert find_arms(["all"]) == [*ARMS.values()]
     assert ARMS["sdar"] not in find_arms([])
 
