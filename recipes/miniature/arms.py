@@ -60,7 +60,7 @@ def _egrsd(name: str, title: str, *keys: str, wrong_solutions: bool = False) -> 
 _TEACHER = "actor_rollout_ref.teacher"
 _PAPER = (
     Arm(UNTRAINED, "no training"),
-    _preset("sft", "SFT", "optim.lr=5e-4", start=SUPERVISED),
+    _preset("sft", "SFT", "optim.lr=2e-3", start=SUPERVISED),
     _preset("grpo", "GRPO"),
     _preset("opsd", "OPSD"),
     _preset("crisp", "CRISP"),
@@ -111,7 +111,8 @@ _CONTROLS = (
 """These change one thing about EGRSD each."""
 _BY_NAME = (
     _preset("sft_low", "SFT, rate 5e-5", "optim.lr=5e-5", preset="sft", start=SUPERVISED, by_name=True),
-    _preset("sft_high", "SFT, rate 2e-3", "optim.lr=2e-3", preset="sft", start=SUPERVISED, by_name=True),
+    _preset("sft_middle", "SFT, rate 5e-4", "optim.lr=5e-4", preset="sft", start=SUPERVISED, by_name=True),
+    _preset("sft_high", "SFT, rate 8e-3", "optim.lr=8e-3", preset="sft", start=SUPERVISED, by_name=True),
     _preset("crisp_low", "CRISP, rate 5e-6", LOW_RATE, preset="crisp", start=SLOW, by_name=True),
     _preset("opsd_low", "OPSD, rate 5e-6", LOW_RATE, preset="opsd", start=SLOW, by_name=True),
     _preset("rlsd_published", "RLSD as published", start=CLIPPED, by_name=True),
