@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from verl_egrsd.methods import methods
 from verl_egrsd.methods import resolve as resolved
 from verl_egrsd.methods.settings import all_keys
+from verl_egrsd.methods.table import TABLE
 
 ALLOWED = {"gamma": (0, 1), "clip": (0, 0.999), "floor": (1e-6, 1), "length_beta": (0, 10)}
 
@@ -82,6 +83,44 @@ def test_a_key_of_another_factor_says_which_factor_to_add():
         resolve("direction", gamma=0.3)
 
 
+def test_a_key_of_another_advantage_says_which_advantage_to_choose():
+    with pytest.raises(ValueError, match=r"value=1 of egrsd; .*set algorithm\.egrsd\.advantage=constant"):
+        resolve("egrsd", constant={"value": 1})
+    with pytest.raises(ValueError, match=r"warmup_steps=1 of opsd; .*set algorithm\.egrsd\.advantage=runn"):
+        resolve("opsd", warmup_steps=1)
+    with pytest.raises(ValueError, match=r"constant\.value=1 of grpo; known keys: [^:]*$"):
+        resolve("grpo", constant={"value": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "inside"),
+    [
+        ("tip", "tip", r"tip\.share"),
+        ("egrsd", "tip", r"tip\.share"),
+        ("opsd", "divergence", r"divergence\.kind"),
+    ],
+)
+def test_a_value_in_place_of_a_section_is_answered_with_the_keys_of_the_section(name, key, inside):
+    with pytest.raises(ValueError, match=rf"egrsd\.{key}=0\.5 is not allowed: {key} is a section.*{inside}"):
+        resolve(name, **{key: 0.5})
+
+
+def test_a_constant_advantage_that_is_chosen_by_key_needs_its_value():
+    both = r"advantage=constant needs a value: set algorithm\.egrsd\.constant\.value\. With 1 .* With -1 "
+    for given_values in ({}, {"constant": {"value": None}}, {"constant": 1}):
+        with pytest.raises(ValueError, match=both):
+            resolve("egrsd", factors=["log_ratio"], advantage="constant", **given_values)
+    for value in (1.0, -1.0):
+        method = resolve("egrsd", factors=["log_ratio"], advantage="constant", constant={"value": value})
+        assert method.advantage.value == value
+
+
+def test_a_method_with_a_constant_advantage_keeps_its_own_value():
+    for row in TABLE:
+        if row.advantage.name == "constant":
+            assert resolve(row.name, advantage="constant").advantage == row.advantage
+
+
 def test_null_means_not_set():
     assert resolve("egrsd", **all_keys()) == resolve("egrsd")
     assert resolved("egrsd", None, max_response_length=64) == resolve("egrsd")
@@ -106,11 +145,42 @@ def test_each_name_implies_its_own_gate():
         ("egrsd", {"window": 3}, r"window=3 .*adv_estimator=egrsd: set it to 0; cl_egrsd is"),
         ("cl_egrsd", {"window": 0}, r"window=0 .*adv_estimator=cl_egrsd: set it to 1 or more; egrsd has"),
         ("rlsd", {"gamma": 0.3}, r"gamma=0\.3 .*adv_estimator=rlsd: set it to 0; egrsd is"),
+        (
+            "constant_negative",
+            {"constant": {"value": 1}},
+            r"constant\.value=1 .*: set it to a negative number",
+        ),
     ],
 )
 def test_a_setting_that_contradicts_the_name_is_refused_with_the_remedy(estimator, given_values, remedy):
     with pytest.raises(ValueError, match=r"^algorithm\.egrsd\." + remedy):
         resolve(estimator, **given_values)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "given_values", "without"),
+    [
+        ("cl_egrsd", {"factors": ["ratio"]}, "egrsd"),
+        ("correct_only", {"factors": ["ratio", "entropy_gate"]}, "egrsd"),
+        ("wrong_only", {"factors": []}, "egrsd"),
+        ("opsd_gated", {"factors": ["position"]}, "opsd"),
+        ("opsd_cl_gated", {"factors": []}, "opsd"),
+        ("ogls_sd", {"factors": ["has_sibling"]}, "opsd"),
+        ("constant_negative", {"advantage": "group"}, "direction"),
+    ],
+)
+def test_a_method_without_the_part_that_its_name_promises_is_refused_with_one_to_start_from(
+    estimator, given_values, without
+):
+    with pytest.raises(ValueError, match=rf"contradicts .*={estimator}, .* Start from {without}\.$"):
+        resolve(estimator, **given_values)
+    resolve(without, **given_values)
+
+
+def test_every_other_method_takes_any_factors():
+    for row in TABLE:
+        if all(requirement.without is None for requirement in row.requires):
+            assert resolve(row.name, factors=["ratio"]).weighing == ("ratio",)
 
 
 def test_the_estimators_of_verl_leave_every_key_of_ratio_and_gate_free():
@@ -135,7 +205,7 @@ def test_factors_compose_in_the_configuration():
     assert method.keys()["window"] == 2
     assert method.advantage.name == "group"
     assert method.needs_group
-    assert resolve("cl_egrsd", factors=[]).factors == ()
+    assert resolve("egrsd", factors=[]).factors == ()
 
 
 def test_the_factors_of_a_method_keep_the_numbers_of_the_method():

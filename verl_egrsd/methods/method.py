@@ -20,11 +20,20 @@ from verl_egrsd.methods.reward import Reward
 
 
 class Requirement(NamedTuple):
-    """What the name of a method promises about a key of `algorithm.egrsd`."""
+    """What the name of a method promises about a key of `algorithm.egrsd`.
+
+    Attributes:
+        key: below `algorithm.egrsd`.
+        holds: whether a value keeps the promise.
+        remedy: which values do, for the error.
+        without: the method to start from, for the error, where the user leaves out the part that has the key;
+            None: the promise holds without that part too.
+    """
 
     key: str
     holds: Callable[[Any], bool]
     remedy: str
+    without: str | None = "another method (verl-egrsd methods)"
 
 
 class Credited(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from verl_egrsd.config import flat
-from verl_egrsd.methods.advantages import FromVerl
+from verl_egrsd.methods.advantages import Constant, FromVerl
 from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.entropy_gate import EntropyGate
 from verl_egrsd.methods.method import Method
@@ -31,7 +31,7 @@ def resolve(
 
     Raises:
         ValueError: for an unknown key (lists those of the method), a value out of range, or one that
-            contradicts the method.
+            contradicts the method; and for `advantage=constant` without its value.
     """
     values = _set_values(given or {})
     method = _composed(_named(adv_estimator), values)
@@ -53,15 +53,18 @@ def resolve(
 def all_keys() -> dict[str, Any]:
     """Return every key of `algorithm.egrsd` that some method has, with the value null."""
     section: dict[str, Any] = {"advantage": None, "factors": None, "policy_factors": None}
-    rows = methods().values()
-    parts = [*(method.reward for method in rows), *advantage_sources().values(), *factors().values()]
-    for part in [*parts, Distillation()]:
+    for part in _every_part():
         keys = {field.name: None for field in fields(part)}  # type: ignore[arg-type]
         if part.section and keys:
             section.setdefault(part.section, {}).update(keys)
         else:
             section |= keys
     return section
+
+
+def _every_part() -> list[Part]:
+    rewards = [method.reward for method in methods().values()]
+    return [*rewards, *advantage_sources().values(), *factors().values(), Distillation()]
 
 
 def _named(adv_estimator: str) -> Method:
@@ -87,6 +90,7 @@ def _composed(method: Method, values: dict[str, Any]) -> Method:
         method = replace(method, policy_factors=_factors(method, "policy_factors", policy))
     if source != method.advantage.name:
         method = replace(method, advantage=_source(method, source))
+        _require_value(method.advantage, values)
     return method
 
 
@@ -111,20 +115,47 @@ def _source(method: Method, name: Any) -> AdvantageSource:
     return known[name]
 
 
+def _require_value(source: AdvantageSource, values: Mapping[str, Any]) -> None:
+    """Refuse a constant advantage without its value: both signs are usual, and they train opposite ways."""
+    key = f"{Constant.section}.value"
+    if isinstance(source, Constant) and key not in flat(values):
+        raise ValueError(
+            f"{NAMESPACE}.advantage={source.name} needs a value: set {NAMESPACE}.{key}. With 1 the sampled "
+            "tokens become more likely, in proportion to the factors' weights, and log_ratio draws the "
+            "student to the teacher (as in opsd_sampled). With -1 they become less likely (as in "
+            "constant_negative), and log_ratio drives the student away from the teacher."
+        )
+
+
 def _refuse_unknown(method: Method, values: Mapping[str, Any]) -> None:
     known = _keys(method.parts)
     lists = ["advantage", "factors", *(["policy_factors"] if method.divergence else [])]
     for key, value in flat(values).items():
-        if key not in known:
-            owners = [name for name, factor in factors().items() if key in _keys([factor])]
-            remedy = f" It is a key of {owners[0]}: add that to {NAMESPACE}.factors." if owners else ""
-            if key in _keys([Distillation()]):
-                distils = next(row.name for row in methods().values() if row.divergence)
-                remedy = f" A divergence is the loss of other methods: set algorithm.adv_estimator={distils}."
+        if key in known:
+            continue
+        if inside := [each for each in _keys(_every_part()) if each.startswith(f"{key}.")]:
             raise ValueError(
-                f"unknown key {NAMESPACE}.{key}={value!r} of {method.name}; known keys: "
-                f"{', '.join([*lists, *known])}.{remedy}"
+                f"{NAMESPACE}.{key}={value!r} is not allowed: {key} is a section. Set one of its keys: "
+                f"{', '.join(inside)}."
             )
+        raise ValueError(
+            f"unknown key {NAMESPACE}.{key}={value!r} of {method.name}; known keys: "
+            f"{', '.join([*lists, *known])}.{_remedy(method, key)}"
+        )
+
+
+def _remedy(method: Method, key: str) -> str:
+    """Return a sentence that says which setting makes a key known; empty if there is none."""
+    for name, factor in factors().items():
+        if key in _keys([factor]):
+            return f" It is a key of {name}: add that to {NAMESPACE}.factors."
+    for name, source in advantage_sources().items():
+        if key in _keys([source]) and not method.is_verls:
+            return f" It is a key of another advantage: set {NAMESPACE}.advantage={name}."
+    if key in _keys([Distillation()]):
+        distils = next(row.name for row in methods().values() if row.divergence)
+        return f" A divergence is the loss of other methods: set algorithm.adv_estimator={distils}."
+    return ""
 
 
 def _keys(parts: Any) -> list[str]:
@@ -144,10 +175,17 @@ def _with_keys(part: SomePart, values: Mapping[str, Any]) -> SomePart:
 
 
 def _refuse_contradictions(method: Method) -> None:
-    values = flat(method.keys())
-    for requirement in method.requires:
-        if requirement.key in values and not requirement.holds(values[requirement.key]):
+    keys = method.keys()
+    values = flat(keys)
+    for key, holds, remedy, without in method.requires:
+        if key in values and not holds(values[key]):
             raise ValueError(
-                f"{NAMESPACE}.{requirement.key}={values[requirement.key]} contradicts "
-                f"algorithm.adv_estimator={method.name}: set it to {requirement.remedy}."
+                f"{NAMESPACE}.{key}={values[key]} contradicts algorithm.adv_estimator={method.name}: "
+                f"set it to {remedy}."
+            )
+        if key not in values and without is not None:
+            raise ValueError(
+                f"{NAMESPACE}.advantage={keys['advantage']} with {NAMESPACE}.factors={keys['factors']} "
+                f"contradicts algorithm.adv_estimator={method.name}, which stands for a setting of "
+                f"{NAMESPACE}.{key}: no part has this key any more. Start from {without}."
             )

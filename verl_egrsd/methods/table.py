@@ -45,19 +45,19 @@ TABLE: tuple[Method, ...] = (
         "egrsd",
         "likelihood ratio x entropy gate (arXiv 2605.13255)",
         (Ratio(), EntropyGate()),
-        requires=(Requirement("window", lambda w: w == 0, "0; cl_egrsd is the method with lookahead"),),
+        requires=(Requirement("window", lambda w: w == 0, "0; cl_egrsd is the method with lookahead", None),),
     ),
     Method(
         "cl_egrsd",
         "likelihood ratio x entropy gate with causal lookahead (arXiv 2605.13255)",
         (Ratio(), EntropyGate(window=DEFAULT_LOOKAHEAD)),
-        requires=(Requirement("window", lambda w: w > 0, "1 or more; egrsd has no lookahead"),),
+        requires=(Requirement("window", lambda w: w > 0, "1 or more; egrsd has no lookahead", "egrsd"),),
     ),
     Method(
         "rlsd",
         "EGRSD with its gate off: likelihood ratio alone. The method of arXiv 2604.03128 is rlsd_published",
         (Ratio(), EntropyGate(gamma=0.0)),
-        requires=(Requirement("gamma", lambda g: g == 0, "0; egrsd is the method with a gate"),),
+        requires=(Requirement("gamma", lambda g: g == 0, "0; egrsd is the method with a gate", None),),
     ),
     Method("tip", "likelihood ratio on the tokens that TIP selects (arXiv 2604.14084)", (Ratio(), Tip())),
     Method(
@@ -132,18 +132,19 @@ TABLE: tuple[Method, ...] = (
         "correct_only",
         "EGRSD on the correct rollouts alone (an arm of arXiv 2605.06188)",
         (Ratio(), EntropyGate(), Outcome(keep="correct")),
-        requires=(Requirement("outcome.keep", lambda k: k == "correct", "correct; see wrong_only"),),
+        requires=(Requirement("outcome.keep", lambda k: k == "correct", "correct; see wrong_only", "egrsd"),),
     ),
     Method(
         "wrong_only",
         "EGRSD on the wrong rollouts alone (an arm of arXiv 2605.06188)",
         (Ratio(), EntropyGate(), Outcome(keep="wrong")),
-        requires=(Requirement("outcome.keep", lambda k: k == "wrong", "wrong; see correct_only"),),
+        requires=(Requirement("outcome.keep", lambda k: k == "wrong", "wrong; see correct_only", "egrsd"),),
     ),
     Method(
         "constant_negative",
         "advantage -1 for every rollout, no teacher and no reward (a control of arXiv 2608.31046)",
         advantage=Constant(-1.0),
+        requires=(Requirement("constant.value", lambda v: v < 0, "a negative number", "direction"),),
     ),
     Method(
         "opsd",
@@ -184,7 +185,7 @@ TABLE: tuple[Method, ...] = (
         (EntropyGate(),),
         advantage=Constant(1.0),
         divergence=OPSD,
-        requires=(Requirement("window", lambda w: w == 0, "0; opsd_cl_gated has the lookahead"),),
+        requires=(Requirement("window", lambda w: w == 0, "0; opsd_cl_gated has the lookahead", "opsd"),),
     ),
     Method(
         "opsd_cl_gated",
@@ -192,7 +193,7 @@ TABLE: tuple[Method, ...] = (
         (EntropyGate(window=DEFAULT_LOOKAHEAD),),
         advantage=Constant(1.0),
         divergence=OPSD,
-        requires=(Requirement("window", lambda w: w > 0, "1 or more; opsd_gated has no lookahead"),),
+        requires=(Requirement("window", lambda w: w > 0, "1 or more; opsd_gated has no lookahead", "opsd"),),
     ),
     Method(
         "paced_divergence",
@@ -231,7 +232,7 @@ TABLE: tuple[Method, ...] = (
         advantage=Constant(1.0),
         divergence=Distillation(kind="reverse", clip=0.05, clip_sides="both", temperature=1.1),
         teacher={"template": "none", "steering": 3.0},
-        requires=(Requirement("outcome.keep", lambda k: k == "wrong", "wrong"),),
+        requires=(Requirement("outcome.keep", lambda k: k == "wrong", "wrong", "opsd"),),
     ),
     Method(
         "ssopd",
