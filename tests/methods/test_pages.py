@@ -11,13 +11,14 @@ import pytest
 import torch
 import yaml
 
-from verl_egrsd.methods import Factor, Method, factors, methods
+from verl_egrsd.methods import Factor, Method, factors, methods, resolve
 from verl_egrsd.methods.table import TABLE
 from verl_egrsd.trainer.divergence_step import POLICY_LOSS, REPORTED
 
 from .test_panels import columns
 
-FOLDER = Path(__file__).parents[2] / "docs" / "methods"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "methods"
 PARTS = ["What it says", "Equations", "What the teacher reads", "Our choices", "Preset", "Evidence"]
 OF_THE_PAPER = {"egrsd", "cl_egrsd", "rlsd", "direction"}
 """Methods whose page is docs/method.md."""
@@ -116,3 +117,12 @@ def test_every_line_of_the_overview_says_what_its_method_does():
     assert len(lines) >= len(PRESENT)
     assert lines == [line for line in actual if line in lines]
     assert {line.split("`")[1] for line in lines} >= PRESENT
+
+
+def test_every_method_with_other_factors_that_a_page_shows_is_allowed():
+    texts = [path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
+    command = r"preset=(\w+)[^`]*?algorithm\.egrsd\.factors=\[([\w,]+)\]"
+    shown = {match for text in texts for match in re.findall(command, text)}
+    assert ("cl_egrsd", "ratio,entropy_gate,tip") in shown
+    for name, chosen in shown:
+        resolve(name, {"factors": chosen.split(",")}, max_response_length=64)
