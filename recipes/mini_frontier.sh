@@ -15,6 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source recipes/common.sh
 known_environment mini_frontier
+(( $# == 0 )) || { echo "$1: this recipe takes variables, such as QUICK=1 or SEEDS=0, and no arguments." >&2; exit 2; }
 quick=$(switch QUICK)
 bash requirements/install_cpu.sh
 export PATH="$PWD/.venv/bin:$PATH"

@@ -19,6 +19,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source recipes/common.sh
 known_environment reproduce
+(( $# == 0 )) || { echo "$1: this recipe takes variables, such as DRY_RUN=1 or STEPS=50, and no arguments." >&2; exit 2; }
 dry_run=$(switch DRY_RUN)
 export TOKENIZERS_PARALLELISM=false
 if [[ ${HARDWARE:-gpu} == cpu ]]; then

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.recipes import recipe
+
 recipes = runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "environment.py"))
 complaints, one_edit, RECIPES = (recipes[name] for name in ("complaints", "one_edit", "RECIPES"))
 
@@ -61,6 +63,14 @@ def test_a_slip_is_answered_with_the_nearest_name(name, nearest):
 def test_a_variable_of_another_recipe_is_answered_with_that_recipe():
     (sentence,) = complaints("rehearse_cpu", ["STEPS"])
     assert sentence.startswith("STEPS is read by recipes/train_gpu.sh, not by this recipe")
+
+
+@pytest.mark.parametrize("name", ["reproduce_qwen3_4b", "reproduce_qwen3_8b", "mini_frontier"])
+def test_a_recipe_that_takes_no_arguments_refuses_one_before_anything_is_installed(name):
+    done = recipe(name, "--dry-run", PYTHON="python3", OUT="/dev/null/out")  # where nothing can be written
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("--dry-run: this recipe takes variables, such as ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(("first", "second"), [("GPU", "GPUS"), ("STPES", "STEPS"), ("BATCHS", "BATCH")])
