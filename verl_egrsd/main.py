@@ -165,6 +165,7 @@ def check_and_train(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
     from verl_egrsd.checkpoints.resume import nothing_to_do
     from verl_egrsd.preflight import check_files
+    from verl_egrsd.preflight.attention import require_attention
     from verl_egrsd.preflight.machine import require_gpus
     from verl_egrsd.watch.cluster import require_cluster
     from verl_egrsd.watch.ports import require_free_ports
@@ -175,6 +176,7 @@ def check_and_train(config: DictConfig) -> None:
             checked_or_exit(require_cluster, config)
             checked_or_exit(require_free_ports, config)
             checked_or_exit(require_gpus, config)
+            checked_or_exit(require_attention, config)
         start = checked_start(config, check, check_files, held)
         if start is None:
             return

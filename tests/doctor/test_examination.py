@@ -23,7 +23,7 @@ from verl_egrsd.doctor import command, installed
 from verl_egrsd.doctor.examination import Examination
 from verl_egrsd.doctor.installed import FreshProcess
 from verl_egrsd.doctor.lines import CheckLine, Severity
-from verl_egrsd.preflight import machine
+from verl_egrsd.preflight import attention, machine
 from verl_egrsd.reward import selftest
 
 pytestmark = pytest.mark.stack
@@ -59,6 +59,7 @@ def healthy(monkeypatch):
     monkeypatch.setattr("verl_egrsd.doctor.machine.host_memory", lambda: 1e12)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e12))
     monkeypatch.setattr(selftest, "self_test", lambda: None)
+    monkeypatch.setattr(attention, "import_module", lambda name: None)
 
 
 class Known:
@@ -190,6 +191,18 @@ def test_a_broken_verifier_and_another_verl_are_named(setup, healthy, monkeypatc
     found = [finding for finding in examined(setup)[0] if finding.level is Severity.WRONG]
     assert [finding.about for finding in found] == ["versions", "settings"]
     assert "verl 0.8.0 is outside the tested window" in found[0].text
+
+
+def test_flash_attn_that_is_not_installed_is_named_where_gpus_need_it(setup, healthy, monkeypatch):
+    def fail(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(attention, "import_module", fail)
+    found = only(examined(setup)[0], Severity.WRONG)
+    assert found.about == "attention"
+    assert "pip install flash-attn --no-build-isolation, or choose another" in found.text
+    findings, _ = examined(setup, elsewhere=True)
+    assert {finding.level for finding in findings} == {Severity.FINE}
 
 
 def test_answers_that_think_in_a_small_cap_are_noted_with_the_cap_that_they_need(setup, healthy):

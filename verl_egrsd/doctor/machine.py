@@ -19,13 +19,17 @@ from verl_egrsd.cost.work import MeanRollout
 from verl_egrsd.doctor.lines import CheckLine, doubt, wrong
 from verl_egrsd.methods import Method
 from verl_egrsd.output.files import nearest_existing
+from verl_egrsd.preflight.attention import lacking_attention
 from verl_egrsd.preflight.machine import gpus_here, joins_cluster, wanting
 from verl_egrsd.preflight.reading import lora_rank
 from verl_egrsd.teacher.steering import STEERING_PROMPTS
 
 
 def check_gpus(config: DictConfig, *, elsewhere: bool) -> Iterator[CheckLine]:
-    """Yield GPUs found against GPUs asked; a run on another machine has those of `check.gpu`."""
+    """Yield GPUs found against GPUs asked, and whether they have the attention that the configuration takes.
+
+    A run on another machine has the GPUs of `check.gpu`.
+    """
     trainer = config.trainer
     asked, found = trainer.nnodes * trainer.n_gpus_per_node, gpus_here()
     if trainer.device != "cuda":
@@ -39,6 +43,8 @@ def check_gpus(config: DictConfig, *, elsewhere: bool) -> Iterator[CheckLine]:
         yield wrong("GPUs", f"{sentence} If the run is for another machine: verl-egrsd check --elsewhere.")
     else:
         yield CheckLine("GPUs", f"{asked} asked, {found} found")
+        if lacks := lacking_attention(config):
+            yield wrong("attention", lacks)
 
 
 def check_disk(config: DictConfig, method: Method, teacher: TeacherConfig) -> Iterator[CheckLine]:

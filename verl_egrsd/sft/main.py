@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.resume import Start, nothing_to_do
 from verl_egrsd.main import checked_or_exit, checked_start, composed_for, require_model
+from verl_egrsd.preflight.attention import require_attention
 from verl_egrsd.preflight.existing import check_sft_files
 from verl_egrsd.preflight.machine import require_gpus
 from verl_egrsd.processes import interrupt_once
@@ -83,6 +84,7 @@ def check_and_tune(config: DictConfig) -> None:
             return
         checked_or_exit(check_ranks, config)
         checked_or_exit(require_gpus, config)
+        checked_or_exit(require_attention, config)
         ranks = config.trainer.n_gpus_per_node
         if "RANK" not in os.environ and ranks > 1:
             _run_torchrun(ranks)

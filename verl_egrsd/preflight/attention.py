@@ -1,0 +1,49 @@
+"""The package of the attention that a configuration takes, on the machine that trains."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from omegaconf import DictConfig, OmegaConf
+
+from verl_egrsd.preflight.machine import joins_cluster
+
+VERLS_ATTENTION = "flash_attention_2"
+"""What verl asks transformers for unless the configuration names another one."""
+FLASH_PACKAGES = {
+    VERLS_ATTENTION: ("flash_attn", "pip install flash-attn --no-build-isolation"),
+    "flash_attention_3": ("flash_attn_interface", "install FlashAttention 3"),
+}
+"""Attention that needs a package of its own: its module, and how to install it."""
+
+
+def require_attention(config: DictConfig) -> None:
+    """Refuse a run on GPUs of this machine whose attention is not installed, or cannot be imported here.
+
+    verl finds out when Ray and its workers have started.
+
+    Raises:
+        ValueError: naming the key, what was found, and both remedies.
+    """
+    if config.trainer.device == "cuda" and not joins_cluster(config) and (lacks := lacking_attention(config)):
+        raise ValueError(lacks)
+
+
+def lacking_attention(config: DictConfig) -> str | None:
+    """Return a sentence that says why the attention of a run does not work here; None if it does."""
+    section = "actor_rollout_ref.model" if "actor_rollout_ref" in config else "model"
+    key = f"{section}.override_config.attn_implementation"
+    attention = OmegaConf.select(config, key) or VERLS_ATTENTION
+    # With the package `kernels`, transformers takes the hub's build in place of a package that is missing.
+    if attention not in FLASH_PACKAGES or find_spec("kernels"):
+        return None
+    module, install = FLASH_PACKAGES[attention]
+    try:
+        import_module(module)
+    except ImportError as error:  # also a package that was built for another torch
+        return (
+            f"{key}={attention} does not work here ({error}): {install}, or choose another attention with "
+            f"+{key}=sdpa {section}.use_remove_padding=false."
+        )
+    return None
