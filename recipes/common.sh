@@ -51,6 +51,24 @@ add_number() {
   if [[ $2 =~ ^[-+.0-9eE]+$ ]]; then overrides+=("$1=$2"); else add_text "$1" "$2"; fi
 }
 
+# Runs a command and passes a SIGTERM on to it, which a shell that waits in the foreground does not: it would end, and the
+# command would go on. A shell has what it starts in the background ignore Ctrl-C; `env` undoes that, unless this shell was
+# itself told to ignore it.
+attended() {
+  local again=1 status=0 hears=()
+  [[ $(trap -p INT) ]] || hears=(env --default-signal=INT,QUIT)
+  "${hears[@]}" "$@" &
+  # A signal ends `wait`, not the command. The terminal sends Ctrl-C to both.
+  trap 'again=1; kill -TERM $! || true' TERM
+  trap 'again=1' INT
+  while (( again )); do
+    again=0 status=0
+    wait $! || status=$?
+  done
+  trap - INT TERM
+  return "$status"
+}
+
 # Runs a command for at most $1 seconds, then interrupts it as Ctrl-C would, says so, and returns 124. Where $1 is empty,
 # the command takes the place of this shell. In the foreground: by itself `timeout` takes a command out of reach of the
 # terminal's Ctrl-C.
@@ -58,7 +76,7 @@ within() {
   local limit=$1 begun=$SECONDS status=0
   shift
   [[ -n $limit ]] || exec "$@"
-  timeout --foreground --signal=INT --kill-after=60 "$limit" "$@" || status=$?
+  attended timeout --foreground --signal=INT --kill-after=60 "$limit" "$@" || status=$?
   # 137: it did not end in time after the interruption, and was killed.
   (( status == 124 || status == 137 && SECONDS - begun >= limit )) || return "$status"
   echo "The time limit was over after $limit seconds: a higher TIME_LIMIT lets the run go on longer." >&2

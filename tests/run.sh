@@ -10,4 +10,4 @@ ruff check .
 ruff format --check .
 mypy
 # Two at a time, a file as a whole: most of what starts Ray waits for one process after another.
-python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"
+exec python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -8,4 +8,4 @@ bash requirements/install_cpu.sh
 export PATH="$PWD/.venv/bin:$PATH" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
 unset PYTHONDONTWRITEBYTECODE
 export FAULTS_TABLE=${FAULTS_TABLE:-tests/benchmarks/results/faults.md}
-python -m pytest -p no:xdist -m "faults or not faults" tests/faults "$@"
+exec python -m pytest -p no:xdist -m "faults or not faults" tests/faults "$@"

@@ -16,4 +16,4 @@ if [[ ! -f $stamp || "$(cat $stamp)" != "$wanted" ]]; then
 fi
 export PATH="$PWD/$folder/bin:$PATH" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
 unset PYTHONDONTWRITEBYTECODE
-python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not ray" "$@"
+exec python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not ray" "$@"

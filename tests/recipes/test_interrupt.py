@@ -1,4 +1,4 @@
-"""Ctrl-C in a terminal, and the end of a recipe's time limit."""
+"""Ctrl-C in a terminal, SIGTERM, and the end of a recipe's time limit."""
 
 from __future__ import annotations
 
@@ -12,47 +12,86 @@ from tests.support.recipes import recipe as run_recipe
 from tests.support.terminal import Terminal
 
 REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = sorted([*REPOSITORY.glob("recipes/*.sh"), *REPOSITORY.glob("tests/*.sh")])
-TRAINING = """#!/usr/bin/env python3
+SCRIPTS = sorted(
+    path
+    for pattern in ("recipes/**/*.sh", "recipes/**/*.sbatch", "requirements/*.sh", "tests/*.sh", ".ci/run")
+    for path in REPOSITORY.glob(pattern)
+)
+COMMANDS = [
+    path for path in SCRIPTS if path.parent.name in ("recipes", "tests") and path.read_text().startswith("#!")
+]
+"""Those that run on this machine and make something."""
+SLEEPING_PYTHON = """#!/usr/bin/env python3
 import signal, sys, time
-if sys.argv[1] == "recipes/environment.py":
+if sys.argv[1:2] != ["-m"] or sys.argv[2] not in (
+    "verl_egrsd.main", "verl_egrsd.sft.main", "recipes.miniature.run", "recipes.reproduce.run", "pytest"
+):
     sys.exit()
-def stop(*_):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit("stopped")
-signal.signal(signal.SIGINT, stop)
-print("training", flush=True)
+def stop(number, _):
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    print("stopped")
+    sys.exit(128 + number)
+for each in (signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(each) != signal.SIG_IGN:
+        signal.signal(each, stop)
+with open("/dev/tty", "w") as terminal:
+    terminal.write("training\\n")
 time.sleep(600)
 """
-"""It hears the first signal only: `timeout` passes on what the terminal has sent to both."""
+"""It sleeps where it should train or test, and does nothing else. It hears the first signal only: `timeout`
+passes on what the terminal has sent to both."""
 
 
 @pytest.fixture
-def recipe(tmp_path):
-    """Start the recipe of supervised training in a terminal, with a training that only sleeps."""
-    python = tmp_path / "python"
-    python.write_text(TRAINING)
-    python.chmod(0o755)
-    stock = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+def start(tmp_path):
+    """Start a script in a terminal, in a checkout whose Python only sleeps and whose packages are there."""
+    for name in ("recipes", "tests", "setup.cfg"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    folders = [tmp_path / name for name in (".venv/bin", ".venv-gpu-versions/bin", "requirements", "model")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for folder in folders[:2]:
+        for name, program in (("python", SLEEPING_PYTHON), ("ruff", "#!/bin/sh"), ("mypy", "#!/bin/sh")):
+            (folder / name).write_text(program)
+            (folder / name).chmod(0o755)
+    for name, text in (("install_cpu.sh", ""), ("gpu_versions.lock", "torch==2")):
+        (tmp_path / "requirements" / name).write_text(text)
+    (tmp_path / "rows.parquet").touch()
+    variables = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    variables |= {"PYTHON": f"{tmp_path}/.venv/bin/python", "MODEL_PATH": "model"}
+    variables |= {"TRAIN_FILE": "rows.parquet", "VAL_FILE": "rows.parquet"}
 
-    def start(**environment):
-        variables = stock | {"PYTHON": str(python), "OUTPUT": str(tmp_path / "out")} | environment
-        return Terminal(["bash", "recipes/sft_qwen3_4b.sh"], cwd=REPOSITORY, environment=variables)
+    def started(script, **environment):
+        command = ["bash", str(script.relative_to(REPOSITORY))]
+        return Terminal(command, cwd=tmp_path, environment=variables | environment)
 
-    return start
+    return started
 
 
-@pytest.mark.parametrize("environment", [{}, {"TIME_LIMIT": "600"}], ids=["without a limit", "with a limit"])
-def test_ctrl_c_reaches_the_training(recipe, environment):
-    with recipe(**environment) as terminal:
+SUPERVISED = REPOSITORY / "recipes/sft_qwen3_4b.sh"
+CASES = {path.name: (path, {}) for path in COMMANDS}
+CASES["with a limit"] = (SUPERVISED, {"TIME_LIMIT": "600"})
+
+
+@pytest.mark.parametrize(("way", "exit_code"), [("Ctrl-C", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("script", "environment"), CASES.values(), ids=CASES)
+def test_ctrl_c_and_sigterm_reach_the_work_of_a_script_which_ends_with_its_code(
+    start, script, environment, way, exit_code
+):
+    with start(script, **environment) as terminal:
         terminal.read_until("training")
-        terminal.press_ctrl_c()
-        assert terminal.end(30) != 0
+        if way == "Ctrl-C":
+            terminal.press_ctrl_c()
+        else:
+            terminal.process.terminate()
+        # That is, until nothing that it has started is left in the terminal.
+        assert terminal.end(30) == exit_code
         assert "stopped" in terminal.shown
 
 
-def test_the_end_of_the_time_limit_is_one_sentence_with_the_limit_and_how_to_raise_it(recipe):
-    with recipe(TIME_LIMIT="2") as terminal:
+def test_the_end_of_the_time_limit_is_one_sentence_with_the_limit_and_how_to_raise_it(start):
+    with start(SUPERVISED, TIME_LIMIT="2") as terminal:
         assert terminal.end(30) == 124
         *_, stopped, said = terminal.shown.splitlines()
         assert stopped == "stopped"
