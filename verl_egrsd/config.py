@@ -205,11 +205,14 @@ class Checker:
     def __init__(self, namespace: str, settings: Any) -> None:
         self.namespace, self.settings = namespace, settings
 
-    def integer(self, name: str, *, minimum: int) -> None:
-        """Refuse what is not a whole number of at least `minimum`; True and False are none."""
+    def integer(self, name: str, *, minimum: int, also: str = "") -> None:
+        """Refuse what is not a whole number of at least `minimum`; True and False are none.
+
+        `also` ends the message.
+        """
         value = getattr(self.settings, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            self._refuse(name, value, f"a whole number of {minimum} or more")
+            self._refuse(name, value, f"a whole number of {minimum} or more{also}")
 
     def number(self, name: str, allowed: Any, wording: str) -> None:
         """Refuse what is not a number, or one that `allowed` says no to; `wording` says what it must be."""

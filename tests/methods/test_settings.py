@@ -131,6 +131,39 @@ def test_a_resolved_section_resolves_to_the_same_method():
         assert resolve(name, **resolve(name).keys()) == resolve(name)
 
 
+@pytest.mark.parametrize(("name", "key"), [("opsd", "clip"), ("ogls_sd", "clip"), ("sdpo", "top_k")])
+def test_none_takes_away_what_the_divergence_of_a_method_sets_and_null_does_not(name, key):
+    own = methods()[name].divergence
+    assert getattr(resolve(name, divergence={key: None}).divergence, key) == getattr(own, key)
+    method = resolve(name, divergence={key: "none"})
+    assert getattr(method.divergence, key) is None
+    assert resolve(name, **method.keys()) == method
+
+
+@pytest.mark.parametrize(
+    ("name", "given_values", "needed"),
+    [
+        ("opsd", {"beta": 0.3}, "kind=jsd"),
+        ("sdpo", {"kind": "reverse", "beta": 0.3}, "kind=jsd"),
+        ("crisp", {"clip_sides": "both"}, "clip"),
+        ("opsd", {"clip": "none", "clip_sides": "both"}, "clip"),
+        ("opsd", {"tail": "renormalised"}, "top_k"),
+        ("opsd", {"support": "student"}, "top_k"),
+        ("sdpo", {"top_k": "none", "support": "teacher"}, "top_k"),
+    ],
+)
+def test_a_key_of_the_divergence_without_effect_is_refused_with_what_it_needs(name, given_values, needed):
+    key, value = list(given_values.items())[-1]
+    message = rf"^algorithm\.egrsd\.divergence\.{key}={value} is read with {needed} only: leave {key} unset"
+    with pytest.raises(ValueError, match=message):
+        resolve(name, divergence=given_values)
+
+
+def test_the_settings_that_a_method_brings_may_lose_their_effect():
+    assert resolve("opsd_first_release", divergence={"kind": "reverse"}).divergence.kind == "reverse"
+    assert resolve("sdpo", divergence={"top_k": "none"}).divergence.support == "student"
+
+
 def test_each_name_implies_its_own_gate():
     egrsd, cl_egrsd, rlsd = (resolve(name).keys() for name in ("egrsd", "cl_egrsd", "rlsd"))
     assert (egrsd["gamma"], egrsd["window"]) == (0.3, 0)

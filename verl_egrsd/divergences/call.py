@@ -67,7 +67,8 @@ class Call:
                 "do not fit: hidden states are (N, D), heads (V, D)."
             )
         if self.settings.top_k is not None:
-            self._require_wider(len(weight), self.settings.top_k)
+            of_all = self.shard.sum(torch.tensor(len(weight), device=self.teacher_hidden.device))
+            self.settings.require_smaller(int(of_all))
         self.row_loss.require_rows(len(hidden))
         if not self.score_temperature > 0:
             raise ValueError(
@@ -82,13 +83,6 @@ class Call:
             )
         else:
             self._require_held(self.token_ids, len(weight))
-
-    def _require_wider(self, size: int, top_k: int) -> None:
-        vocabulary = int(self.shard.sum(torch.tensor(size, device=self.teacher_hidden.device)))
-        if top_k >= vocabulary:
-            raise ValueError(
-                f"top_k={top_k} holds the whole vocabulary of {vocabulary}: leave it unset, or take fewer."
-            )
 
     def _require_held(self, token_ids: Tensor, size: int) -> None:
         holders = self.shard.sum(self.shard.local(token_ids, size)[1].int())

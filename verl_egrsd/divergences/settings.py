@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -14,6 +15,8 @@ Tail = Literal["bucket", "dropped", "renormalised", "teacher_renormalised"]
 
 DIVERGENCE_SECTION = "algorithm.egrsd.divergence"
 """Where these settings stand in the configuration."""
+NONE = "none"
+"""What the configuration says for None: null there means that a key is not set."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,28 @@ class Divergence:
         """Refuse values outside their range, naming key, value and remedy."""
         check = Checker(DIVERGENCE_SECTION, self)
         check.one_of("kind", get_args(DivergenceKind))
-        check.number("beta", lambda x: 0 < x < 1, "in (0, 1): the ends are the kinds reverse and forward")
+        check.number("beta", lambda x: 0 < x < 1, "in (0, 1): the ends are the kinds forward and reverse")
         if self.clip is not None:
-            check.number("clip", lambda x: x > 0, "positive, or null for no bound")
+            check.number("clip", lambda x: 0 < x < math.inf, f"positive, or {NONE} for no bound")
         check.one_of("clip_sides", get_args(ClipSides))
-        check.number("temperature", lambda x: x > 0, "positive")
+        check.number("temperature", lambda x: 0 < x < math.inf, "positive and finite")
         if self.top_k is not None:
-            check.integer("top_k", minimum=1)
+            check.integer("top_k", minimum=1, also=f", or {NONE} for the whole vocabulary")
         check.one_of("support", get_args(Support))
         check.one_of("tail", get_args(Tail))
+
+    @property
+    def unread(self) -> dict[str, str]:
+        """Keys that are not read with these settings, and the setting that each of them needs."""
+        found = {} if self.kind == "jsd" else {"beta": "kind=jsd"}
+        if self.clip is None:
+            found["clip_sides"] = "clip"
+        return found if self.top_k is not None else found | {"support": "top_k", "tail": "top_k"}
+
+    def require_smaller(self, vocabulary: int) -> None:
+        """Refuse a support that holds a vocabulary of this size."""
+        if self.top_k is not None and self.top_k >= vocabulary:
+            raise ValueError(
+                f"{DIVERGENCE_SECTION}.top_k={self.top_k} holds the whole vocabulary of {vocabulary}: take "
+                f"fewer, or set it to {NONE}."
+            )

@@ -8,9 +8,10 @@ A policy gradient may stand beside it: L = sum of (weight * credit * D - policy 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from verl_egrsd.divergences import Divergence
+from verl_egrsd.divergences.settings import NONE
 from verl_egrsd.methods.part import HealthCheck, Panel, Part
 
 
@@ -48,7 +49,7 @@ class Distillation(Divergence, Part):
             advice=(
                 "A whole divergence is never below 0. What algorithm.egrsd.divergence.clip bounds, or top_k "
                 "leaves out, does not count, and the loss falls by moving the student to other tokens. "
-                "If accuracy falls too, raise the clip (1e9 is none), or lower the learning rate."
+                "If accuracy falls too, raise the clip (none is no bound), or lower the learning rate."
             ),
         ),
     )
@@ -62,8 +63,12 @@ class Distillation(Divergence, Part):
         super().__post_init__()
         self.check.number("weight", lambda x: x > 0, "positive")
         if self.first_tokens is not None:
-            self.check.integer("first_tokens", minimum=1)
+            self.check.integer("first_tokens", minimum=1, also=f", or {NONE} for all")
         self.check.number("hidden_gigabytes", lambda x: x > 0, "positive, in units of 1e9 bytes")
+
+    def keys(self) -> dict[str, Any]:
+        """Return the settings as a configuration writes them: `none` for None, since null is not set."""
+        return {key: NONE if value is None else value for key, value in vars(self).items()}
 
     def kept(self, response_length: int) -> int:
         """Return how many tokens of a response are distilled."""

@@ -210,7 +210,7 @@ class Method:
             section["policy_factors"] = [factor.name for factor in self.policy_factors]
         for part in self.parts:
             target = section.setdefault(part.section, {}) if part.section else section
-            target.update(vars(part))
+            target.update(part.keys())
         return {key: value for key, value in section.items() if value != {}}
 
 

@@ -38,6 +38,10 @@ class Part:
         """Range checks that name a key of this part."""
         return Checker(f"{NAMESPACE}.{self.section}" if self.section else NAMESPACE, self)
 
+    def keys(self) -> dict[str, Any]:
+        """Return the settings as a configuration writes them."""
+        return dict(vars(self))
+
 
 @dataclass(frozen=True)
 class Panel:

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from verl_egrsd.config import flat
+from verl_egrsd.divergences.settings import DIVERGENCE_SECTION, NONE
 from verl_egrsd.methods.advantages import Constant, FromVerl
 from verl_egrsd.methods.distillation import Distillation
 from verl_egrsd.methods.entropy_gate import EntropyGate
@@ -26,12 +27,14 @@ def resolve(
     Args:
         adv_estimator: `algorithm.adv_estimator`: a method, or an estimator of verl, whose advantage is then
             multiplied by the likelihood ratio and the entropy gate.
-        given: the section `algorithm.egrsd`; a null value counts as not set.
+        given: the section `algorithm.egrsd`; a null value counts as not set. In its section `divergence`,
+            `none` takes away a bound or a count that the method sets.
         max_response_length: `data.max_response_length`, in tokens.
 
     Raises:
-        ValueError: for an unknown key (lists those of the method), a value out of range, or one that
-            contradicts the method; and for `advantage=constant` without its value.
+        ValueError: for an unknown key (lists those of the method), a value out of range, one that contradicts
+            the method, or one that is not read beside the others; and for `advantage=constant` without its
+            value.
     """
     values = _set_values(given or {})
     method = _composed(_named(adv_estimator), values)
@@ -42,7 +45,7 @@ def resolve(
         reward=_with_keys(method.reward, values),
         advantage=_with_keys(method.advantage, values),
         factors=tuple(_with_keys(factor, values) for factor in method.factors),
-        divergence=method.divergence and _with_keys(method.divergence, values),
+        divergence=method.divergence and _distilled(method.divergence, values),
         policy_factors=method.policy_factors
         and tuple(_with_keys(factor, values) for factor in method.policy_factors),
     )
@@ -172,6 +175,20 @@ def _with_keys(part: SomePart, values: Mapping[str, Any]) -> SomePart:
     section = values.get(part.section, {}) if part.section else values
     own = {field.name: section[field.name] for field in fields(part) if field.name in section}  # type: ignore[arg-type]
     return replace(part, **own)  # type: ignore[type-var]
+
+
+def _distilled(own: Distillation, values: Mapping[str, Any]) -> Distillation:
+    """Return the divergence with the user's settings, and refuse those of them that it does not read."""
+    given = values.get(own.section, {})
+    chosen = _with_keys(own, {own.section: {k: None if v == NONE else v for k, v in given.items()}})
+    for key, needed in chosen.unread.items():
+        value = getattr(chosen, key)
+        if value != getattr(own, key):
+            raise ValueError(
+                f"{DIVERGENCE_SECTION}.{key}={value} is read with {needed} only: leave {key} unset, or set "
+                f"{needed}."
+            )
+    return chosen
 
 
 def _refuse_contradictions(method: Method) -> None:

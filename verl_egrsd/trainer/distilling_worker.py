@@ -22,6 +22,7 @@ from verl_egrsd.methods.columns import TEACHER_HIDDEN
 from verl_egrsd.scoring.kernels import Kernel
 from verl_egrsd.trainer.divergence_step import divergence_loss
 from verl_egrsd.trainer.held_teacher import HeldTeacher
+from verl_egrsd.trainer.own_logits import vocabulary_of
 from verl_egrsd.trainer.queue import jagged
 from verl_egrsd.trainer.response_rows import cut_responses, first_tokens
 from verl_egrsd.trainer.weight_stream import whole_weight
@@ -61,6 +62,7 @@ class DistillingWorker(HeldTeacher):
             return
         self._require_plain_logits(settings["kind"])
         self.distillation = build(Distillation, settings, DIVERGENCE_SECTION)
+        self.distillation.require_smaller(vocabulary_of(self.actor.engine))
         self.actor.engine.divergence = self.distillation
         self.actor.set_loss_fn(divergence_loss)
 
