@@ -58,6 +58,12 @@ def model(tmp_path):
     ("changes", "key", "remedy"),
     [
         ({f"{ACTOR}.policy_loss.loss_mode": "egrsd_ppo_clip"}, "policy_loss.loss_mode", "Set it to egrsd."),
+        ({f"{ACTOR}.policy_loss.loss_mode": "vanilla"}, "loss_mode=vanilla", "set it to egrsd."),
+        ({f"{ACTOR}.ppo_epochs": 2}, "2 updates per batch", "make it one."),
+        ({f"{ACTOR}.ppo_mini_batch_size": 8}, "4 updates per batch", "make it one."),
+        ({f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean"}, "loss_agg_mode=seq-mean-token-mean", "unset"),
+        ({f"{ACTOR}.loss_scale_factor": 2}, "loss_scale_factor=2", "leave the key unset"),
+        ({f"{ACTOR}.clip_ratio_high": 0.28}, "clip_ratio_high=0.28", "leave the key unset"),
         ({f"{ACTOR}.strategy": "fsdp"}, f"{ACTOR}.strategy=fsdp", "set fsdp2"),
         ({f"{ACTOR}.ulysses_sequence_parallel_size": 2}, "ulysses_sequence_parallel_size=2", "set it to 1"),
         (
@@ -76,6 +82,38 @@ def test_what_cannot_work_is_refused_by_key_and_remedy(refusal, changes, key, re
     message = refusal(changes)
     assert key in message
     assert remedy in message
+
+
+REMEDIES = {
+    "egrsd": {f"{ACTOR}.policy_loss.loss_mode": "egrsd_ppo_clip"},
+    "opsd": {f"{ACTOR}.ppo_epochs": 1, f"{ACTOR}.ppo_mini_batch_size": 32},
+}
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+@pytest.mark.parametrize("changes", [{f"{ACTOR}.ppo_epochs": 2}, {f"{ACTOR}.ppo_mini_batch_size": 8}])
+def test_the_remedy_for_several_updates_is_one_that_the_method_can_follow(opsd, name, changes):
+    changes = {"algorithm.adv_estimator": name, f"{ACTOR}.policy_loss.loss_mode": None} | changes
+    with pytest.raises(ValueError, match="make it one") as refused:
+        preflight(changed(opsd, changes))
+    assert ("egrsd_ppo_clip" in str(refused.value)) == (name == "egrsd")
+    preflight(changed(opsd, changes | REMEDIES[name]))
+
+
+def test_none_on_the_command_line_is_no_clip_also_where_the_trainer_checks_again():
+    config = composed("+preset=opsd", "+model=qwen3_4b", "+hardware=gpu8", f"{SECTION}.clip=none")
+    for _ in ("command", "trainer"):
+        method, _ = preflight(config)
+        assert method.divergence is not None
+        assert method.divergence.clip is None
+
+
+def test_a_support_that_holds_the_models_vocabulary_is_refused_before_the_start(refusal, opsd, model):
+    folder = model(vocab_size=500)
+    message = refusal(folder | {f"{SECTION}.top_k": 500})
+    assert message == f"{SECTION}.top_k=500 holds the whole vocabulary of 500: take fewer, or set it to none."
+    preflight(changed(opsd, folder | {f"{SECTION}.top_k": 499}))
+    preflight(changed(opsd, folder | {f"{SECTION}.top_k": "none"}))
 
 
 @pytest.mark.parametrize("key", ["final_logit_softcapping", "logits_scaling", "logit_scale"])
@@ -119,6 +157,12 @@ def test_hidden_states_beyond_the_bound_are_refused_with_the_number(refusal, ops
     preflight(changed(opsd, folder | {f"{SECTION}.hidden_gigabytes": 0.17}))
     few = {f"{SECTION}.hidden_gigabytes": 0.16, f"{SECTION}.first_tokens": 512}
     preflight(changed(opsd, folder | few))
+
+
+@pytest.mark.parametrize("name", ["tip_divergence", "eopd"])
+def test_what_reads_whole_responses_is_not_told_to_cut_them(refusal, model, name):
+    changes = {"algorithm.adv_estimator": name, f"{SECTION}.hidden_gigabytes": 0.01}
+    assert "first_tokens" not in refusal(model() | changes)
 
 
 def test_a_hidden_state_has_the_bytes_of_the_engines_precision(opsd):

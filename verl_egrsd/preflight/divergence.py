@@ -11,6 +11,7 @@ from verl_egrsd.divergences.settings import DIVERGENCE_SECTION
 from verl_egrsd.methods import Distillation, Method
 from verl_egrsd.preflight.contexts import STEERING
 from verl_egrsd.preflight.reading import PLAIN_LOSS, loss_mode, model_facts, scoring_role
+from verl_egrsd.preflight.rules import ACTOR, RULES
 
 NEUTRAL = {
     "final_logit_softcapping": (None, 0),
@@ -19,6 +20,14 @@ NEUTRAL = {
     "lm_head_multiplier": (None, 1),
 }
 """Keys of a model's config.json that change its logits, with the values that do not."""
+LOSS_KEYS = tuple(
+    f"{ACTOR}.{name}"
+    for name in (
+        *("loss_agg_mode", "loss_scale_factor"),
+        *("clip_ratio", "clip_ratio_low", "clip_ratio_high", "clip_ratio_c"),
+    )
+)
+"""Keys of verl's policy losses."""
 BYTES = {"fp32": 4, "float32": 4}
 """Of a number, by the precision of the engine; all others have two."""
 
@@ -38,9 +47,12 @@ def check_divergence(config: DictConfig, method: Method, teacher: TeacherConfig)
             f"actor_rollout_ref.actor.policy_loss.loss_mode={loss_mode(config)} {named}: it has no ratio to "
             f"clip. Set it to {PLAIN_LOSS}."
         )
-    for key, value, remedy in _engine_keys(config, scoring_role(config, teacher)):
+    for key, value, remedy in (*_unread(config), *_engine_keys(config, scoring_role(config, teacher))):
         raise ValueError(f"{key}={value} {named}: {remedy}.")
-    width = model_facts(config).get("hidden_size")
+    facts = model_facts(config)
+    if "vocab_size" in facts:
+        method.divergence.require_smaller(facts["vocab_size"])
+    width = facts.get("hidden_size")
     if width is not None:  # that of a model on the hub is known when the trainer has loaded its configuration
         check_bytes(config, method, method.divergence, width)
 
@@ -57,6 +69,13 @@ def _check_steering(method: Method, teacher: TeacherConfig) -> None:
             f"algorithm.adv_estimator={method.name} {read}: leave it unset, or choose a method with a "
             "divergence whose factors do not read the teacher's scores (verl-egrsd methods)."
         )
+
+
+def _unread(config: DictConfig) -> Iterator[tuple[str, object, str]]:
+    """Yield key, value and remedy of what verl's policy losses read, and a divergence does not."""
+    for rule in RULES:
+        if rule.key in LOSS_KEYS and (value := OmegaConf.select(config, rule.key)) not in rule.neutral:
+            yield rule.key, value, "it takes the mean over tokens and has no ratio; leave the key unset"
 
 
 def _engine_keys(config: DictConfig, role: str) -> Iterator[tuple[str, object, str]]:
@@ -105,10 +124,12 @@ def check_bytes(config: DictConfig, method: Method, divergence: Distillation, wi
     numbers = (1 + method.reads_divergence) * width
     needed = rollouts * tokens * token_bytes(config, method, width) / 1e9
     if needed > divergence.hidden_gigabytes:
+        reads_all = method.reads_divergence or method.policy_factors is not None
+        cut = "" if reads_all else f"lower {DIVERGENCE_SECTION}.first_tokens, "
         raise ValueError(
             f"{DIVERGENCE_SECTION}.hidden_gigabytes={divergence.hidden_gigabytes:g} is below the "
             f"{needed:.2g} GB of the hidden states of a step: {rollouts} rollouts "
             f"(data.train_batch_size * rollout.n) of up to {tokens} tokens with {numbers} numbers each. "
-            f"Raise it where the hosts have the memory, lower {DIVERGENCE_SECTION}.first_tokens, "
-            "or lower data.max_response_length or data.train_batch_size."
+            f"Raise it where the hosts have the memory, {cut}or lower data.max_response_length or "
+            "data.train_batch_size."
         )

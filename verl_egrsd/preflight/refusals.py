@@ -12,6 +12,8 @@ from verl_egrsd.preflight.reading import LOSSES, PLAIN_LOSS, TRAINER, loss_mode
 
 _Table = tuple[tuple[Callable[[DictConfig], bool], Callable[[DictConfig], str]], ...]
 
+LOSS_MODE = "actor_rollout_ref.actor.policy_loss.loss_mode"
+
 UNSERVED = ("gae", "remax", "gdpo", "optimal_token_baseline", "tir_optimal_token_baseline")
 """Estimators that need a critic, or columns that verl's trainer does not hand them."""
 
@@ -40,6 +42,12 @@ def _estimator(config: DictConfig) -> Any:
     return config.algorithm.adv_estimator
 
 
+def _has_divergence(config: DictConfig) -> bool:
+    """Return whether the loss is a divergence, which has no ratio that the clipped loss could clip."""
+    method = methods().get(_estimator(config))
+    return method is not None and method.divergence is not None
+
+
 REFUSALS: _Table = (
     (
         lambda c: _estimator(c) in UNSERVED,
@@ -59,15 +67,16 @@ REFUSALS: _Table = (
     (
         lambda c: loss_mode(c) in LOSSES and c.trainer.v1.trainer_mode != TRAINER,
         lambda c: (
-            f"actor_rollout_ref.actor.policy_loss.loss_mode={loss_mode(c)} expects the token credit of "
+            f"{LOSS_MODE}={loss_mode(c)} expects the token credit of "
             f"{TRAINER}, but trainer.v1.trainer_mode={c.trainer.v1.trainer_mode}: set it to {TRAINER}."
         ),
     ),
     (
         lambda c: loss_mode(c) not in LOSSES,
         lambda c: (
-            f"actor_rollout_ref.actor.policy_loss.loss_mode={loss_mode(c)} is not a loss of this method: "
-            f"set it to {PLAIN_LOSS} (one update per batch) or {LOSSES[1]} (several)."
+            f"{LOSS_MODE}={loss_mode(c)} is not a loss of this method: "
+            f"set it to {PLAIN_LOSS}"
+            + ("." if _has_divergence(c) else f" (one update per batch) or {LOSSES[1]} (several).")
         ),
     ),
     (
@@ -85,7 +94,7 @@ REFUSALS: _Table = (
             f"(actor.ppo_mini_batch_size={c.actor_rollout_ref.actor.ppo_mini_batch_size} of "
             f"data.train_batch_size={c.data.train_batch_size}, "
             f"actor.ppo_epochs={c.actor_rollout_ref.actor.ppo_epochs}) are off-policy under the plain loss: "
-            f"make it one, or set actor_rollout_ref.actor.policy_loss.loss_mode={LOSSES[1]}."
+            "make it one" + ("." if _has_divergence(c) else f", or set {LOSS_MODE}={LOSSES[1]}.")
         ),
     ),
     (
