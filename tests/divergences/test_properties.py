@@ -6,12 +6,14 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.divergences.cases import CLOSED, SETTINGS, Case, case
 from verl_egrsd.divergences import Divergence, RowLoss, divergence
 
+unhurried = settings(deadline=None)
+"""The machine may be busy."""
 cases = st.builds(
     case,
     rows=st.integers(1, 5),
@@ -29,6 +31,7 @@ def of(inputs: Case, settings: Divergence) -> torch.Tensor:
     ).divergence
 
 
+@unhurried
 @given(cases, st.sampled_from(["forward", "reverse", "jsd"]), st.floats(0.01, 0.99))
 def test_without_a_clip_no_divergence_is_negative_and_a_jsd_is_below_its_bound(inputs, kind, beta):
     found = of(inputs, Divergence(kind, beta))
@@ -38,6 +41,7 @@ def test_without_a_clip_no_divergence_is_negative_and_a_jsd_is_below_its_bound(i
         assert (found <= bound + 1e-12).all()
 
 
+@unhurried
 @given(cases, st.floats(0.01, 0.99))
 def test_a_jsd_is_below_either_divergence_times_its_share(inputs, beta):
     forward, reverse, mixed = (of(inputs, Divergence(kind, beta)) for kind in ("forward", "reverse", "jsd"))
@@ -45,6 +49,7 @@ def test_a_jsd_is_below_either_divergence_times_its_share(inputs, beta):
     assert (mixed <= beta * forward + (1 - beta) * reverse + 1e-12).all()
 
 
+@unhurried
 @given(cases)
 def test_the_sides_of_one_kind_are_the_sides_of_the_other_exchanged(inputs):
     forward = of(inputs, Divergence("forward"))
@@ -58,6 +63,7 @@ def test_the_sides_of_one_kind_are_the_sides_of_the_other_exchanged(inputs):
     torch.testing.assert_close(forward, exchanged, rtol=1e-12, atol=1e-12)
 
 
+@unhurried
 @given(cases, st.sampled_from(["forward", "reverse", "jsd"]), st.floats(1e-4, 0.5), st.floats(1e-4, 0.5))
 def test_a_smaller_clip_gives_no_larger_divergence(inputs, kind, one, other):
     small, large = (of(inputs, Divergence(kind, clip=clip)) for clip in sorted((one, other)))
@@ -65,6 +71,7 @@ def test_a_smaller_clip_gives_no_larger_divergence(inputs, kind, one, other):
     assert (large <= of(inputs, Divergence(kind)) + 1e-12).all()
 
 
+@unhurried
 @given(cases, st.sampled_from(list(CLOSED.values())), st.booleans())
 def test_equal_hidden_states_have_a_divergence_and_a_gradient_of_exactly_zero(inputs, settings, single):
     dtype = torch.float32 if single else torch.float64
@@ -76,6 +83,7 @@ def test_equal_hidden_states_have_a_divergence_and_a_gradient_of_exactly_zero(in
         assert torch.equal(value, torch.zeros_like(value))
 
 
+@unhurried
 @given(cases, st.sampled_from(list(SETTINGS.values())))
 def test_the_gradient_of_the_logits_sums_to_zero_over_the_vocabulary(inputs, settings):
     """Adding one number to all logits changes nothing: a constant column of the head gets no gradient."""
