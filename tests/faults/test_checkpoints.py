@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.test_docs import ROOT
 from verl_egrsd.checkpoints.choice import LATEST_WHOLE, TRACKER, checkpoint_to_resume
 from verl_egrsd.checkpoints.export import export
 from verl_egrsd.checkpoints.pickles import require_plain
-from verl_egrsd.checkpoints.resume import settle_start
+from verl_egrsd.checkpoints.resume import RUN_FILE, settle_start
 from verl_egrsd.checkpoints.saving import saving
 from verl_egrsd.checkpoints.whole import Needed, damage, newest_whole
 
@@ -75,6 +76,58 @@ def test_a_broken_file_is_named_with_what_it_should_hold_and_the_newest_whole_ch
 
     config.trainer.resume_mode = LATEST_WHOLE
     assert settle_start(config).step == 5
+
+
+def change_pickle(path, change):
+    """Rewrite an archive of torch with another pickle."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in records.items():
+            archive.writestr(name, change(content) if name.endswith("/data.pkl") else content)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".pt")])
+@pytest.mark.parametrize(
+    "change",
+    [lambda _: b"", lambda content: content[: len(content) // 2], lambda _: b"garbage.", lambda _: b"."],
+    ids=["empty", "cut", "garbage", "nothing on the stack"],
+)
+def test_a_damaged_pickle_in_a_whole_archive_is_damage_and_no_code(config, tmp_path, name, change):
+    path = tmp_path / "global_step_10" / name
+    change_pickle(path, change)
+    with pytest.raises(ValueError, match=rf"{path} is damaged .*it should hold {FILES[name]}") as error:
+        settle_start(config)
+    assert f"newest whole checkpoint is {tmp_path}/global_step_5" in str(error.value)
+    assert "trust" not in str(error.value)
+    config.trainer.resume_mode = LATEST_WHOLE
+    assert settle_start(config).step == 5
+
+
+def test_a_flipped_bit_of_a_pickle_is_damage(config, tmp_path):
+    path = tmp_path / "global_step_10" / "data.pt"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"_rebuild_tensor", b"_rebuild_tensos"))
+    with pytest.raises(ValueError, match=r"data\.pt is damaged \(Bad CRC-32"):
+        settle_start(config)
+
+
+def test_a_file_of_another_format_is_refused_with_the_way_out(config, tmp_path):
+    (tmp_path / "global_step_10" / "critic").mkdir()
+    path = tmp_path / "global_step_10" / "critic" / "model.pt"
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"{path} cannot be read as .*Put the whole file back.*resume_mode"):
+        settle_start(config)
+
+
+def test_a_cut_record_of_the_run_that_wrote_last_is_refused_with_the_way_out(config, tmp_path):
+    path = tmp_path / RUN_FILE
+    path.write_text('{"data.seed": ')
+    with pytest.raises(ValueError, match=rf"^{path} is cut off .*it should hold the settings") as error:
+        settle_start(config)
+    assert "remove the file, and the report goes on; else start a new run in another fol" in str(error.value)
+    path.unlink()
+    assert settle_start(config).report_is_ours
 
 
 @pytest.mark.parametrize(
@@ -189,6 +242,27 @@ def test_a_checkpoint_that_would_run_code_is_refused_unless_it_is_trusted_by_nam
         settle_start(config)
     config.resume.trust = f"{tmp_path}/global_step_10/"
     assert settle_start(config).step == 10
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("linked", "file"),
+    [
+        ("global_step_10", "data.pt"),
+        ("global_step_10", "actor/model_world_size_1_rank_0.pt"),
+        ("global_step_10/actor", "model_world_size_1_rank_0.pt"),
+        ("global_step_10/data.pt", ""),
+    ],
+)
+def test_code_behind_a_link_is_refused_too(config, tmp_path, linked, file):
+    kept, ran = tmp_path / "kept", tmp_path / "ran"
+    (tmp_path / linked).rename(kept)
+    (tmp_path / linked).symlink_to(kept)
+    (tmp_path / "global_step_10" / "loop").symlink_to(tmp_path / "global_step_10")
+    assert settle_start(config).step == 10
+    torch.save({"position": Touch(ran)}, kept / file)
+    with pytest.raises(ValueError, match=r"would run its code .*mkdir"):
+        settle_start(config)
     assert not ran.exists()
 
 

@@ -5,7 +5,6 @@ The card names files without their folders, since it may be published.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from verl_egrsd import __version__
+from verl_egrsd.checkpoints.files import read_object
 from verl_egrsd.checkpoints.places import STATE_FILE
 from verl_egrsd.evaluation.summary import AVERAGE, percent, read_summary, whole
 from verl_egrsd.output.intervals import Interval
@@ -54,7 +54,7 @@ def model_card(
 
     Raises:
         FileNotFoundError: when an evaluation has no summary.json.
-        ValueError: when that file is not a summary.
+        ValueError: when that file is not a summary, or a report or data card is cut off.
     """
     state = _read(checkpoint / STATE_FILE)
     settings: Mapping[str, Any] = state.get("fingerprint", {})
@@ -143,4 +143,4 @@ def _evaluations(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_object(path, "an object in JSON that the model card reads") if path.is_file() else {}

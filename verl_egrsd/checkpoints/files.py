@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickletools
 import zipfile
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,21 @@ def json_problem(path: Path, key: str | None = None) -> str | None:
 
 
 def torch_problem(path: Path) -> str | None:
-    """Return what is wrong with a file that torch wrote; None if nothing is. Only its end is read."""
+    """Return what is wrong with a file that torch wrote; None if nothing is. Its numbers are not read."""
     # torch writes a zip archive, whose directory is its end: a file that is cut off has none.
     if problem := _empty(path):
         return problem
-    return None if zipfile.is_zipfile(path) else f"is cut off or damaged ({path.stat().st_size:,} bytes)"
+    if not zipfile.is_zipfile(path):
+        return f"is cut off or damaged ({path.stat().st_size:,} bytes)"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for record in archive.namelist():
+                archive.open(record).close()
+                if record.endswith("/data.pkl"):
+                    pickletools.dis(archive.read(record), out=StringIO())
+    except Exception as error:  # the readers of damaged archives and pickles raise anything
+        return f"is damaged ({error})"
+    return None
 
 
 def file_sentence(path: Path, problem: str, holds: str) -> str:

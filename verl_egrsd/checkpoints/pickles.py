@@ -38,7 +38,8 @@ def require_plain(checkpoint: Path, trusted: str | None = None) -> None:
         return
     # It warns of shards that are read before the processes of their ranks exist.
     logging.getLogger("torch.distributed.device_mesh").setLevel(logging.ERROR)
-    for path in sorted(checkpoint.rglob("*.pt")):
+    # verl loads files of the checkpoint and of the folders in it. rglob would not follow links to folders.
+    for path in sorted([*checkpoint.glob("*.pt"), *checkpoint.glob("*/*.pt")]):
         try:
             with safe_globals(RANDOM_STATE):
                 torch.load(path, map_location="cpu", mmap=True, weights_only=True)
@@ -48,8 +49,12 @@ def require_plain(checkpoint: Path, trusted: str | None = None) -> None:
                 f"If you trust who wrote it, name it: resume.trust={checkpoint} (stock main_ppo: "
                 f"+resume.trust=...)."
             ) from error
-        except RuntimeError as error:
-            raise ValueError(f"{path} is damaged: {_first_line(error)}") from error
+        except Exception as error:  # a damaged file may raise anything, and so may one of another format
+            raise ValueError(
+                f"{path} cannot be read as weights and numbers ({type(error).__name__}: "
+                f"{_first_line(error)}). Put the whole file back, or name another checkpoint (trainer.resume_mode=resume_path, "
+                "trainer.resume_from_path)."
+            ) from error
 
 
 def _what(error: UnpicklingError) -> str:
@@ -59,4 +64,4 @@ def _what(error: UnpicklingError) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+    return (str(error).splitlines() or [""])[0][:120]

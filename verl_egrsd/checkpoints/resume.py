@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from verl_egrsd.checkpoints.choice import checkpoint_to_resume
-from verl_egrsd.checkpoints.files import read_object
+from verl_egrsd.checkpoints.choice import ANOTHER_FOLDER, checkpoint_to_resume
+from verl_egrsd.checkpoints.files import file_sentence, json_problem, read_object
 from verl_egrsd.checkpoints.fingerprint import Changes, Fingerprint, changes, fingerprint
 from verl_egrsd.checkpoints.pickles import require_plain
 from verl_egrsd.checkpoints.places import (
@@ -94,8 +94,8 @@ def settle_start(config: DictConfig) -> Start:
     folder = checkpoint_to_resume(config)
     if folder is None:
         return Start(now)
-    _require_ranks(config, folder)
     state, step = read_state(folder), step_number(folder) or 0
+    _require_ranks(config, folder)
     require_plain(folder, resume.trust)
     before, breaks = state.get("fingerprint"), state.get("breaks", [])
     changed = {} if before is None else changes(before, now)
@@ -149,7 +149,14 @@ def _require_ranks(config: DictConfig, folder: Path) -> None:
 
 def _wrote_last(config: DictConfig, before: Fingerprint | None) -> bool:
     path = Path(config.trainer.default_local_dir) / RUN_FILE
-    return not path.exists() or read_object(path, "the settings of the run that wrote last") == before
+    if not path.exists():
+        return True
+    if problem := json_problem(path):
+        raise ValueError(
+            f"{file_sentence(path, problem, 'the settings of the run that wrote last')} If that was this "
+            f"run, remove the file, and the report goes on; else {ANOTHER_FOLDER}."
+        )
+    return json.loads(path.read_text(encoding="utf-8")) == before
 
 
 def _refusal(folder: Path, changed: Changes) -> str:

@@ -1,6 +1,6 @@
 """Which checkpoints are whole: every file that a resume reads is there and was written to its end.
 
-Only the ends of large files are read, so this takes a moment however large the checkpoint is.
+The numbers in large files are not read, so this takes a moment however large the checkpoint is.
 """
 
 from __future__ import annotations
