@@ -12,7 +12,7 @@ import pytest
 from verl_egrsd import processes
 from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.cpu.vllm import register
-from verl_egrsd.processes import interrupt_once, interruptible, term_interrupts
+from verl_egrsd.processes import ended_by_signals, interruptible, term_interrupts
 
 PARENT = """
 import multiprocessing, time
@@ -114,19 +114,22 @@ def test_the_plug_in_of_vllm_ties_every_process_of_an_evaluation_but_not_the_eva
     assert len(calls) == tied
 
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_of_two_signals_that_follow_each_other_the_second_breaks_nothing_off(first, monkeypatch):
-    both = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in both}
-    try:
-        interrupt_once()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(first)
-        for number in both:
+@pytest.mark.parametrize(("first", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_of_two_signals_ends_a_process_and_the_second_breaks_nothing_off(first, code, capsys):
+    def said():
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.raise_signal(number)
-        monkeypatch.setattr(processes, "SAME_SECONDS", 0.0)
+        return "it was interrupted"
+
+    with pytest.raises(SystemExit) as left, ended_by_signals(said):
+        signal.raise_signal(first)
+    assert (left.value.code, capsys.readouterr().err) == (code, "it was interrupted\n")
+
+
+def test_a_later_signal_is_another_one(monkeypatch):
+    monkeypatch.setattr(processes, "SAME_SECONDS", 0.0)
+    with ended_by_signals(lambda: ""):
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(first)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)

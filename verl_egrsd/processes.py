@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,24 +36,36 @@ def interruptible() -> Iterator[None]:
         yield
 
 
-def interrupt_once() -> None:
-    """Let SIGINT and SIGTERM do what Ctrl-C does; those within `SAME_SECONDS` of one are the same.
+@contextmanager
+def ended_by_signals(said: Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block, and then this process; its exit code is 128 + the signal's number.
 
-    A program between a terminal and this process, such as `timeout`, passes on the Ctrl-C that both get. The
-    second one would break off what is said about the first.
+    Signals within `SAME_SECONDS` of one are the same: a program between a terminal and this process, such as
+    `timeout`, passes on the Ctrl-C that both get. The second would break off what is said about the first.
+
+    Args:
+        said: returns the line to end with.
     """
-    last = -math.inf
+    by, last = signal.SIGINT, -math.inf
 
-    def heard(*_: Any) -> None:
-        nonlocal last
+    def heard(number: int, _: Any) -> None:
+        nonlocal by, last
         again, last = time.monotonic() < last + SAME_SECONDS, time.monotonic()
         if not again:
+            by = signal.Signals(number)
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A shell has what it starts in the background ignore Ctrl-C.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, heard)
+    # A shell has what it starts in the background ignore Ctrl-C.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    with (
+        _handling(signal.SIGTERM, heard),
+        _handling(signal.SIGINT, signal.SIG_IGN if ignored else heard),
+    ):
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(said(), file=sys.stderr)
+            sys.exit(128 + by)
 
 
 @contextmanager

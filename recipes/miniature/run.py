@@ -9,7 +9,6 @@ been measured by then. Finished runs are kept, so the same command continues aft
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,9 @@ from recipes.miniature.arms import find_arms
 from recipes.miniature.measurement import FULL, QUICK, Measurement
 from recipes.miniature.record import write_page
 from verl_egrsd.output.lock import only_writer
+from verl_egrsd.processes import ended_by_signals
+
+INTERRUPTED = "mini_frontier: interrupted; finished runs are kept, and the same command goes on from there."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,11 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = QUICK if given.quick else FULL
     if given.seeds:
         plan = replace(plan, seeds=tuple(given.seeds))
-    # Otherwise Python would end at once, and the processes that it started would go on.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("mini_frontier: ended"))
     out = given.out or Path("outputs/mini_frontier_quick" if given.quick else "outputs/mini_frontier")
     try:
-        with only_writer(out, "choose another folder (OUT)"):
+        with (
+            ended_by_signals(lambda: INTERRUPTED),
+            only_writer(out, "choose another folder (OUT)"),
+        ):
             measurement = Measurement(out, plan, find_arms(given.arms))
             measurement.begin()
             for part in measurement.parts():

@@ -25,7 +25,7 @@ from recipes.reproduce.spent import close_killed, spending
 from recipes.reproduce.stages import NEEDS, PAGE, STAGES
 from verl_egrsd.output.files import nearest_existing
 from verl_egrsd.output.lock import only_writer
-from verl_egrsd.processes import term_interrupts
+from verl_egrsd.processes import ended_by_signals
 
 NEEDED = 20 * 2**30
 """Free bytes that a reproduction on GPUs begins with."""
@@ -51,16 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in {*RECIPES["reproduce"]} - {"LOGGER", *SHARED}:
         os.environ.pop(name, None)
     try:
-        with term_interrupts(), only_writer(plan.out, "choose another folder (OUT)"):
+        with (
+            ended_by_signals(lambda: "reproduce: interrupted; the same command goes on from here."),
+            only_writer(plan.out, "choose another folder (OUT)"),
+        ):
             plan.record()
             for name in chosen:
                 run_stage(plan, name)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("reproduce: interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
     if "page" in chosen:
         print(f"reproduce: the results are in {plan.out / PAGE}")
     return 0

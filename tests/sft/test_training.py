@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -187,30 +188,53 @@ def test_an_adapter_is_exported_as_one(runs, model, tmp_path):
     assert (facts["r"], facts["lora_alpha"], facts["base_model_name_or_path"]) == (16, 32, str(model))
 
 
-def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
-    def interrupted(config, start):
-        raise KeyboardInterrupt
-
-    handlers = []
-    monkeypatch.setattr(sft_main.signal, "signal", lambda number, handler: handlers.append(number))
-    monkeypatch.setitem(
-        sys.modules, "verl_egrsd.sft.trainer", SimpleNamespace(LOG="LOG", train_sft=interrupted)
-    )
+@pytest.fixture
+def ended_run(monkeypatch, tmp_path):
+    """Run the command with a training that a function replaces; return its exit code."""
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOG", "TENSORBOARD_DIR"):
         monkeypatch.setenv(name, "0")
     trainer = {"default_local_dir": str(tmp_path), "total_training_steps": 9}
     trainer |= {"resume_mode": "auto", "save_freq": 5}
     config = OmegaConf.create({"report": {"folder": str(tmp_path)}, "trainer": trainer})
+
+    def run(train):
+        trained = SimpleNamespace(LOG="LOG", train_sft=lambda config, start: train())
+        monkeypatch.setitem(sys.modules, "verl_egrsd.sft.trainer", trained)
+        with pytest.raises(SystemExit) as left:
+            sft_main._train(config, None)
+        return left.value.code
+
+    return run
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on(ended_run, tmp_path, capsys, number, code):
     for saved in (False, True):
         if saved:
             write_step(tmp_path, 5, supervised=True)
-        with pytest.raises(SystemExit) as left:
-            sft_main._train(config, None)
-        assert left.value.code == 130
+        assert ended_run(lambda: signal.raise_signal(number)) == code
         said = capsys.readouterr().err.strip()
+        assert said.startswith("verl_egrsd: the run ended: it was interrupted.")
         assert ("The last checkpoint is" in said) == saved
-    # What ends a job elsewhere ends it in the same way.
-    assert {*handlers} == {sft_main.signal.SIGINT, sft_main.signal.SIGTERM}
+
+
+def test_the_last_line_of_a_run_that_fails_says_why_and_how_to_go_on(
+    ended_run, tmp_path, capsys, monkeypatch
+):
+    def fail():
+        raise OSError("no space left for model.pt: free some hf_secret0123456789")
+
+    monkeypatch.setenv("HF_TOKEN", "hf_secret0123456789")
+    write_step(tmp_path, 5, supervised=True)
+    assert ended_run(fail) == 1
+    said = capsys.readouterr().err
+    assert "hf_secret" not in said
+    *trace, last = said.splitlines()
+    assert trace[0].startswith("Traceback")
+    assert last.startswith("verl_egrsd: the run ended: OSError: no space left for model.pt")
+    assert last.endswith(
+        f"The last checkpoint is {tmp_path}/global_step_5; the same command goes on from it."
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,23 @@ module again. On several nodes call `torchrun ... -m verl_egrsd.sft.main` with t
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
+import traceback
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from verl_egrsd.checkpoints.resume import Start, nothing_to_do
 from verl_egrsd.main import checked_or_exit, checked_start, composed_for, require_model
+from verl_egrsd.output.redaction import scrubbed_output
 from verl_egrsd.preflight.attention import require_attention
 from verl_egrsd.preflight.existing import check_sft_files
 from verl_egrsd.preflight.machine import require_gpus
-from verl_egrsd.processes import interrupt_once
+from verl_egrsd.processes import ended_by_signals
 from verl_egrsd.sft.settings import check_sft
 from verl_egrsd.watch.closing import closing_lines
 from verl_egrsd.watch.words import last_line
@@ -108,13 +109,16 @@ def _train(config: DictConfig, start: Start) -> None:
     os.environ.setdefault("TENSORBOARD_DIR", str(Path(config.report.folder).resolve() / "tensorboard"))
     if "RANK" not in os.environ:
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **_rendezvous()}
-    # What ends a job elsewhere ends it as Ctrl-C does: the report says so.
-    interrupt_once()
-    try:
-        train_sft(config, start)
-    except KeyboardInterrupt:
-        print(f"verl_egrsd: {last_line('it was interrupted', config)}", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    with (
+        scrubbed_output(OmegaConf.to_container(config, resolve=True)),
+        ended_by_signals(lambda: f"verl_egrsd: {last_line('it was interrupted', config)}"),
+    ):
+        try:
+            train_sft(config, start)
+        except Exception as error:
+            traceback.print_exc()
+            print(f"verl_egrsd: {last_line(f'{type(error).__name__}: {error}', config)}", file=sys.stderr)
+            sys.exit(1)
     if os.environ["RANK"] == "0":
         print(closing_lines(config), flush=True)
 

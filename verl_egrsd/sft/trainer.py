@@ -18,7 +18,6 @@ from verl.utils.distributed import initialize_global_process_group
 from verl_egrsd.checkpoints.resume import RUN_FILE, Start
 from verl_egrsd.compat import SFT_PROBES, check_verl
 from verl_egrsd.output.files import write_completed
-from verl_egrsd.output.redaction import scrubbed_output
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.report.ending import Ending, noting
 from verl_egrsd.report.history import Steps, read_steps
@@ -157,8 +156,7 @@ def train_sft(config: DictConfig, start: Start) -> None:
         init_process_group("gloo")
     else:
         initialize_global_process_group()
-    with scrubbed_output(plain(config)):
-        SolutionTrainer(config, start).fit()
+    SolutionTrainer(config, start).fit()
     destroy_process_group()
 
 

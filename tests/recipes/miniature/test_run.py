@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 from dataclasses import replace
 
@@ -142,3 +143,14 @@ def test_the_page_names_every_machine_and_how_many_runs_it_made():
     assert record._counted(["b", "a", "b"]) == "a (in 1); b (in 2)"
     versions = [{"vllm": "1"}, {"vllm": "1", "ray": "2"}, {"vllm": "1", "ray": "3"}]
     assert record._versions(versions) == "ray 2 (in 1); 3 (in 1), vllm 1"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_is_one_sentence_that_says_what_is_kept(small, monkeypatch, capsys, number, code):
+    monkeypatch.setattr(measurement.Measurement, "begin", lambda self: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as left:
+        command.main(["--quick", "--arms", "egrsd"])
+    assert left.value.code == code
+    assert capsys.readouterr().err == (
+        "mini_frontier: interrupted; finished runs are kept, and the same command goes on from there.\n"
+    )

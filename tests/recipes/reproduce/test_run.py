@@ -72,8 +72,10 @@ def driver(scripted):
         pid = os.fork()
         if pid == 0:
             code = 70
-            with suppress(BaseException):
+            try:
                 code = run_here(scripted)
+            except SystemExit as ended:
+                code = ended.code
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
@@ -87,8 +89,12 @@ def driver(scripted):
             process.wait(60)
 
 
+ENDS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}
+"""The exit code after each signal."""
+
+
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+@pytest.mark.parametrize("number", ENDS)
 def test_a_run_that_ends_in_a_stage_goes_on_there(scripted, driver, capfd, name, number):
     hold = scripted / f"hold-{name}"
     hold.touch()
@@ -96,7 +102,7 @@ def test_a_run_that_ends_in_a_stage_goes_on_there(scripted, driver, capfd, name,
     wait_until(lambda: name in begun(scripted))
     (running,) = process.children()
     process.send_signal(number)
-    assert process.wait(60) == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+    assert process.wait(60) == ENDS[number]
     wait_until(lambda: not running.is_running())
     before = NAMES[: NAMES.index(name)]
     assert sorted(path.stem for path in scripted.glob("*.result")) == sorted(before)
@@ -108,7 +114,7 @@ def test_a_run_that_ends_in_a_stage_goes_on_there(scripted, driver, capfd, name,
         each: 1 + (each == name) for each in NAMES
     }
     said = capfd.readouterr()
-    assert ("interrupted; the same command goes on" in said.err) == (number == signal.SIGTERM)
+    assert ("interrupted; the same command goes on" in said.err) == (number != signal.SIGKILL)
     assert "the results are in" in said.out
 
 
