@@ -38,7 +38,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def ended_by_signals(said: Callable[[], str]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the block, and then this process; its exit code is 128 + the signal's number.
+    """Let Ctrl-C and SIGTERM end the block, and then this process, with exit code 128 + its number.
 
     Signals within `SAME_SECONDS` of one are the same: a program between a terminal and this process, such as
     `timeout`, passes on the Ctrl-C that both get. The second would break off what is said about the first.
