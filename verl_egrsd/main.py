@@ -92,7 +92,7 @@ def checked_start(
         where the run starts; None with `dry_run=true`, which prints the resolved configuration instead.
     """
     from verl_egrsd.checkpoints.resume import settle_start
-    from verl_egrsd.output.run_folders import hold_output
+    from verl_egrsd.output.run_folders import hold_output, require_output
 
     if not isinstance(config.dry_run, bool):
         sys.exit(f"verl_egrsd: dry_run={config.dry_run} is not allowed: it must be true or false.")
@@ -104,6 +104,7 @@ def checked_start(
     if config.dry_run:
         shown = redacted(OmegaConf.to_container(config, resolve=True))
         print(OmegaConf.to_yaml(OmegaConf.create(shown)), end="", flush=True)
+        checked_or_exit(require_output, config)
     elif not named:
         held.enter_context(checked_or_exit(hold_output, config))
     checked_or_exit(check_files, config)

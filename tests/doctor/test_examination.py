@@ -17,6 +17,8 @@ from omegaconf import OmegaConf, open_dict
 
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
+from tests.support.saved_run import write_step
+from verl_egrsd.checkpoints.choice import TRACKER
 from verl_egrsd.configs.composing import composed
 from verl_egrsd.cost.seconds import GPUS
 from verl_egrsd.doctor import command, installed
@@ -122,6 +124,10 @@ def test_a_sound_setup_has_nothing_to_mend_and_shows_what_both_sides_read(setup,
             "files",
             "is neither a folder here nor in the hub's cache. Fetch it: hf download own/no-such-model",
         ),
+        *(
+            ({key: "/proc/nowhere"}, "folders", "cannot write to /proc/nowhere (No such file or directory)")
+            for key in ("report.folder", "trainer.rollout_data_dir", "trainer.validation_data_dir")
+        ),
         ({"trainer.n_gpus_per_node": 16}, "GPUs", "Set trainer.n_gpus_per_node=8 (GPUS=8 of a recipe)"),
         (
             {"actor_rollout_ref.teacher.max_prompt_length": 100},
@@ -135,6 +141,40 @@ def test_a_broken_setting_is_one_line_with_the_remedy(setup, healthy, changes, a
     found = only(findings, Severity.WRONG)
     assert found.about == about
     assert sentence in found.text
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+
+
+def test_a_checkpoint_that_the_start_refuses_is_named_and_nothing_of_the_run_changes(
+    setup, healthy, tmp_path
+):
+    here = {"trainer.default_local_dir": str(tmp_path), "trainer.n_gpus_per_node": 1}
+    write_step(tmp_path, 5)
+    (tmp_path / TRACKER).write_text("7")
+    before = contents(tmp_path)
+    found = only(examined(setup, here)[0], Severity.WRONG)
+    assert found.about == "start"
+    assert "global_step_7 is not there" in found.text
+    assert "newest whole checkpoint" in found.text
+    assert contents(tmp_path) == before
+    # Another machine has other folders.
+    assert [f for f in examined(setup, here, elsewhere=True)[0] if f.level is Severity.WRONG] == []
+
+
+def test_where_the_run_would_start_is_said(setup, healthy, tmp_path):
+    here = {"trainer.default_local_dir": str(tmp_path), "trainer.n_gpus_per_node": 1}
+    here |= {"trainer.total_training_steps": 7, "resume.accept_changes": True}
+    said = {finding.about: finding for finding in examined(setup, here)[0]}
+    assert said["start"] == CheckLine("start", "the run starts anew")
+    checkpoint = write_step(tmp_path, 5)
+    said = {finding.about: finding for finding in examined(setup, here)[0]}
+    assert said["start"] == CheckLine("start", f"the run goes on from {checkpoint}")
+    write_step(tmp_path, 7)
+    said = {finding.about: finding for finding in examined(setup, here)[0]}
+    assert said["start"].level is Severity.DOUBT
+    assert "global_step_7 has all 7 steps of this run" in said["start"].text
 
 
 def test_memory_that_is_predicted_not_to_fit_is_noted_with_what_to_set(setup, healthy):

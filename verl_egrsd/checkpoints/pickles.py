@@ -52,8 +52,8 @@ def require_plain(checkpoint: Path, trusted: str | None = None) -> None:
         except Exception as error:  # a damaged file may raise anything, and so may one of another format
             raise ValueError(
                 f"{path} cannot be read as weights and numbers ({type(error).__name__}: "
-                f"{_first_line(error)}). Put the whole file back, or name another checkpoint (trainer.resume_mode=resume_path, "
-                "trainer.resume_from_path)."
+                f"{_first_line(error)}). Put the whole file back, or name another checkpoint "
+                "(trainer.resume_mode=resume_path, trainer.resume_from_path)."
             ) from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from omegaconf import DictConfig
 
+from verl_egrsd.checkpoints.resume import nothing_to_do, settle_start
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.doctor.cluster import check_cluster
 from verl_egrsd.doctor.installed import FreshProcess, check_versions
@@ -21,6 +22,7 @@ from verl_egrsd.doctor.prompts import (
 )
 from verl_egrsd.main import check, require_model
 from verl_egrsd.methods import Method
+from verl_egrsd.output.run_folders import require_output
 from verl_egrsd.preflight import check_files
 from verl_egrsd.preflight.reading import VERIFIER
 from verl_egrsd.watch.ports import require_free_ports
@@ -42,6 +44,7 @@ class Examination:
     def __init__(self, config: DictConfig, fresh: FreshProcess, *, elsewhere: bool, pairs: int) -> None:
         self.config, self.fresh, self.elsewhere, self.pairs = config, fresh, elsewhere, pairs
         self.settled: tuple[Method, TeacherConfig] | None = None
+        self.files_found = False
         self.lengths: LengthsRead | None = None
         self.shown = ""
 
@@ -51,6 +54,8 @@ class Examination:
             ("versions", check_versions),
             ("settings", self._settings),
             ("files", self._files),
+            ("folders", self._folders),
+            ("start", self._start),
             ("GPUs", self._gpus),
             ("nodes", self._nodes),
             ("prompts", self._prompts),
@@ -77,9 +82,28 @@ class Examination:
             return
         with Remarks() as heard:
             check_files(self.config)
+        self.files_found = True
         yield from (wrong("files", text) for text in heard)
         if not heard:
             yield CheckLine("files", "the data, the model and the functions that are named exist")
+
+    def _folders(self) -> Iterator[CheckLine]:
+        if self.settled and not self.elsewhere:
+            require_output(self.config)
+            yield CheckLine("folders", "the run can write to its folders, and no other run does")
+
+    def _start(self) -> Iterator[CheckLine]:
+        if self.settled is None or not self.files_found or self.elsewhere:
+            return
+        trainer = self.config.trainer
+        with Remarks() as heard:
+            start = settle_start(self.config)
+        yield from (doubt("start", text) for text in heard)
+        if (done := nothing_to_do(start, trainer.total_training_steps)) and not trainer.val_only:
+            yield doubt("start", done)
+        else:
+            where = f"the run goes on from {start.checkpoint}" if start.checkpoint else "the run starts anew"
+            yield CheckLine("start", where)
 
     def _gpus(self) -> Iterator[CheckLine]:
         if self.settled:

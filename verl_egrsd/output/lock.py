@@ -53,10 +53,25 @@ def _locked(path: Path, remedy: str) -> IO[str]:
             file = path.open("a+", encoding="utf-8")
         except OSError as error:
             raise OSError(f"cannot write to {path.parent} ({error.strerror}): {remedy}.") from error
-        lock(file, f"{path.parent} is in use{_by(file)}: {remedy}, or wait until it has ended.")
+        lock(file, _in_use(path, file, remedy))
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()
+
+
+def require_free(path: Path, remedy: str) -> None:
+    """Refuse a folder whose lock another process holds, without making or changing a file.
+
+    Args:
+        path: the file of the lock.
+        remedy: what the user should do instead.
+
+    Raises:
+        OSError: when another process holds the lock.
+    """
+    if path.exists():
+        with path.open("r+", encoding="utf-8") as file:
+            lock(file, _in_use(path, file, remedy))
 
 
 def lock(file: IO, refusal: str) -> None:
@@ -79,7 +94,8 @@ def lock(file: IO, refusal: str) -> None:
         )
 
 
-def _by(file: IO[str]) -> str:
+def _in_use(path: Path, file: IO[str], remedy: str) -> str:
     file.seek(0)
     holder = file.read(200).strip()
-    return f" by {holder}" if holder else ""
+    by = f" by {holder}" if holder else ""
+    return f"{path.parent} is in use{by}: {remedy}, or wait until it has ended."
