@@ -2,14 +2,18 @@
 
 import json
 import sys
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from verl_egrsd.checkpoints.fingerprint import fingerprint
 from verl_egrsd.compat import verl_settings
 from verl_egrsd.config import flat
+from verl_egrsd.configs.composing import composed
+from verl_egrsd.methods.table import TABLE
 from verl_egrsd.output.redaction import (
     REDACTED,
     names_secret,
@@ -37,6 +41,8 @@ SETTINGS = {
     [
         *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"),
         *("hfToken", "apiKey", "password", "db.password", "AZURE_STORAGE_KEY", "GOOGLE_CREDENTIALS"),
+        *("api_keys", "passwords", "HF_TOKEN_2", "GITHUB_TOKENS", "PGPASSWORD", "MYSQL_PWD", "DB_PASS"),
+        *("OPENAI_KEY", "OPENAI_KEY2", "openai_key", "PRIVATE_KEY_PEM", "SLACK_WEBHOOK_URL", "STRIPE_KEYS"),
         *("MLFLOW_TRACKING_PASSWORD", "RAY_AUTH_TOKEN", "github_pat", "session_cookie", "Authorization"),
     ],
 )
@@ -46,15 +52,45 @@ def test_a_name_of_a_secret_is_known(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["max_token_len_per_gpu", "prompt_key", "eos_token", "control_tokens", "key", "tokenizer_path", "author"],
+    [
+        *("max_token_len_per_gpu", "prompt_key", "eos_token", "control_tokens", "key", "tokenizer_path"),
+        *("author", "max_tokens", "MAX_TOKENS", "max_new_tokens", "stop_tokens", "use_dynamic_bsz"),
+        *("tokenizer", "token-mean", "num_key_value_heads", "pass_rate", "pass@1", "bypass_mode", "PWD"),
+        *("OLDPWD", "PUBLIC_KEY", "SSH_ASKPASS", "pattern", "path", "tokens", "keys", "KEYS"),
+    ],
 )
 def test_a_name_of_something_else_is_not(name):
     assert not names_secret(name)
 
 
-def test_no_setting_of_verl_is_taken_for_a_secret():
-    assert redacted(verl_settings()) == json.loads(json.dumps(verl_settings()))
-    assert not [key for key in flat(verl_settings()) if names_secret(key)]
+def composed_settings(module, name, *overrides):
+    return OmegaConf.to_container(composed(module, name, list(overrides)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        verl_settings,
+        partial(composed_settings, "verl_egrsd.configs", "egrsd", "preset=egrsd", "model=tiny"),
+        partial(composed_settings, "verl_egrsd.configs.sft", "sft", "preset=sft", "base=qwen3_4b"),
+    ],
+    ids=["verl", "egrsd", "sft"],
+)
+def test_no_setting_is_taken_for_a_secret(settings):
+    found = settings()
+    assert redacted(found) == json.loads(json.dumps(found))
+    assert not [key for key in flat(found) if names_secret(key)]
+
+
+def test_no_field_of_a_method_is_taken_for_a_secret():
+    fields = [key for method in TABLE for key in flat(method.keys())]
+    assert len(fields) > 100
+    assert not [key for key in fields if names_secret(key)]
+
+
+def test_a_switch_is_no_secret():
+    settings = {"use_auth_token": True, "auth_token": "true", "password": 1}
+    assert redacted(settings) == {"use_auth_token": True, "auth_token": REDACTED, "password": REDACTED}
 
 
 def test_settings_keep_everything_but_the_secrets():

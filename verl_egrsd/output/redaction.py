@@ -12,14 +12,24 @@ from typing import Any, TextIO
 REDACTED = "<redacted>"
 SHORTEST_SECRET = 8
 """Characters; a shorter value is not looked for in texts, where it would hit other words."""
+_END = r"(_?\d+|_pem|_b64|_base64)*$"
+"""How a name may end behind the word that makes it a secret."""
 SECRET_NAME = re.compile(
-    r"(^|_)(secret|password|passwd|passphrase|credentials?|api_?key|authorization|bearer)(_|$)"
-    r"|(^|_)(access|private|account|auth|encryption|license|signing|ssh|storage|subscription)_key$"
-    r"|(^|_)(token|auth|cookie|pat)$"
+    r"secret|passw(or)?d|passphrase|credential|api_?key|authorization|bearer|connection_string"
+    r"|_pwd$|(^|_)pass$"
+    rf"|_tokens{_END}|(^|_)(token|auth|cookies?|pat|jwt|webhook|webhook_url){_END}"
+    r"|(^|_)(access|private|account|auth|client|encryption|license|master|service|signing|ssh|storage"
+    rf"|subscription|openai|anthropic|azure|gemini|mistral|wandb)_keys?{_END}"
 )
 """What a name says, in snake case, whose value nobody else should read."""
-VOCABULARY = re.compile(r"(^|_)(eos|bos|pad|unk|mask|sep|cls|end|stop|image|video|audio|special)_token$")
-"""Names of tokens of a vocabulary."""
+SECRET_VARIABLE = re.compile(r"(?<!PUBLIC)_KEYS?(_?\d+)?$")
+"""How a variable of the environment ends that holds a key; in settings many keys are those of columns."""
+VOCABULARY = re.compile(
+    r"(^|_)(eos|bos|pad|unk|mask|sep|cls|end|stop|image|video|audio|special|control|dp)_tokens?$"
+    r"|(^|_)(batched|completion|draft|first|generated|input|new|output|prompt|response|speculative)_tokens$"
+    r"|(^|_)(max|min|num|n|total)_(\w+_)?tokens$"
+)
+"""Names of tokens of a vocabulary, and of numbers of them."""
 LOGIN = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 """User and password in an address."""
 
@@ -28,11 +38,15 @@ def names_secret(name: str) -> bool:
     """Whether a key or an environment variable is named like one that holds a secret."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     snake = re.sub(r"[^a-z0-9]+", "_", snake.lower())
+    if name.isupper() and SECRET_VARIABLE.search(name):
+        return True
     return bool(SECRET_NAME.search(snake)) and not VOCABULARY.search(snake)
 
 
 def redacted(node: Any, secrets: Collection[str] = (), name: str = "") -> Any:
-    """Return settings or facts without secrets: texts under a name of a secret, and passwords in addresses.
+    """Return settings or facts without secrets: values under a name of a secret, and passwords in addresses.
+
+    True and false tell nobody a secret (`use_auth_token`).
 
     Args:
         node: nested mappings and sequences.
@@ -43,7 +57,7 @@ def redacted(node: Any, secrets: Collection[str] = (), name: str = "") -> Any:
         return {key: redacted(value, secrets, _named(name, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [redacted(value, secrets, name) for value in node]
-    if names_secret(name) and node not in (None, ""):
+    if names_secret(name) and not isinstance(node, bool) and node not in (None, ""):
         return REDACTED
     return scrubbed(node, secrets) if isinstance(node, str) else node
 
