@@ -41,6 +41,7 @@ from data_prep.selection import Numbered, Selection
 from data_prep.sources import count_rows, describe_source, read_rows
 from data_prep.stages import Dropped, Stage, batches
 from data_prep.values import UnreadableError
+from verl_egrsd.output.full_disk import named_if_full
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.processes import term_interrupts
 from verl_egrsd.reward import VerdictPool
@@ -112,7 +113,7 @@ class Preparation:
                 an earlier run are then unchanged.
         """
         self.options.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.options.out) as spool:
+        with named_if_full(self.options.out), tempfile.TemporaryFile(dir=self.options.out) as spool:
             count = self._verified(spool)
             self.stages["deduplicate"].timed(lambda _: self.duplicates.find(), None)
             spool.seek(0)

@@ -16,6 +16,7 @@ from recipes.miniature.page import page, points, results_table
 from recipes.miniature.results import Measured
 from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.frontier.picture import draw_frontier
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.pictures import render
 
 ONE_SEED = "**One seed: how much seeds differ is not known.**"
@@ -27,14 +28,14 @@ def write_page(measurement: Measurement) -> str:
     arms, out = measurement.measured(), measurement.out
     figure = draw_frontier(points(arms), None, "The miniature frontier")
     for form in ("png", "svg"):
-        (out / f"frontier.{form}").write_bytes(render(figure, form))
-    (out / "index.md").write_text(page(arms, _facts(measurement, arms)), encoding="utf-8")
+        write_completed(out / f"frontier.{form}", render(figure, form))
+    write_completed(out / "index.md", page(arms, _facts(measurement, arms)))
     numbers = {
         name: {metric: found.interval(metric)._asdict() for metric in found.pooled}
         | {"seeds": list(found.seeds), "training": dict(found.training)}
         for name, found in arms.items()
     }
-    (out / "results.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    write_completed(out / "results.json", json.dumps(numbers, indent=1) + "\n")
     return results_table(arms)
 
 

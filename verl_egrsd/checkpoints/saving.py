@@ -10,9 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.whole import damage, needed, newest_whole
-
-_SIGNS = ("No space left on device", "Disk quota exceeded", "File too large", "unexpected pos")
-"""What an error of a full disk says; the last is torch's, which does not say why a write came short."""
+from verl_egrsd.output.full_disk import is_of_full_disk, no_space
 
 
 @contextmanager
@@ -27,19 +25,16 @@ def saving(config: DictConfig, step: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # An exception of a worker's process holds that of the worker as text.
-        if not any(sign in str(error) for sign in _SIGNS):
+        if not is_of_full_disk(error):
             raise
-        file, free = _written_last(checkpoint), shutil.disk_usage(folder).free
-        removed = ""
+        full, removed = no_space(_written_last(checkpoint)), ""
         if checkpoint.exists() and damage(checkpoint, need):
             shutil.rmtree(checkpoint)
             removed = "; the unfinished checkpoint was removed"
         last = newest_whole(folder, need)
         said = f"The last whole checkpoint is {last}" if last else "No checkpoint is whole yet"
         raise OSError(
-            f"no space left for {file} ({free / 2**20:,.0f} MiB free){removed}. {said}: free some space, and "
-            "the same command goes on from there."
+            f"{full}{removed}. {said}: free some space, and the same command goes on from there."
         ) from error
 
 

@@ -11,6 +11,7 @@ from verl_egrsd.frontier.pareto import pareto_front
 from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.frontier.points import Point, read_points
 from verl_egrsd.frontier.published import Published, published_points
+from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.pictures import render
 
 _COLUMNS = ("name", "accuracy", "length", "efficiency", "front")
@@ -49,10 +50,9 @@ def frontier(
     figure = draw_frontier(points, grey, title)
     svg = render(figure, "svg")
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "frontier.png").write_bytes(render(figure, "png"))
-    (out / "frontier.svg").write_bytes(svg)
-    (out / "frontier.html").write_text(frontier_page(title, points, grey, svg), encoding="utf-8")
+    write_completed(out / "frontier.png", render(figure, "png"))
+    write_completed(out / "frontier.svg", svg)
+    write_completed(out / "frontier.html", frontier_page(title, points, grey, svg))
     return table(points, grey)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from verl_egrsd.output.full_disk import named_if_full
 from verl_egrsd.output.lock import only_writer
 
 
@@ -19,13 +20,14 @@ def completed(path: Path) -> Iterator[Path]:
     process leaves the temporary file; the next run overwrites it.
 
     Raises:
-        OSError: naming `path`, for instance when the disk is full.
+        OSError: naming `path`, and the remedy when the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.partial")
     try:
-        yield temporary
-        temporary.replace(path)
+        with named_if_full(path):
+            yield temporary
+            temporary.replace(path)
     except OSError as error:
         # An error of a write, unlike one of an opening, does not name the file.
         if error.errno is not None and error.filename is None:
@@ -50,7 +52,7 @@ def completed_folder(folder: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: when `folder` exists.
-        OSError: when another process writes the same folder.
+        OSError: when another process writes the same folder, or the disk is full.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists already: remove it or choose another folder.")
@@ -59,9 +61,10 @@ def completed_folder(folder: Path) -> Iterator[Path]:
         try:
             temporary = partial / folder.name
             shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir()
-            yield temporary
-            temporary.rename(folder)
+            with named_if_full(folder):
+                temporary.mkdir()
+                yield temporary
+                temporary.rename(folder)
         finally:
             shutil.rmtree(partial)
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from verl_egrsd.output.full_disk import named_if_full
+
 LOCK_FILE = ".lock"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Errors of a file system that has no locks."""
@@ -30,14 +32,14 @@ def only_writer(folder: Path, remedy: str, name: str = LOCK_FILE) -> Iterator[No
         name: name of the file; two files are two locks.
 
     Raises:
-        OSError: when another process holds the lock, or the folder cannot be written to.
+        OSError: when another process holds the lock, or the folder cannot be written to, or the disk is full.
     """
     path, is_new = folder / name, not folder.exists()
     with _locked(path, remedy) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
         try:
+            with named_if_full(path):
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
             yield
         finally:
             path.unlink(missing_ok=True)

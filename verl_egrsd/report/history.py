@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from verl_egrsd.output.files import write_completed
+from verl_egrsd.output.full_disk import named_if_full
 
 Steps = dict[int, dict[str, float]]
 """Metrics by step; step 0 is the validation before the training."""
@@ -60,7 +61,7 @@ class History:
         """Add metrics of a step; values that are not numbers, such as verl's tables, are left out."""
         data = {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}
         self.steps.setdefault(step, {}).update(data)
-        with self.path.open("a", encoding="utf-8") as file:
+        with named_if_full(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(_line(step, data))
 
 
