@@ -32,7 +32,7 @@ switch() {
   case ${!1:-0} in
     0 | false) echo false ;;
     1 | true) echo true ;;
-    *) echo "$1=${!1} is neither 0 nor 1." >&2; exit 2 ;;
+    *) echo "$1=${!1} is not allowed: it must be 0, 1, false or true." >&2; exit 2 ;;
   esac
 }
 

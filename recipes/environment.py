@@ -38,8 +38,10 @@ SYNONYMS = {
     "DRY_RUN": ("DRY",),
     "GPUS": ("NUM_GPUS", "N_GPUS", "NGPUS", "GPUS_PER_NODE", "NGPUS_PER_NODE"),
     "LR": ("LEARNING_RATE", "ACTOR_LR"),
+    "MODEL": ("MODEL_PATH", "MODEL_NAME"),
     "MODEL_PATH": ("MODEL", "MODEL_NAME"),
     "NNODES": ("NODES", "NUM_NODES", "N_NODES"),
+    "OUT": ("OUTPUT", "OUTPUTS", "OUTPUT_DIR", "OUT_DIR"),
     "OUTPUT": ("OUTPUT_DIR", "OUT_DIR"),
     "STEPS": ("MAX_STEPS", "NUM_STEPS", "TOTAL_STEPS", "TRAINING_STEPS"),
     "TRAIN_FILE": ("TRAIN_DATA",),
@@ -49,21 +51,22 @@ FOREIGN = {"CPUS", "DATE", "HOSTS", "PYTHON2", "PYTHON3", "PYTHONS", "SHELL"}
 """Names one letter away that other programs set."""
 SHARED = {"DATA", "OUT", "RAY_ADDRESS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PIP_EXTRA_INDEX_URL"}
 """Names of recipes that other programs read too."""
+OVERRIDDEN = {"train_gpu", "sft_gpu", "rehearse_cpu"}
+"""Recipes that take settings as trailing words."""
 
 
 def complaints(recipe: str, names: list[str]) -> list[str]:
     """Return a sentence for each name that looks like a recipe's and is not read by this one."""
     found = []
     for name in sorted(set(names) - set(RECIPES[recipe]) - FOREIGN - SHARED):
-        others = [other for other, known in RECIPES.items() if name in known]
+        reader = next((other for other, known in RECIPES.items() if name in known), None)
         nearest = next((known for known in RECIPES[recipe] if _meant(name, known)), None)
+        read = f"read by recipes/{reader}.sh, not by this recipe" if reader else "not read by any recipe"
         if nearest:
-            found.append(f"{name} is not read by any recipe: did you mean {nearest}? Otherwise unset {name}.")
-        elif others:
-            found.append(
-                f"{name} is read by recipes/{others[0]}.sh, not by this recipe: unset it. Any setting can be "
-                "a trailing key=value."
-            )
+            found.append(f"{name} is {read}: did you mean {nearest}? Otherwise unset {name}.")
+        elif reader:
+            words = " Any setting can be a trailing key=value." if recipe in OVERRIDDEN else ""
+            found.append(f"{name} is {read}: unset it.{words}")
     return found
 
 

@@ -234,8 +234,8 @@ def test_a_supervised_recipe_stops_at_an_unknown_preset_and_at_missing_data():
 
 
 WRONG = {
-    "DRY_RUN": ("yes", "DRY_RUN=yes is neither 0 nor 1"),
-    "THINKING": ("2", "THINKING=2 is neither 0 nor 1"),
+    "DRY_RUN": ("yes", "DRY_RUN=yes is not allowed: it must be 0, 1, false or true"),
+    "THINKING": ("2", "THINKING=2 is not allowed: it must be 0, 1, false or true"),
     "NNODES": ("two", "NNODES=two is not a number of nodes"),
     "GPU": ("4", "GPU is not read by any recipe: did you mean GPUS?"),
     "STEP": ("10", "STEP is not read by any recipe: did you mean STEPS?"),

@@ -48,8 +48,7 @@ def test_the_variables_of_other_programs_are_left_alone(recipe):
         *(
             ("TRAIN_FILES", "TRAIN_FILE"),
             ("MODELPATH", "MODEL_PATH"),
-            ("MODEL", "MODEL_PATH"),
-            ("SEEDS", "SEED"),
+            ("MODEL_NAME", "MODEL_PATH"),
         ),
         *(("BATCH_SIZE", "BATCH"), ("LEARNING_RATE", "LR"), ("NUM_GPUS", "GPUS"), ("OUTPUTS", "OUTPUT")),
         *(("DRYRUN", "DRY_RUN"), ("NODES", "NNODES"), ("THINKNG", "THINKING"), ("Output_Dir", "OUTPUT")),
@@ -60,9 +59,32 @@ def test_a_slip_is_answered_with_the_nearest_name(name, nearest):
     assert sentence == f"{name} is not read by any recipe: did you mean {nearest}? Otherwise unset {name}."
 
 
-def test_a_variable_of_another_recipe_is_answered_with_that_recipe():
-    (sentence,) = complaints("rehearse_cpu", ["STEPS"])
-    assert sentence.startswith("STEPS is read by recipes/train_gpu.sh, not by this recipe")
+@pytest.mark.parametrize(
+    ("recipe", "name", "reader", "nearest"),
+    [
+        *(("train_gpu", "MODEL", "reproduce", "MODEL_PATH"), ("train_gpu", "SEEDS", "reproduce", "SEED")),
+        *(("reproduce", "MODEL_PATH", "train_gpu", "MODEL"), ("reproduce", "OUTPUT", "train_gpu", "OUT")),
+        *(("reproduce", "SEED", "train_gpu", "SEEDS"), ("mini_frontier", "OUTPUT", "train_gpu", "OUT")),
+    ],
+)
+def test_a_variable_of_another_recipe_is_answered_with_that_recipe_and_the_name_here(
+    recipe, name, reader, nearest
+):
+    (sentence,) = complaints(recipe, [name])
+    read = f"{name} is read by recipes/{reader}.sh, not by this recipe"
+    assert sentence == f"{read}: did you mean {nearest}? Otherwise unset {name}."
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "remedy"),
+    [
+        ("rehearse_cpu", "STEPS", "unset it. Any setting can be a trailing key=value."),
+        ("reproduce", "BATCH", "unset it."),
+    ],
+)
+def test_trailing_settings_are_named_where_a_recipe_takes_them(recipe, name, remedy):
+    (sentence,) = complaints(recipe, [name])
+    assert sentence == f"{name} is read by recipes/train_gpu.sh, not by this recipe: {remedy}"
 
 
 @pytest.mark.parametrize("name", ["reproduce_qwen3_4b", "reproduce_qwen3_8b", "mini_frontier"])
