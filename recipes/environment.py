@@ -1,6 +1,6 @@
-"""Find variables that look like a recipe's but are not, and name the nearest one.
+"""Find variables that look like a recipe's but are not, name the nearest one, and ask for verl.
 
-python3 recipes/environment.py RECIPE     # a key of RECIPES; exit code 2 and a line for each variable found
+python3 recipes/environment.py RECIPE     # a key of RECIPES; exit code 2 and a line for each thing found
 
 A name looks like a recipe's if it is one in lower case, one letter away from one, a common synonym, or a name
 of another recipe. This file uses only the standard library: it runs before anything is installed.
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 RECIPES = {
     "train_gpu": (
         *("MODEL_PATH", "TRAIN_FILE", "VAL_FILE", "OUTPUT", "STEPS", "BATCH", "LR", "SEED", "THINKING"),
-        *("RESUME", "NNODES", "RAY_ADDRESS", "GPUS", "HARDWARE", "LOGGER", "PYTHON", "DRY_RUN"),
+        *("RESUME", "NNODES", "RAY_ADDRESS", "GPUS", "HARDWARE", "LOGGER", "PYTHON", "DRY_RUN", "CHECK"),
     ),
     "rehearse_cpu": (
         *("PRESET", "VOCABULARY", "DATA", "RUN_NAME", "TIME_LIMIT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
@@ -55,6 +56,10 @@ OVERRIDDEN = {"train_gpu", "sft_gpu", "rehearse_cpu"}
 """Recipes that take settings as trailing words."""
 
 
+NEEDS_VERL = {"train_gpu", "sft_gpu", "reproduce"}
+"""Recipes that run in the user's environment, unless they train on the CPU."""
+
+
 def complaints(recipe: str, names: list[str]) -> list[str]:
     """Return a sentence for each name that looks like a recipe's and is not read by this one."""
     found = []
@@ -87,9 +92,20 @@ def one_edit(first: str, second: str) -> bool:
     return shorter[start + 1 :] == longer[start + 1 :] or swapped == longer[start:]
 
 
+def uninstalled(recipe: str) -> str | None:
+    """Say that the interpreter of a recipe lacks what it needs; None where it does not."""
+    if recipe not in NEEDS_VERL or os.environ.get("HARDWARE") == "cpu" or find_spec("verl"):
+        return None
+    return (
+        f"{sys.executable} has no verl: name the interpreter of the environment that has it in PYTHON, or "
+        "install into this one: pip install -r requirements/gpu.txt, then pip install ."
+    )
+
+
 def main() -> int:
-    """Print the complaints about the environment of this process."""
+    """Print what is wrong with the environment of this process."""
     found = complaints(sys.argv[1], list(os.environ))
+    found += filter(None, [uninstalled(sys.argv[1])])
     print("\n".join(found), end="\n" if found else "", file=sys.stderr)
     return 2 if found else 0
 

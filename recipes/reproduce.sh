@@ -4,7 +4,8 @@
 #   ARMS        what is trained      ("egrsd cl_egrsd rlsd opsd crisp grpo direction sft")
 #   SEEDS       trainings per arm, e.g. SEEDS="0 1 2"                              (0)
 #   MODEL       local folder or hub id of the weights                             (the recipe's)
-#   HARDWARE    a preset as in recipes/train_gpu.sh, or cpu: small model and benchmarks (by GPUS and NNODES)
+#   HARDWARE    a preset as in recipes/train_gpu.sh, or cpu: small model and benchmarks (by GPUS and NNODES);
+#               supervised training takes only its number of GPUs
 #   PROTOCOL    paper or precise, of verl-egrsd eval                               (paper)
 #   STEPS       updates of each training                                           (100; on the CPU 2)
 #   CHECKPOINTS steps whose checkpoints are evaluated too, e.g. CHECKPOINTS="50"   (none)

@@ -12,12 +12,14 @@
 #   LOGGER      verl's loggers                                                    ([console,file,tensorboard])
 #   PYTHON      interpreter of the environment                                    (python3)
 #   DRY_RUN     1: print the whole configuration and check it, and the files it names; needs no GPU and no hub
+#   CHECK       1: only ask `verl-egrsd check`, as each training does before it begins
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source recipes/common.sh
 known_environment train_gpu
 python=${PYTHON:-python3}
 dry_run=$(switch DRY_RUN)
+check=$(switch CHECK)
 thinking=$(switch THINKING)
 model_path=${MODEL_PATH:-$default_model}
 if [[ $thinking == true ]]; then thinks=thinking; else thinks=nonthinking; fi
@@ -79,5 +81,6 @@ then
 fi
 # In seconds, what would fail later: settings, GPUs, memory, disk, prompts. Options of Hydra itself are not for it.
 [[ " $* " == *" -"* ]] || "$python" -m verl_egrsd.cli check "${overrides[@]}" "$@" >&2
+[[ $check == false ]] || exit 0
 mkdir -p "$output"
 exec "$python" -m verl_egrsd.main "${overrides[@]}" "$@"

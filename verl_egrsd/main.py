@@ -2,8 +2,8 @@
 
 Composes `configs/egrsd.yaml` on top of verl's `ppo_trainer`, checks everything that can be checked before
 anything starts, and hands over to verl. With `dry_run=true` it prints the resolved configuration instead of
-training; it fails where training would. verl's interfaces are checked by the trainer, which imports them
-anyway.
+training; it fails where a setting or a file would be refused. verl's interfaces are checked by the trainer,
+which imports them anyway.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from verl_egrsd.output.files import write_completed
 
@@ -34,8 +35,13 @@ REHEARSAL = Path(".cache/rehearsal/small")
 """Model and problems of a reproduction on the CPU."""
 SMALL_BENCHMARKS = {"sums_first": 64, "sums_second": 64}
 """Benchmarks of a reproduction on the CPU, and the number of their problems."""
-_FIXED = ("model", "weights", "hardware", "protocol", "steps", "checkpoints", "problems", "source")
-"""Settings that all parts of a reproduction share; arms and seeds may be added."""
+_FIXED = {
+    **{"model": "model", "hardware": "HARDWARE", "weights": "MODEL", "protocol": "PROTOCOL"},
+    **{"steps": "STEPS", "checkpoints": "CHECKPOINTS", "problems": "PROBLEMS", "source": "SOURCE"},
+}
+"""Settings that all parts of a reproduction share, and their variables; arms and seeds may be added."""
+_MADE = ("benchmarks", "data", "runs", "evaluations")
+"""Folders of results. Before there is one, a setting may still change."""
 
 
 @dataclass(frozen=True)
@@ -102,24 +108,36 @@ class Plan:
         """Trainings, one seed of all arms after another."""
         return [Trained(self, arm, seed) for seed in self.seeds for arm in self.arms]
 
-    def record(self) -> None:
-        """Write the plan into its folder, beside arms and seeds of earlier parts.
+    def require_same_settings(self) -> None:
+        """Refuse a folder with results of other settings.
 
         Raises:
-            ValueError: when the folder holds a reproduction with other settings.
+            ValueError: naming the variable.
         """
-        now, file = json.loads(json.dumps(asdict(self), default=str)), self.out / PLAN_FILE
-        if file.exists():
-            then = json.loads(file.read_text(encoding="utf-8"))
-            for key in _FIXED:
-                if then[key] != now[key]:
-                    raise ValueError(
-                        f"{self.out} holds a reproduction with {key}={then[key]!r}, not {now[key]!r}: use "
-                        "the same settings, or choose another folder (OUT)."
-                    )
-            now["arms"] = sorted({*then["arms"], *now["arms"]}, key=[*ARMS].index)
-            now["seeds"] = sorted({*then["seeds"], *now["seeds"]})
-        write_completed(file, json.dumps(now, indent=1) + "\n")
+        if not any((self.out / name).exists() for name in _MADE):
+            return
+        then, now = self._recorded(), self._settings()
+        for key, variable in _FIXED.items():
+            if then.get(key, now[key]) != now[key]:
+                raise ValueError(
+                    f"{self.out} holds a reproduction with {variable}={_shown(then[key])}, not "
+                    f"{_shown(now[key])}: use the same value, or choose another folder (OUT)."
+                )
+
+    def record(self) -> None:
+        """Write the plan into its folder, beside arms and seeds of earlier parts; errors as above."""
+        self.require_same_settings()
+        then, now = self._recorded(), self._settings()
+        now["arms"] = sorted({*then.get("arms", ()), *now["arms"]}, key=[*ARMS].index)
+        now["seeds"] = sorted({*then.get("seeds", ()), *now["seeds"]})
+        write_completed(self.out / PLAN_FILE, json.dumps(now, indent=1) + "\n")
+
+    def _settings(self) -> dict[str, Any]:
+        return json.loads(json.dumps(asdict(self), default=str))
+
+    def _recorded(self) -> dict[str, Any]:
+        file = self.out / PLAN_FILE
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def evaluation(self, name: str) -> Path:
         """Folder of an evaluation."""
@@ -157,6 +175,11 @@ class Trained:
         """Return the steps that are evaluated, by the name of the evaluation; the last has the run's own."""
         steps = sorted({*self.plan.checkpoints, self.plan.steps})
         return {self.name if step == steps[-1] else f"{self.name}-step{step}": step for step in steps}
+
+
+def _shown(value: Any) -> str:
+    """Return a setting as a variable holds it."""
+    return " ".join(map(str, value)) or "none" if isinstance(value, list) else str(value or "all")
 
 
 def read_plan(out: Path) -> Plan:

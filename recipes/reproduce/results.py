@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ BASE_TITLE, BASE_METHOD = "no training", "no training"
 
 @dataclass(frozen=True)
 class ArmResult:
-    """An arm, or the model before training.
+    """An arm, an earlier checkpoint of it, or the model before training.
 
     Attributes:
-        name: of the arm, or `base`.
+        name: of the arm, with the step of an earlier checkpoint, or `base`.
         title: in tables.
         method: row of the paper's table; None where the paper has none.
         seeds: average accuracy (a share) by seed; empty for the model before training.
@@ -76,20 +77,30 @@ def read_results(plan: Plan) -> list[ArmResult]:
     """Return the model before training and the arms, as far as they have been evaluated."""
     base = {None: BASE} if _evaluated(plan.evaluation(BASE)) else {}
     found = [_arm(plan, BASE, BASE_TITLE, BASE_METHOD, base)] if base else []
-    for arm in plan.arms:
-        names = {run.seed: run.name for run in plan.runs if run.arm == arm}
+    for arm, step in product(plan.arms, sorted({*plan.checkpoints, plan.steps})):
+        names = {
+            run.seed: name
+            for run in plan.runs
+            for name, of in run.evaluations().items()
+            if run.arm == arm and of == step
+        }
         done = {seed: name for seed, name in names.items() if _evaluated(plan.evaluation(name))}
-        if done:
-            found.append(_arm(plan, arm, *ARMS[arm], done))
+        if not done:
+            continue
+        title, method = ARMS[arm]
+        if step == plan.steps:
+            found.append(_arm(plan, arm, title, method, done))
+        else:
+            found.append(_arm(plan, f"{arm}-step{step}", f"{title} after {step} steps", None, done))
     return found
 
 
 def comparisons(results: Sequence[ArmResult]) -> Iterator[Comparison]:
-    """Yield each arm against the model before training, then EGRSD against each other arm."""
+    """Yield each row against the model before training, then EGRSD against the end of each other arm."""
     by_name = {result.name: result for result in results}
     pairs = [(result, by_name[BASE]) for result in results[1:]] if BASE in by_name else []
     if (ours := by_name.get("egrsd")) is not None:
-        pairs += [(ours, other) for other in results if other.name not in ("egrsd", BASE)]
+        pairs += [(ours, other) for other in results if other.name in ARMS and other is not ours]
     for one, other in pairs:
         yield compare_series((one.title, other.title), (one.series, other.series), one.problems)
 

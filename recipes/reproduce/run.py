@@ -10,36 +10,46 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
 from recipes.environment import RECIPES, SHARED
 from recipes.processes import run_jobs
 from recipes.reproduce.plan import ARMS, CPU, GPU, HARDWARE, REHEARSAL, SOURCE, WEIGHTS, Plan
+from recipes.reproduce.refused import ask_arms
 from recipes.reproduce.spent import close_killed, spending
 from recipes.reproduce.stages import NEEDS, PAGE, STAGES
+from recipes.reproduce.trainings import save_steps, untrained
+from recipes.reproduce.valid import no_model
 from verl_egrsd.output.files import nearest_existing
 from verl_egrsd.output.lock import only_writer
+from verl_egrsd.output.named import HUB_ID
 from verl_egrsd.processes import ended_by_signals
 
 NEEDED = 20 * 2**30
-"""Free bytes that a reproduction on GPUs begins with."""
+"""Free bytes that a reproduction on GPUs needs beside its checkpoints: weights, data and samples."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 when all is done, 1 when something failed, 2 when something is missing."""
     given = _parser().parse_args(arguments)
+    # A recipe that this one calls gets its own variables, and would take others for mistakes.
+    for name in {*RECIPES["reproduce"]} - {"LOGGER", *SHARED}:
+        os.environ.pop(name, None)
     try:
         plan = make_plan(given)
         chosen = _chosen(given.stages)
+        plan.require_same_settings()
         print(overview(plan, chosen), flush=True)
         lacking = missing(plan, chosen)
-    except ValueError as error:  # also a file that pyarrow cannot read
+    except (ValueError, RuntimeError) as error:  # also a file that pyarrow cannot read
         print(f"reproduce: {error}", file=sys.stderr)
         return 2
     if lacking:
@@ -47,9 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if given.dry_run:
         return 0
-    # A recipe that this one calls gets its own variables, and would take others for mistakes.
-    for name in {*RECIPES["reproduce"]} - {"LOGGER", *SHARED}:
-        os.environ.pop(name, None)
     try:
         with (
             ended_by_signals(lambda: "reproduce: interrupted; the same command goes on from here."),
@@ -117,31 +124,55 @@ def _earlier_results(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
 
 
 def _on_gpus(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
-    for arm in plan.arms if "train" in chosen else ():
-        recipe = Path("recipes") / f"{arm}_{plan.model}.sh"
-        if not recipe.exists():
-            yield f"{recipe} is not there: leave {arm} out of ARMS."
+    yield from _names(plan, chosen)
+    recipes = [Path("recipes") / f"{arm}_{plan.model}.sh" for arm in plan.arms]
+    absent = [recipe for recipe in recipes if not recipe.exists()]
+    for recipe in absent if "train" in chosen else ():
+        yield f"{recipe} is not there: leave its arm out of ARMS."
     busy = [work for name in ("train", "evaluate") if name in chosen for work in STAGES[name](plan)]
     if any(work.lacks() for work in busy) and (found := gpus()) < int(plan.gpus):
         yield f"this node has {found} of {plan.gpus} GPUs: set GPUS, or HARDWARE=cpu for a rehearsal."
-    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
-    if "model" in chosen and offline and (lacks := next(STAGES["model"](plan)).lacks()):
-        yield f"{lacks}, and HF_HUB_OFFLINE is set: unset it, or name a folder (MODEL)."
     if not {"model", "data", "train", "evaluate"} & {*chosen}:
         return
+    lacking = [run for run in plan.runs if untrained(run)] if "train" in chosen and not absent else []
+    asked = ask_arms(plan) if lacking else {}
+    for reason in dict.fromkeys(answer.refused for answer in asked.values() if answer.refused):
+        yield f"{' '.join(arm for arm, answer in asked.items() if answer.refused == reason)}: {reason}"
+    # A supervised adapter is as large as the others.
+    largest = max((answer.checkpoint for answer in asked.values()), default=0.0)
+    checkpoints = len(lacking) * -(-plan.steps // save_steps(plan))
+    needed = NEEDED + checkpoints * largest
     existing = nearest_existing(plan.out)
-    disk = os.statvfs(existing)
-    if (free := disk.f_bavail * disk.f_frsize) < NEEDED:
-        yield f"{existing} has {free / 2**30:.0f} GiB free of {NEEDED / 2**30:.0f}: choose another OUT."
+    if (free := shutil.disk_usage(existing).free) < needed:
+        room = f"{free / 2**30:.0f} GiB free of {needed / 2**30:.0f}"
+        beside = f"{checkpoints} checkpoints and {NEEDED / 2**30:.0f} GiB beside them"
+        yield f"{existing} has {room}, for {beside}: choose another OUT, or fewer ARMS and SEEDS."
+
+
+def _names(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
+    """Say which of model and source is neither on this machine nor can be fetched from the hub."""
+    reads_model = {"model", "data", "train", "evaluate"} & {*chosen}
+    lacks = no_model(plan) if reads_model else None
+    if lacks and (Path(plan.weights).is_dir() or not HUB_ID.fullmatch(plan.weights)):
+        yield f"MODEL={plan.weights}: {lacks}. Name a folder with a model, or a hub id such as Qwen/Qwen3-4B."
+    elif lacks and "model" in chosen and os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        yield f"{lacks}, and HF_HUB_OFFLINE is set: unset it, or name a folder (MODEL)."
+    if "data" not in chosen or Path(plan.source).exists() or HUB_ID.fullmatch(plan.source):
+        return
+    if next(STAGES["data"](plan)).lacks():
+        yield f"SOURCE={plan.source} does not exist: name a file or folder of rows, or a hub id."
 
 
 def gpus() -> int:
-    """Return the number of NVIDIA GPUs of this node."""
+    """Return the number of NVIDIA GPUs of this node that CUDA_VISIBLE_DEVICES does not hide."""
     try:
         found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return 0
-    return sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+    here = sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        return here
+    return min(here, sum(name.strip() not in ("", "-1") for name in visible.split(",")))
 
 
 def make_plan(given: argparse.Namespace) -> Plan:
@@ -185,8 +216,19 @@ def _chosen(stages: Sequence[str]) -> list[str]:
     return [name for name in STAGES if not stages or name in stages]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong value in one sentence, which names the recipe's variable."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with what argparse says of an option, under the name of its variable."""
+        for option, variable in {"--weights": "MODEL", "--nodes": "NNODES"}.items():
+            message = message.replace(f"argument {option}:", f"{variable}:")
+        message = re.sub(r"argument --(\w+):", lambda found: f"{found[1].upper()}:", message)
+        self.exit(2, f"reproduce: {message}. recipes/reproduce.sh says what each variable may be.\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m recipes.reproduce.run")
+    parser = _Parser(prog="python -m recipes.reproduce.run")
     parser.add_argument(
         "--model", choices=WEIGHTS, required=True, help="decides recipes and published results"
     )

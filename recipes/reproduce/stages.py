@@ -22,6 +22,7 @@ from recipes.reproduce.valid import (
     no_model,
     not_exported,
     older,
+    summaries_of,
 )
 from verl_egrsd.evaluation.published import published_problems
 from verl_egrsd.evaluation.samples import SAMPLES
@@ -117,9 +118,9 @@ def _data(plan: Plan) -> Iterator[Work]:
 @stage("train")
 def _train(plan: Plan) -> Iterator[Work]:
     for arm in plan.arms:
-        # A wrong setting, or a missing file, of the last arm shows before the first one is trained.
+        # What the last arm would fail on shows before the first one is trained.
         runs = [run for run in plan.runs if run.arm == arm]
-        command, environment = training(runs[0], dry_run=True)
+        command, environment = training(runs[0], check=True)
         yield Work(f"check-{arm}", command, partial(_any_untrained, runs), environment)
     for run in plan.runs:
         command, environment = training(run)
@@ -160,6 +161,7 @@ def _export(plan: Plan) -> Iterator[Work]:
     for run in plan.runs:
         command = [*EGRSD, "export", str(run.checkpoint(plan.steps)), "--out", str(run.exported)]
         command += ["--form", "adapter"]
+        command += ["--evaluation", str(plan.evaluation(run.name))] if summaries_of(run) else []
         yield Work(f"export-{run.name}", command, partial(not_exported, run), stale=run.exported)
 
 

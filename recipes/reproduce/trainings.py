@@ -40,18 +40,17 @@ def trained_steps(run: Trained) -> int:
     return min(run.plan.steps, lines_of(file))
 
 
-def training(run: Trained, *, dry_run: bool = False) -> tuple[list[str], dict[str, str]]:
+def training(run: Trained, *, check: bool = False) -> tuple[list[str], dict[str, str]]:
     """Return the command that trains a run, or goes on with it, and its environment variables.
 
     Args:
         run: arm and seed.
-        dry_run: only check the whole configuration and the files that it names.
+        check: only say what the training would fail on.
     """
     resume = "latest-whole" if _begun(run) else "disable"
-    saving = math.gcd(SAVE_STEPS, *run.plan.checkpoints)
-    keys = [f"trainer.save_freq={min(saving, run.plan.steps)}"]
+    keys = [f"trainer.save_freq={save_steps(run.plan)}"]
     if run.plan.on_cpu:
-        keys += ["dry_run=true"] if dry_run else []
+        keys += ["dry_run=true"] if check else []
         return [*_on_cpu(run, resume), *keys], CPU_TRAINING | _metrics(run)
     environment = {
         "PYTHON": sys.executable,
@@ -61,13 +60,20 @@ def training(run: Trained, *, dry_run: bool = False) -> tuple[list[str], dict[st
         "STEPS": str(run.plan.steps),
         "GPUS": run.plan.gpus,
         "RESUME": resume,
-        "DRY_RUN": str(int(dry_run)),
         **{name: str(file) for name, file in zip(("TRAIN_FILE", "VAL_FILE"), _rows(run.plan), strict=True)},
     }
-    if run.arm != SFT:  # It runs on one node, whose GPUs are all it needs to know.
+    if check:
+        environment["DRY_RUN" if run.arm == SFT else "CHECK"] = "1"
+    # Supervised training runs on one node, and no setting of it depends on the memory of a GPU.
+    if run.arm != SFT:
         environment["NNODES"] = str(run.plan.nodes)
         environment |= {} if run.plan.hardware == GPU else {"HARDWARE": run.plan.hardware}
     return ["bash", f"recipes/{run.arm}_{run.plan.model}.sh", *keys], environment
+
+
+def save_steps(plan: Plan) -> int:
+    """Return the number of updates between two checkpoints."""
+    return min(math.gcd(SAVE_STEPS, *plan.checkpoints), plan.steps)
 
 
 def _on_cpu(run: Trained, resume: str) -> list[str]:

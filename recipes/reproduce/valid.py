@@ -81,8 +81,15 @@ def no_evaluation(plan: Plan, name: str, model: str | Path) -> str | None:
 
 
 def not_exported(run: Trained) -> str | None:
-    """Say that a run's adapter is not there, or older than its last checkpoint."""
-    return older(run.exported / "adapter_config.json", [run.checkpoint(run.plan.steps) / STATE_FILE])
+    """Say that a run's adapter is not there, or older than its last checkpoint or than its evaluation."""
+    made_from = [run.checkpoint(run.plan.steps) / STATE_FILE, *summaries_of(run)]
+    return older(run.exported / "adapter_config.json", made_from)
+
+
+def summaries_of(run: Trained) -> list[Path]:
+    """Return the summary of a run's evaluation, for its model card; none before it is evaluated."""
+    summary = run.plan.evaluation(run.name) / JSON_SUMMARY
+    return [summary] if summary.exists() else []
 
 
 def older(result: Path, made_from: list[Path]) -> str | None:

@@ -240,7 +240,7 @@ def test_flash_attn_that_is_not_installed_is_named_where_gpus_need_it(setup, hea
     monkeypatch.setattr(attention, "import_module", fail)
     found = only(examined(setup)[0], Severity.WRONG)
     assert found.about == "attention"
-    assert "pip install flash-attn --no-build-isolation, or choose another" in found.text
+    assert "pip install flash-attn --no-build-isolation. Or choose another" in found.text
     findings, _ = examined(setup, elsewhere=True)
     assert {finding.level for finding in findings} == {Severity.FINE}
 
@@ -295,6 +295,12 @@ def test_the_command_prints_a_line_per_finding_and_ends_with_the_exit_code(
     assert any(
         line.startswith("FAIL  settings       trainer.total_training_steps=ten") for line in lines
     ) == bool(exit_code)
+
+
+@pytest.mark.parametrize("words", [["preset=sft", "base=qwen3_4b"], ["base=qwen3_4b"], ["+preset=ssd"]])
+def test_supervised_training_is_answered_with_the_command_that_checks_it(words):
+    with pytest.raises(ValueError, match=r"is for supervised training.* verl-egrsd sft .* dry_run=true"):
+        command.run_check(argparse.Namespace(pairs=0, elsewhere=False), words)
 
 
 def test_a_misspelt_preset_is_one_line_before_anything_is_imported():

@@ -35,8 +35,8 @@ def test_verls_default_without_flash_attn_is_refused_with_what_to_install_and_wh
     with pytest.raises(ValueError, match=r"attn_implementation=flash_attention_2 does not work") as refused:
         require_attention(config(kind))
     said = str(refused.value)
-    assert "pip install flash-attn --no-build-isolation, or " in said
-    remedy = said.partition("choose another attention with ")[2].removesuffix(".").split()
+    assert ": pip install flash-attn --no-build-isolation. Or " in said
+    remedy = said.partition("choose another attention: ")[2].removesuffix(".").split()
     assert remedy == [
         f"+{section}.override_config.attn_implementation=sdpa",
         f"{section}.use_remove_padding=false",

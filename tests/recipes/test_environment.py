@@ -1,6 +1,7 @@
 """Which environment variables a recipe takes for a slip of the pen."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,18 @@ def test_a_variable_of_another_recipe_is_answered_with_that_recipe_and_the_name_
 def test_trailing_settings_are_named_where_a_recipe_takes_them(recipe, name, remedy):
     (sentence,) = complaints(recipe, [name])
     assert sentence == f"{name} is read by recipes/train_gpu.sh, not by this recipe: {remedy}"
+
+
+def test_an_interpreter_without_verl_is_named_where_the_recipe_makes_no_environment(monkeypatch):
+    uninstalled = recipes["uninstalled"]
+    monkeypatch.delenv("HARDWARE", raising=False)
+    assert uninstalled("reproduce") is None
+    monkeypatch.setitem(uninstalled.__globals__, "find_spec", lambda name: None)
+    for needs in ("train_gpu", "sft_gpu", "reproduce"):
+        assert uninstalled(needs).startswith(f"{sys.executable} has no verl: name the interpreter of the env")
+    assert uninstalled("rehearse_cpu") is None
+    monkeypatch.setenv("HARDWARE", "cpu")
+    assert uninstalled("reproduce") is None
 
 
 @pytest.mark.parametrize("name", ["reproduce_qwen3_4b", "reproduce_qwen3_8b", "mini_frontier"])

@@ -8,7 +8,7 @@ from tests.support.recipes import recipe
 
 PYTHON = """#!/bin/sh
 [ "$1" = recipes/environment.py ] || echo "$@" >> "$CALLS"
-[ "$2" != verl_egrsd.cli ] || exit "$CHECK"
+[ "$2" != verl_egrsd.cli ] || exit "$ANSWER"
 """
 
 
@@ -22,7 +22,7 @@ def calls(tmp_path):
     fixed = {name: str(tmp_path / path) for name, path in paths.items()}
 
     def run(*overrides, check="0", **environment):
-        variables = {"CALLS": str(tmp_path / "calls"), "CHECK": check, "OUTPUT": str(tmp_path / "out")}
+        variables = {"CALLS": str(tmp_path / "calls"), "ANSWER": check, "OUTPUT": str(tmp_path / "out")}
         done = recipe("egrsd_qwen3_4b", *overrides, **fixed | variables | environment)
         return done.returncode, (tmp_path / "calls").read_text().splitlines()
 
@@ -41,6 +41,14 @@ def test_a_recipe_that_the_check_refuses_does_not_train(calls, tmp_path):
     exit_code, made = calls(check="1")
     assert exit_code == 1
     assert len(made) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("found", ["0", "1"])
+def test_check_asks_and_does_not_train(calls, tmp_path, found):
+    exit_code, (check,) = calls(check=found, CHECK="1")
+    assert exit_code == int(found)
+    assert check.startswith("-m verl_egrsd.cli check preset=egrsd ")
     assert not (tmp_path / "out").exists()
 
 

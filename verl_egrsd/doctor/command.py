@@ -32,6 +32,7 @@ def run_check(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """
     from verl_egrsd.configs.composing import composed
 
+    _refuse_supervised(overrides)
     ask_for_token()
     config = composed("verl_egrsd.configs", "egrsd", overrides)
     fresh = FreshProcess()
@@ -56,3 +57,15 @@ def run_check(arguments: argparse.Namespace, overrides: list[str]) -> None:
         sys.exit(1)
     noted = levels[Severity.DOUBT]
     print("Nothing keeps the run from starting; read the notes." if noted else "Nothing is left to mend.")
+
+
+def _refuse_supervised(overrides: list[str]) -> None:
+    from verl_egrsd.configs.composing import preset_groups
+
+    groups = preset_groups("verl_egrsd.configs.sft")
+    words = [f"{group}={name}" for group in ("preset", "base") for name in groups[group]]
+    if named := [word for word in overrides if word.lstrip("+") in words]:
+        raise ValueError(
+            f"{named[0]} is for supervised training, which check does not know: verl-egrsd sft "
+            f"{' '.join(overrides)} dry_run=true checks its settings and files."
+        )

@@ -31,9 +31,15 @@ def require_attention(config: DictConfig) -> None:
 
 
 def lacking_attention(config: DictConfig) -> str | None:
-    """Return a sentence that says why the attention of a run does not work here; None if it does."""
-    section = "actor_rollout_ref.model" if "actor_rollout_ref" in config else "model"
-    key = f"{section}.override_config.attn_implementation"
+    """Return why the attention of a run does not work here, with both remedies; None if it does."""
+    error, model = flash_attention_error(config), _model_section(config)
+    other = f"+{model}.override_config.attn_implementation=sdpa {model}.use_remove_padding=false"
+    return error and f"{error} Or choose another attention: {other}."
+
+
+def flash_attention_error(config: DictConfig) -> str | None:
+    """Return why the flash attention of a run does not work here, and how to install it; None if it does."""
+    key = f"{_model_section(config)}.override_config.attn_implementation"
     attention = OmegaConf.select(config, key) or VERLS_ATTENTION
     # With the package `kernels`, transformers takes the hub's build in place of a package that is missing.
     if attention not in FLASH_PACKAGES or find_spec("kernels"):
@@ -42,8 +48,9 @@ def lacking_attention(config: DictConfig) -> str | None:
     try:
         import_module(module)
     except ImportError as error:  # also a package that was built for another torch
-        return (
-            f"{key}={attention} does not work here ({error}): {install}, or choose another attention with "
-            f"+{key}=sdpa {section}.use_remove_padding=false."
-        )
+        return f"{key}={attention} does not work here ({error}): {install}."
     return None
+
+
+def _model_section(config: DictConfig) -> str:
+    return "actor_rollout_ref.model" if "actor_rollout_ref" in config else "model"

@@ -27,7 +27,7 @@ def make_plan_in(out: Path, **changes: Any) -> Plan:
 
 def write_results(plan: Plan, benchmarks: tuple[str, ...] = PAPER_BENCHMARKS) -> None:
     """Evaluations of the model before training and of each run: each later one is better."""
-    for place, name in enumerate([BASE, *(run.name for run in plan.runs)]):
+    for place, name in enumerate([BASE, *(name for run in plan.runs for name in run.evaluations())]):
         samples = [
             sample
             for benchmark in benchmarks

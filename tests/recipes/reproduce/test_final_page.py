@@ -63,6 +63,20 @@ def test_seeds_are_pooled_and_listed_and_differences_are_paired(plan):
     assert "EGRSD dominates no training at 90 problems" in text
 
 
+def test_a_checkpoint_that_was_evaluated_has_its_own_row_and_difference(tmp_path):
+    plan = make_plan_in(tmp_path, checkpoints=(2,))
+    write_results(plan)
+    results = read_results(plan)
+    assert [result.name for result in results] == ["base", "grpo-step2", "grpo", "egrsd-step2", "egrsd"]
+    found = [(each["a"], each["b"]) for each in comparisons(results)]
+    assert ("EGRSD after 2 steps", "no training") in found
+    assert [pair for pair in found if pair[1] != "no training"] == [("EGRSD", "GRPO")]
+    text = page(plan)
+    (early,), (last,) = cells(text, "EGRSD after 2 steps, measured"), cells(text, "EGRSD, measured")
+    assert early[0].startswith("70.0 [")
+    assert last[0].startswith("80.0 [")
+
+
 def test_one_seed_gives_the_differences_of_compare(tmp_path):
     plan = make_plan_in(tmp_path, arms=("egrsd",))
     write_results(plan)
