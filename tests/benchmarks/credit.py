@@ -21,6 +21,7 @@ import torch
 
 from tests.benchmarks.conditions import conditions
 from verl_egrsd.methods import Columns, methods, resolve
+from verl_egrsd.methods.columns import TOKEN_COLUMNS
 from verl_egrsd.output.tables import text_table
 
 SIZES = ((32, 1_024), (512, 8_192), (512, 20_000))
@@ -41,13 +42,12 @@ def best_seconds(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[
 
 
 def batch(rows: int, tokens: int) -> tuple[Columns, torch.Tensor]:
-    """Return the columns of rollouts of random lengths, and their advantages."""
+    """Return every column of rollouts of random lengths, and their advantages."""
     draw = torch.Generator().manual_seed(0)
     mask = torch.arange(tokens) < torch.randint(1, tokens + 1, (rows, 1), generator=draw)
-    names = ("student_entropy", "teacher_entropy", "student_log_prob", "teacher_log_prob")
-    signs = (1, 1, -1, -1)
     token_columns: dict[str, Any] = {
-        name: sign * torch.rand(rows, tokens, generator=draw) for name, sign in zip(names, signs, strict=True)
+        name: torch.rand(rows, tokens, generator=draw) * (-1 if name.endswith("log_prob") else 1)
+        for name in TOKEN_COLUMNS
     }
     correct = torch.rand(rows, generator=draw) < 0.5
     problems = torch.arange(rows) // GROUP

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.benchmarks import credit as benchmark
 from tests.credit.strategies import Batch, batches, examples, windows
 from verl_egrsd.credit import policy_loss
-from verl_egrsd.methods import Columns, EntropyGate, Method, Ratio
+from verl_egrsd.methods import Columns, EntropyGate, Method, Ratio, methods
 
 CONTROLS = st.sampled_from(["none", "mean_preserving", "shuffled"])
 
@@ -190,3 +191,7 @@ def test_a_column_that_a_factor_does_not_name_is_not_there():
     columns = Columns.of(torch.ones(1, 2), teacher_entropy=torch.ones(1, 2))
     with pytest.raises(KeyError, match="student_entropy was not fetched: name it in the factor's `reads`"):
         columns.column("student_entropy")
+
+
+def test_the_benchmark_of_the_credit_measures_every_method():
+    assert benchmark.measure(rows=benchmark.GROUP * 2, tokens=8, rounds=1).keys() == {"copy", *methods()}

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
+from omegaconf import OmegaConf
 
+import verl_egrsd
 from verl_egrsd.methods import Columns, methods, resolve
 from verl_egrsd.methods.mixed_ratio import MixedRatio
+from verl_egrsd.trainer.losses import egrsd_ppo_clip_loss
 
 STUDENT = torch.tensor([[-0.5625457991658953, -1.5154571980759095, -0.059951317036916585]])
 TEACHER = torch.tensor([[-1.5704888311518408, -0.9768708616718079, -0.2870217883257129]])
 RLSD = methods()["rlsd_published"]
+PRESET = Path(verl_egrsd.__file__).parent / "configs" / "preset" / "rlsd_published.yaml"
+GOLDEN = json.loads((Path(__file__).parents[1] / "divergences" / "golden.json").read_text())
 
 
 def credit(advantage: float, step: int) -> torch.Tensor:
@@ -30,6 +39,26 @@ def credit(advantage: float, step: int) -> torch.Tensor:
 )
 def test_the_credit_is_that_of_the_definition(advantage, step, golden):
     torch.testing.assert_close(credit(advantage, step), torch.tensor(golden))
+
+
+@pytest.mark.parametrize("advantage", [0.7, -0.7])
+def test_the_loss_and_its_gradient_are_those_of_the_definition(advantage):
+    """The second token's ratio to the old policy is above the clip, the third one's inside."""
+    golden, inputs = GOLDEN["rlsd"][f"ppo_loss_A={advantage:+},lambda=.5"], GOLDEN["inputs"]
+    actor = yaml.safe_load(PRESET.read_text())["actor_rollout_ref"]["actor"]
+    logits = torch.tensor(inputs["student_logits"], dtype=torch.float64, requires_grad=True)
+    log_prob = logits.log_softmax(-1)[range(3), inputs["sampled"]][None]
+    loss, _ = egrsd_ppo_clip_loss(
+        old_log_prob=log_prob.detach() - torch.tensor(inputs["old_gap"]),
+        log_prob=log_prob,
+        advantages=credit(advantage, step=1)[None],
+        response_mask=torch.ones(1, 3),
+        config=OmegaConf.create({"clip_ratio": None, "global_batch_info": {}, **actor}),
+    )
+    loss.backward()
+    assert loss.item() == pytest.approx(golden["loss"], abs=1e-6)
+    expected = torch.tensor(golden["grad_student_logits"], dtype=torch.float64)
+    torch.testing.assert_close(logits.grad, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

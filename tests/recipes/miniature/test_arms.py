@@ -81,11 +81,6 @@ def test_the_arms_without_a_clip_have_none_that_an_entry_could_reach(configs):
     assert all(configs[name].algorithm.egrsd.divergence.clip == 1e9 for name in unclipped)
 
 
-def test_every_method_is_an_arm():
-    """But for `copsd`: the miniature has one language."""
-    assert {*methods()} - {"copsd"} <= ARMS.keys()
-
-
 def test_every_arm_sees_as_many_rollouts_per_step(configs):
     for config in configs.values():
         assert config.data.train_batch_size * config.actor_rollout_ref.rollout.n == 32
