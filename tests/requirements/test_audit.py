@@ -108,11 +108,12 @@ def test_what_is_found_in_one_set_is_an_error_after_both_were_asked_about(audit)
     assert (code, len(asked)) == (1, 2)
 
 
-def test_nothing_is_published_before_the_check():
+def test_nothing_is_published_before_the_check_and_all_tests():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text())["jobs"]
     (check,) = [step["run"] for step in jobs["advisories"]["steps"] if "audit.sh" in step.get("run", "")]
     assert check.startswith("bash requirements/audit.sh")
-    assert jobs["publish"]["needs"] == "advisories"
+    assert jobs["tests"]["uses"] == "./.github/workflows/tests.yml"
+    assert jobs["publish"]["needs"] == ["advisories", "tests"]
 
 
 def test_the_versions_for_gpus_are_those_that_are_audited():
