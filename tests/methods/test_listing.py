@@ -7,12 +7,19 @@ from verl_egrsd import cli
 from verl_egrsd.methods import methods, resolve
 
 
-def test_every_method_has_a_line(capsys):
+def test_every_method_has_a_line_that_tells_it_from_the_others(capsys):
     assert cli.main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [*methods()]
-    assert lines[1].split(maxsplit=1)[1] == "running advantage x ratio x entropy_gate"
-    assert "no teacher" in next(line for line in lines if line.startswith("direction"))
+    assert len({line.split(maxsplit=1)[1] for line in lines}) == len(lines)
+    assert lines[1].split(maxsplit=1)[1] == methods()["cl_egrsd"].summary
+
+
+def test_one_method_shows_what_it_multiplies(capsys):
+    assert cli.main(["methods", "cl_egrsd"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "# running advantage x ratio x entropy_gate"
+    assert cli.main(["methods", "direction"]) == 0
+    assert "no teacher" in capsys.readouterr().out.splitlines()[1]
 
 
 @pytest.mark.parametrize("name", methods())

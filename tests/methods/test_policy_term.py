@@ -170,13 +170,9 @@ def test_a_method_without_a_policy_term_has_no_such_credit():
 
 
 def test_the_listing_says_what_the_advantage_belongs_to():
-    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in listing().splitlines()}
-    assert lines["eopd"] == (
-        "entropy_threshold, forward divergence, policy gradient: constant advantage x log_ratio"
-    )
-    assert lines["ssopd"].startswith(
-        "pass_rate x longest_wrong, forward divergence, policy gradient: group adv"
-    )
+    eopd, ssopd = (listing(name).splitlines()[1] for name in ("eopd", "ssopd"))
+    assert eopd == "# entropy_threshold, forward divergence, policy gradient: constant advantage x log_ratio"
+    assert ssopd.startswith("# pass_rate x longest_wrong, forward divergence, policy gradient: group adv")
 
 
 def test_two_factors_of_one_name_need_the_same_settings():

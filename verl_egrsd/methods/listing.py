@@ -11,7 +11,7 @@ from verl_egrsd.methods.table import methods
 
 
 def listing(name: str | None = None) -> str:
-    """Return all methods with a line each, or one with its keys as `algorithm.egrsd` takes them.
+    """Return all methods with their summaries, or one with its keys as `algorithm.egrsd` takes them.
 
     Raises:
         ValueError: for an unknown method, with the known ones.
@@ -19,14 +19,14 @@ def listing(name: str | None = None) -> str:
     known = methods()
     if name is None:
         width = max(map(len, known))
-        return "\n".join(f"{method.name:{width}}  {_parts(method)}" for method in known.values())
+        return "\n".join(f"{method.name:{width}}  {method.summary}" for method in known.values())
     if name not in known:
         raise ValueError(f"method {name!r} is unknown; known methods: {', '.join(known)}.")
     method = known[name]
     config: dict[str, Any] = {"algorithm": {"adv_estimator": name, "egrsd": method.keys()}}
     if method.teacher:
         config["actor_rollout_ref"] = {"teacher": dict(method.teacher)}
-    return f"# {method.summary}\n{yaml.safe_dump(config, sort_keys=False)}".rstrip()
+    return f"# {method.summary}\n# {_parts(method)}\n{yaml.safe_dump(config, sort_keys=False)}".rstrip()
 
 
 def _parts(method: Method) -> str:
