@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The direction of EGRSD alone, without magnitude and gate, on Qwen3-4B.
+# Trains Qwen3-4B with the advantage of EGRSD alone: no teacher, and the same credit for every token of a response.
 #   bash recipes/direction_qwen3_4b.sh [hydra overrides ...]        (environment variables: recipes/train_gpu.sh)
 preset=direction
 model=qwen3_4b

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The direction of EGRSD alone, without magnitude and gate, on Qwen3-8B.
+# Trains Qwen3-8B with the advantage of EGRSD alone: no teacher, and the same credit for every token of a response.
 #   bash recipes/direction_qwen3_8b.sh [hydra overrides ...]        (environment variables: recipes/train_gpu.sh)
 preset=direction
 model=qwen3_8b

@@ -206,7 +206,7 @@ class Checker:
         self.namespace, self.settings = namespace, settings
 
     def integer(self, name: str, *, minimum: int, also: str = "") -> None:
-        """Refuse what is not a whole number of at least `minimum`; True and False are none.
+        """Refuse a value that is not a whole number of at least `minimum`, and True and False.
 
         `also` ends the message.
         """
@@ -221,7 +221,7 @@ class Checker:
             self._refuse(name, value, wording)
 
     def one_of(self, name: str, choices: tuple, also: str = "") -> None:
-        """Refuse what is none of the choices; `also` ends the message."""
+        """Refuse a value that is not one of the choices; `also` ends the message."""
         value = getattr(self.settings, name)
         if value not in choices:
             self._refuse(name, value, f"one of {', '.join(map(str, choices))} {also}".strip())
