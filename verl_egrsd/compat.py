@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "NaiveRewardManager",
         ("config", "tokenizer", "compute_score"),
     ),
+    (
+        "verl.experimental.reward_loop.reward_manager.dapo",
+        "DAPORewardManager",
+        ("config", "tokenizer", "compute_score"),
+    ),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.init", ("self",)),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._setup", ("self",)),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.on_step_begin", ("self",)),
@@ -62,6 +67,7 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("transfer_queue.interface", "_TQ_STORAGE", ()),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer.fit", ("self", "agent_loop_manager")),
     ("verl.trainer.ppo.v1.trainer_base", "PPOTrainer._compute_metrics", ("batch", "metrics", "global_steps")),
+    ("verl.trainer.ppo.v1.trainer_sync", "PPOTrainerSync", ("config",)),
     ("verl.trainer.ppo.v1.trainer_sync", "PPOTrainerSync.on_init_end", ("self",)),
     ("verl.trainer.ppo.v1.trainer_sync", "PPOTrainerSync.on_step_end", ("self",)),
     ("verl.workers.engine_workers", "ActorRolloutRefWorker.init_model", ("self",)),
@@ -79,6 +85,12 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "verl.workers.engine.fsdp.transformer_impl",
         "FSDPEngineWithLMHead._merged_lora_per_tensor_param",
         ("self",),
+    ),
+    ("verl.workers.engine.fsdp.transformer_impl", "FSDPEngineWithLMHead._build_module", ("self",)),
+    (
+        "verl.workers.engine.fsdp.transformer_impl",
+        "FSDPEngineWithLMHead._build_fsdp_module",
+        ("self", "module"),
     ),
     ("verl.workers.engine.fsdp.utils", "unfuse_moe_params", ("weights", "model_type")),
     ("verl.utils.fsdp_utils", "normalize_peft_param_name", ("params",)),
@@ -117,6 +129,7 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("verl.utils.import_utils", "load_extern_object", ("module_path", "object_name")),
     ("verl.utils.dataset.rl_dataset", "RLHFDataset.maybe_filter_out_long_prompts", ("self", "dataframe")),
+    ("verl.utils.dataset.rl_dataset", "RLHFDataset.__getitem__", ("self", "item")),
     ("verl.workers.utils.padding", "response_from_nested", ("tensor", "response_mask")),
     ("verl.workers.utils.padding", "response_to_nested", ("tensor", "response_mask")),
     ("transfer_queue", "kv_batch_get", ("keys", "partition_id", "select_fields")),
@@ -159,6 +172,11 @@ PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("verl.workers.rollout.base", "_ROLLOUT_REGISTRY", ()),
     ("verl.plugin.platform.platform_base", "PlatformBase", ()),
+    (
+        "verl.plugin.platform.platform_base",
+        "PlatformBase.is_platform_available",
+        ("self", "use_smi_check"),
+    ),
     ("verl.plugin.platform.platform_manager", "PlatformRegistry.register", ("platform",)),
 )
 """Module, attribute and the parameters that we pass or override; none for constants and whole classes."""
@@ -189,47 +207,48 @@ SFT_PROBES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 OPTIONAL = {"verl.utils.kernel.linear_cross_entropy"}
 """Modules whose absence is no error: verl's fused head on a GPU, which competes with ours at start."""
 
-ADDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+ADDED: tuple[tuple[str, str, str], ...] = (
     (
         "verl.workers.engine_workers",
         "ActorRolloutRefWorker",
-        (
-            *("compute_teacher_log_prob", "refresh_teacher", "save_teacher", "load_teacher", "sync_metrics"),
-            *(
-                "hold_teacher",
-                "restart_teacher",
-                "teacher_in_engine",
-                "teacher",
-                "teacher_weights",
-                "adapter_off",
-                "kernel",
-            ),
-            *("use_divergence", "distillation", "distilled", "divergence_of", "keeps_student"),
-        ),
+        "compute_teacher_log_prob refresh_teacher save_teacher load_teacher sync_metrics hold_teacher "
+        "restart_teacher teacher_in_engine teacher teacher_weights adapter_off kernel use_divergence "
+        "distillation distilled divergence_of keeps_student _held _prepare_stream _require_plain_logits "
+        "_steered _teacher_batch _teacher_head _whole_head",
     ),
     (
         "verl.trainer.ppo.v1.trainer_base",
         "PPOTrainer",
-        (
-            *("teacher_config", "hidden_bytes", "_know_width", "_count_hidden", "_compute_teacher_log_prob"),
-            *(
-                "watchdog",
-                "processes",
-                "agent_loop_workers",
-                "_ending",
-                "_save_last",
-                "_give_up",
-                "_without_refused",
-            ),
-        ),
+        "method start held advantage_step context step_report end_token_ids report teacher_config "
+        "hidden_bytes watchdog processes agent_loop_workers _know_width _count_hidden "
+        "_compute_teacher_log_prob _ending _save_last _give_up _without_refused _all_scores _alone "
+        "_dump_rollouts _engine_tokens_per_gpu _last_line _let_steps_decide _save_and_mark _score_some "
+        "_warn_of _what_died",
     ),
     (
         "verl.workers.engine.fsdp.transformer_impl",
         "FSDPEngineWithLMHead",
-        ("divergence", "teacher_head", "own_forward"),
+        "divergence teacher_head own_forward rollout_dtype update_share _causal_model _own_forward _rows_of",
+    ),
+    (
+        "verl.utils.dataset.rl_dataset",
+        "RLHFDataset",
+        "context checks dropped all_rows _fields _keeps _kept_tokens _lengths _longest _marked _overlong "
+        "_read _report _spelled _with_other_solution _with_partners",
+    ),
+    (
+        "verl.trainer.ppo.v1.agent_loop_tq",
+        "AgentLoopWorkerTQ.__ray_metadata__.modified_class.__ray_actor_class__",
+        "failed failures",
     ),
 )
 """Module, class, and the names that this package adds to it: in verl they would mean something else."""
+
+SFT_ADDED: tuple[tuple[str, str, str], ...] = (
+    ("verl.trainer.sft_trainer", "SFTTrainer", "start report seen _end _list_left_out _read_log"),
+    ("verl.utils.checkpoint", "CheckpointHandler", "config start _write_state"),
+)
+"""The same of supervised training."""
 
 SECTION = ("actor_rollout_ref", "teacher")
 """Section of this package inside one of verl's."""
@@ -258,40 +277,38 @@ def check_version() -> str:
     return installed
 
 
-def check_verl(probes: Sequence[tuple[str, str, tuple[str, ...]]] | None = None) -> None:
-    """Check the version of verl, every interface, and that our names in `ADDED` are free.
+def check_verl(*, supervised: bool = False) -> None:
+    """Check the version of verl, every interface, and that our names in verl's classes are free.
 
     Args:
-        probes: the interfaces; None takes `PROBES`.
+        supervised: whether `SFT_PROBES` and `SFT_ADDED` are checked in place of `PROBES` and `ADDED`.
 
     Raises:
         ImportError: naming the version, interface or name that differs, and what to install.
     """
     installed = check_version()
-    for module, attribute, parameters in PROBES if probes is None else probes:
-        try:
-            target: Any = import_module(module)
-            for name in attribute.split("."):
-                target = getattr(target, name)
-        except (ModuleNotFoundError, AttributeError) as error:
-            raise ImportError(f"verl {installed} has no {module}.{attribute}: {INSTALL}") from error
+    for module, attribute, parameters in SFT_PROBES if supervised else PROBES:
+        target = _found(installed, module, attribute)
         found = inspect.signature(target).parameters if parameters else {}
         missing = [name for name in parameters if name not in found]
         if missing:
             raise ImportError(
                 f"{module}.{attribute} of verl {installed} lacks {', '.join(missing)}: {INSTALL}"
             )
-    _refuse_taken_names(installed)
-
-
-def _refuse_taken_names(installed: str) -> None:
-    for module, name, added in ADDED:
-        taken = sorted(names_of(getattr(import_module(module), name)) & {*added})
+    for module, name, added in SFT_ADDED if supervised else ADDED:
+        taken = sorted(names_of(_found(installed, module, name)) & {*added.split()})
         if taken:
             raise ImportError(f"{module}.{name} of verl {installed} has {', '.join(taken)} itself: {INSTALL}")
     parent, section = SECTION
     if section in verl_settings()[parent]:
         raise ImportError(f"verl {installed} has a section {parent}.{section} itself: {INSTALL}")
+
+
+def _found(installed: str, module: str, attribute: str) -> Any:
+    try:
+        return attrgetter(attribute)(import_module(module))
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ImportError(f"verl {installed} has no {module}.{attribute}: {INSTALL}") from error
 
 
 def names_of(cls: type) -> set[str]:

@@ -16,7 +16,7 @@ from verl.trainer.sft_trainer import SFTTrainer
 from verl.utils.distributed import initialize_global_process_group
 
 from verl_egrsd.checkpoints.resume import RUN_FILE, Start
-from verl_egrsd.compat import SFT_PROBES, check_verl
+from verl_egrsd.compat import check_verl
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.report.ending import Ending, noting
@@ -150,7 +150,7 @@ class SolutionTrainer(SFTTrainer):
 
 def train_sft(config: DictConfig, start: Start) -> None:
     """Train as the rank that the environment names, as `torchrun` sets it."""
-    check_verl(SFT_PROBES)
+    check_verl(supervised=True)
     if config.trainer.device == "cpu":
         # verl would ask torch for "cpu:gloo,cpu:gloo", which torch refuses.
         init_process_group("gloo")
