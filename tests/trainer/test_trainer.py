@@ -6,19 +6,25 @@
 import json
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import try_to_load_from_cache
+from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY
+from verl.trainer.ppo.v1 import PPOTrainerSync
 
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
+from verl_egrsd.checkpoints import places
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.credit import policy_loss
 from verl_egrsd.methods import resolve
 from verl_egrsd.metrics import method_metrics
+from verl_egrsd.preflight.model_code import code_of_model
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.advantage_step import AdvantageStep
@@ -248,3 +254,26 @@ def test_the_loss_over_micro_batches_is_the_token_mean_of_the_method():
         for rows in (slice(0, 1), slice(1, 4), slice(4, 6))
     ]
     torch.testing.assert_close(sum(parts), policy_loss(log_prob, credit, mask))
+
+
+def test_code_of_a_model_that_is_fetched_at_the_start_is_refused_before_it_runs(tmp_path, monkeypatch):
+    """verl's trainer loads the tokenizer without its code, and starts the reward workers afterwards."""
+    cached = partial(try_to_load_from_cache, cache_dir=tmp_path)
+    monkeypatch.setattr(places, "try_to_load_from_cache", cached)
+    model = {"path": "own/model", "tokenizer_path": None, "trust_remote_code": False}
+    trainer: Any = object.__new__(EgrsdTrainer)
+    trainer.config = OmegaConf.create({"actor_rollout_ref": {"model": model}})
+    assert list(code_of_model(trainer.config)) == []
+
+    def fetch(_: Any) -> None:
+        repository = tmp_path / "models--own--model"
+        for name, text in (
+            ("refs/main", "abc"),
+            ("snapshots/abc/tokenizer_config.json", '{"auto_map": {"AutoTokenizer": "mine.T"}}'),
+        ):
+            (repository / name).parent.mkdir(parents=True)
+            (repository / name).write_text(text)
+
+    monkeypatch.setattr(PPOTrainerSync, "_init_tokenizer", fetch)
+    with pytest.raises(ValueError, match=r"model\.path=own/model brings its own code"):
+        trainer._init_tokenizer()

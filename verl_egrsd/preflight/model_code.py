@@ -35,7 +35,8 @@ def files_with_code(model: str) -> list[Path]:
     """Return the files of a model that name code for transformers to run.
 
     Args:
-        model: a folder, or a hub id; what is not in the hub's cache is not looked at.
+        model: a folder, or a hub id; what is not in the hub's cache is not looked at. The trainer asks
+            again when it has fetched the model's configuration and tokenizer, without running their code.
     """
     known = next(filter(None, (local_file(model, name) for name in _NAMES)), None)
     folder = known.parent if known else Path(model).expanduser()
