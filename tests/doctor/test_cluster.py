@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 import ray
 from omegaconf import OmegaConf
 
 from verl_egrsd.doctor import cluster
 from verl_egrsd.doctor.cluster import check_cluster, compare_gpus, compared
+from verl_egrsd.doctor.installed import versions
 from verl_egrsd.doctor.lines import Severity
+from verl_egrsd.network import CLUSTER_SWITCH
 
 HERE = {"verl_egrsd": "0.2.0", "verl": "0.9.1"}
 
@@ -54,3 +61,34 @@ def test_a_cluster_that_lets_nobody_in_without_a_token_is_named_with_the_variabl
     assert "Failed to connect to Ray cluster at 10.0.0.1:6379" in line.text
     assert "Where the cluster asks for a token" in line.text
     assert "set RAY_AUTH_MODE=token" in line.text
+
+
+ASK = """
+import json, ray
+from verl_egrsd.doctor import cluster
+ray.init(address="local", num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
+cluster.NODE_SECONDS = 300.0
+(node,) = ray.nodes()
+gone = node | {"NodeID": "f" * len(node["NodeID"]), "NodeManagerAddress": "gone"}
+print(json.dumps(cluster.ask_nodes([node | {"NodeManagerAddress": "here"}, gone])))
+ray.shutdown()
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_node_says_its_versions_and_one_that_is_gone_why_it_does_not():
+    alone = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        env=alone | {CLUSTER_SWITCH: "0"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["here"] == versions()
+    assert isinstance(found["gone"], str)
+    assert "Error: " in found["gone"]
