@@ -121,7 +121,7 @@ def written(tmp_path, monkeypatch):
     report.record(1, {"egrsd/correct": 0.5})
     ended = ending("running") | {"message": "401 for EnvironmentSecret42"}
     report.end(ended)
-    note_ending(tmp_path, ending("running") | {"message": "again EnvironmentSecret42"}, since="")
+    note_ending(tmp_path, ending("running") | {"message": "again EnvironmentSecret42"}, since=None)
     return b"".join(file.read_bytes() for file in tmp_path.iterdir()).decode(errors="replace")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from contextlib import nullcontext
 from hashlib import sha256
@@ -19,7 +20,7 @@ from verl_egrsd.report.ending import ending, noting
 from verl_egrsd.report.health import all_checks
 from verl_egrsd.report.history import read_steps, training_steps
 from verl_egrsd.report.page import _parts
-from verl_egrsd.report.run import RunReport, describe_run, note_ending
+from verl_egrsd.report.run import RunReport, describe_run, note_ending, report_mark
 from verl_egrsd.report.settings import ReportConfig
 
 NOW = "2026-11-21T10:00:00+00:00"
@@ -138,17 +139,20 @@ def test_an_exception_says_how_a_run_ended_and_goes_on(error, how, why):
 
 
 def test_the_process_that_started_a_run_notes_an_end_that_the_trainer_could_not_write(start):
+    """Also when the clock stands still, or is set back meanwhile."""
     report = start()
-    report.record(1, step(1))
+    before = report_mark(report.folder)
     stopped = ending("stopped", "KeyboardInterrupt")
-    note_ending(report.folder, stopped, since="2026-11-21T10:00:01+00:00")
+    note_ending(report.folder, stopped, since=before)
     assert written(report)["ending"]["how"] == "running", "the report of an earlier run"
-    note_ending(report.folder, stopped, since=NOW)
+    report.record(1, step(1))
+    os.utime(report.folder / "report.json", (0, 0))
+    note_ending(report.folder, stopped, since=before)
     assert written(report)["ending"] == stopped
     assert "Stopped" in (report.folder / "report.html").read_text()
-    note_ending(report.folder, ending("failed"), since=NOW)
+    note_ending(report.folder, ending("failed"), since=before)
     assert written(report)["ending"] == stopped, "what the trainer or somebody else wrote stays"
-    note_ending(report.folder / "nowhere", stopped, since=NOW)
+    note_ending(report.folder / "nowhere", stopped, since=None)
 
 
 def test_a_break_is_in_the_report_on_the_page_and_in_every_panel(start):

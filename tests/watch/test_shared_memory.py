@@ -44,12 +44,11 @@ def test_a_segment_of_a_child_loses_its_name_and_stays_usable(holder):
 def test_only_segments_of_this_run_that_nobody_has_open_are_abandoned(holder, monkeypatch):
     name, process = holder
     monkeypatch.setattr(shared_memory, "OF_SYNCS", name)
-    began = "2000-01-01T00:00:00+00:00"
-    assert shared_memory.unlink_abandoned_syncs(began) == []
+    assert shared_memory.unlink_abandoned_syncs(set()) == []
     process.kill()
     process.wait()
-    assert shared_memory.unlink_abandoned_syncs("2999-01-01T00:00:00+00:00") == []
+    assert shared_memory.unlink_abandoned_syncs(shared_memory.sync_segments()) == []
     with monkeypatch.context() as another_user:
         another_user.setattr("os.getuid", lambda: 12345)
-        assert shared_memory.unlink_abandoned_syncs(began) == []
-    assert shared_memory.unlink_abandoned_syncs(began) == [name]
+        assert shared_memory.unlink_abandoned_syncs(set()) == []
+    assert shared_memory.unlink_abandoned_syncs(set()) == [name]

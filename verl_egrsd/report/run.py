@@ -24,6 +24,8 @@ from verl_egrsd.report.settings import ReportConfig
 STEPS_FILE, JSON_FILE, HTML_FILE, PNG_FILE = "report.jsonl", "report.json", "report.html", "curves.png"
 _PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueue", "tensordict", "numpy")
 """Packages whose versions the report names; the rollout engine is added under its own name."""
+Mark = tuple[int, int] | None
+"""Number and time of a report's file; each write makes a new one."""
 DRAWING_SHARE = 0.05
 """Largest share of a run's time spent on drawing: short steps do not get new curves every time."""
 DRAWING_SECONDS = 1.0
@@ -93,13 +95,22 @@ class RunReport:
         _write(self.folder, report)
 
 
-def note_ending(folder: Path, ended: Ending, *, since: str) -> None:
+def report_mark(folder: Path) -> Mark:
+    """Return what tells a folder's report from a later one, however the clock is set; None without one."""
+    path = folder / JSON_FILE
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def note_ending(folder: Path, ended: Ending, *, since: Mark) -> None:
     """Write into the report of a run how its trainer's process ended, when that process could not.
 
     Args:
         folder: folder of the report.
         ended: the ending.
-        since: start of the run, in UTC; an older report belongs to another run.
+        since: mark of the report before the run, which belongs to another run.
     """
     report = report_since(folder, since)
     if report is None or report["ending"]["how"] != "running":
@@ -107,11 +118,12 @@ def note_ending(folder: Path, ended: Ending, *, since: str) -> None:
     _write(folder, report | {"ending": ended})
 
 
-def report_since(folder: Path, since: str) -> dict[str, Any] | None:
-    """Return the report of the run that began at this time, in UTC; None where there is none yet."""
-    path = folder / JSON_FILE
-    report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    return None if report is None or report["ending"]["at"] < since else report
+def report_since(folder: Path, since: Mark) -> dict[str, Any] | None:
+    """Return the report of the run before which it had this mark; None where there is none yet."""
+    if report_mark(folder) == since:
+        return None
+    report: dict[str, Any] = json.loads((folder / JSON_FILE).read_text(encoding="utf-8"))
+    return report
 
 
 def describe_run(

@@ -10,7 +10,7 @@ import time
 import traceback
 from pathlib import Path
 from types import FrameType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from omegaconf import DictConfig
@@ -20,13 +20,13 @@ from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
 from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.processes import KILLED, SAME_SECONDS
-from verl_egrsd.report.ending import How, RunEndedError, RunStoppedError, ending, now
-from verl_egrsd.report.run import HTML_FILE, note_ending, report_since
+from verl_egrsd.report.ending import How, RunEndedError, RunStoppedError, ending
+from verl_egrsd.report.run import HTML_FILE, Mark, note_ending, report_mark, report_since
 from verl_egrsd.watch.asking import ask_to_stop
 from verl_egrsd.watch.closing import closing_lines
 from verl_egrsd.watch.reaper import start_reaper
 from verl_egrsd.watch.settings import watchdog_settings
-from verl_egrsd.watch.shared_memory import unlink_abandoned_syncs
+from verl_egrsd.watch.shared_memory import sync_segments, unlink_abandoned_syncs
 from verl_egrsd.watch.words import last_line
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -34,9 +34,18 @@ SHUTDOWN_SECONDS = 20
 """Time for Ray to end its processes; they end by themselves when this one is gone."""
 
 
+class Before(NamedTuple):
+    """What was there before a run, of others: the mark of a report, and segments of weight syncs."""
+
+    report: Mark
+    syncs: set[Path]
+
+
 def run_watched(config: DictConfig) -> None:
     """Train with verl. Unless the run reaches its end, ends this process with the last line of the run."""
-    stop, since = Stop(watchdog_settings(plain(config.get("watchdog"))).stop), now()
+    stop = Stop(watchdog_settings(plain(config.get("watchdog"))).stop)
+    folder = Path(report_settings(config).folder)
+    before = Before(report_mark(folder), sync_segments())
     os.environ[ENDS_WITH] = str(os.getpid())
     reaper = start_reaper()
     stop.listen()
@@ -46,8 +55,8 @@ def run_watched(config: DictConfig) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         traceback.print_exc()
         stop.heard(error)
-        how, line = _told(error, stop, config, since)
-        _end(how, line, stop, Path(report_settings(config).folder), since)
+        how, line = _told(error, stop, config, report_since(folder, before.report))
+        _end(how, line, stop, folder, before)
     else:
         print(closing_lines(config), flush=True)
         reaper.terminate()  # a logger may still upload
@@ -55,13 +64,13 @@ def run_watched(config: DictConfig) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _end(how: How, line: str, stop: Stop, folder: Path, since: str) -> None:
+def _end(how: How, line: str, stop: Stop, folder: Path, before: Before) -> None:
     """End Ray's processes, then note the ending: until then the trainer may write another step."""
 
     def note() -> None:
-        unlink_abandoned_syncs(since)
+        unlink_abandoned_syncs(before.syncs)
         try:
-            note_ending(folder, ending(how, line), since=since)
+            note_ending(folder, ending(how, line), since=before.report)
         except OSError as error:  # such as a full disk, which may be what ended the run
             print(f"verl_egrsd: the report does not say how the run ended: {error}", file=sys.stderr)
         if (folder / HTML_FILE).exists():
@@ -84,10 +93,11 @@ def _end(how: How, line: str, stop: Stop, folder: Path, since: str) -> None:
     sys.exit(stop.exit_code)
 
 
-def _told(error: BaseException, stop: Stop, config: DictConfig, since: str) -> tuple[How, str]:
+def _told(
+    error: BaseException, stop: Stop, config: DictConfig, report: dict[str, Any] | None
+) -> tuple[How, str]:
     """Return how the run ended and its last line, from what its trainer raised or left behind."""
     cause = getattr(error, "cause", None) or error  # Ray wraps an exception of another process
-    report = report_since(Path(report_settings(config).folder), since)
     if isinstance(cause, RunEndedError):
         return "stopped" if isinstance(cause, RunStoppedError) else "failed", str(cause)
     step = report["steps"] + 1 if report else None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +28,24 @@ def unname_engine_segments(_: Any = None) -> list[str]:
     return unlinked(mapped(psutil.Process().children(recursive=True), OF_ENGINES))
 
 
-def unlink_abandoned_syncs(since: str) -> list[str]:
+def sync_segments() -> set[Path]:
+    """Return the segments of weight syncs, whose names verl draws at random."""
+    return {*FOLDER.glob(f"{OF_SYNCS}*")}
+
+
+def unlink_abandoned_syncs(earlier: set[Path]) -> list[str]:
     """Unlink the segments of this user's weight syncs that no process has open.
 
     Args:
-        since: time in UTC; older ones belong to another run.
+        earlier: those that were there before the run, and belong to another one.
     """
-    used, began = mapped(psutil.process_iter(), OF_SYNCS), datetime.fromisoformat(since).timestamp()
-    found = [path for path in FOLDER.glob(f"{OF_SYNCS}*") if path not in used]
-    return unlinked(path for path in found if _made(path, began))
+    found = sync_segments() - mapped(psutil.process_iter(), OF_SYNCS) - earlier
+    return unlinked(path for path in found if _ours(path))
 
 
-def _made(path: Path, began: float) -> bool:
+def _ours(path: Path) -> bool:
     with suppress(FileNotFoundError):  # its run may have unlinked it meanwhile
-        status = path.stat()
-        return status.st_uid == os.getuid() and status.st_mtime >= began
+        return path.stat().st_uid == os.getuid()
     return False
 
 
