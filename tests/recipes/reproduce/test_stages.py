@@ -153,6 +153,22 @@ def test_a_comparison_and_an_exported_model_are_made_again_after_what_they_were_
         source.with_name("gone").rename(source)
 
 
+def test_an_exported_model_has_its_evaluation_on_its_card_and_is_made_again_after_a_new_one(tmp_path):
+    plan = make_plan_in(tmp_path, arms=("egrsd",))
+    (run,) = plan.runs
+    make_older(trained(run) / "egrsd.json")
+    (work,) = STAGES["export"](plan)
+    assert "--evaluation" not in work.command
+    run.exported.mkdir(parents=True)
+    (run.exported / "adapter_config.json").touch()
+    assert work.lacks() is None
+    write_results(plan)
+    make_older(plan.evaluation(run.name) / "summary.json", -100)
+    (work,) = STAGES["export"](plan)
+    assert work.command[-2:] == ["--evaluation", str(plan.evaluation(run.name))]
+    assert "is older than" in work.lacks()
+
+
 @pytest.mark.parametrize(("problems", "published"), [(None, True), (30, True), (20, False)])
 def test_the_comparison_asks_for_published_results_only_where_a_benchmark_is_whole(
     tmp_path, problems, published
