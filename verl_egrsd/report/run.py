@@ -24,7 +24,7 @@ from verl_egrsd.report.settings import ReportConfig
 STEPS_FILE, JSON_FILE, HTML_FILE, PNG_FILE = "report.jsonl", "report.json", "report.html", "curves.png"
 _PACKAGES = ("verl_egrsd", "verl", "torch", "transformers", "ray", "TransferQueue", "tensordict", "numpy")
 """Packages whose versions the report names; the rollout engine is added under its own name."""
-Mark = tuple[int, int] | None
+ReportMark = tuple[int, int] | None
 """Number and time of a report's file; each write makes a new one."""
 DRAWING_SHARE = 0.05
 """Largest share of a run's time spent on drawing: short steps do not get new curves every time."""
@@ -95,7 +95,7 @@ class RunReport:
         _write(self.folder, report)
 
 
-def report_mark(folder: Path) -> Mark:
+def report_mark(folder: Path) -> ReportMark:
     """Return what tells a folder's report from a later one, however the clock is set; None without one."""
     path = folder / JSON_FILE
     if not path.exists():
@@ -104,7 +104,7 @@ def report_mark(folder: Path) -> Mark:
     return status.st_ino, status.st_mtime_ns
 
 
-def note_ending(folder: Path, ended: Ending, *, since: Mark) -> None:
+def note_ending(folder: Path, ended: Ending, *, since: ReportMark) -> None:
     """Write into the report of a run how its trainer's process ended, when that process could not.
 
     Args:
@@ -118,7 +118,7 @@ def note_ending(folder: Path, ended: Ending, *, since: Mark) -> None:
     _write(folder, report | {"ending": ended})
 
 
-def report_since(folder: Path, since: Mark) -> dict[str, Any] | None:
+def report_since(folder: Path, since: ReportMark) -> dict[str, Any] | None:
     """Return the report of the run before which it had this mark; None where there is none yet."""
     if report_mark(folder) == since:
         return None

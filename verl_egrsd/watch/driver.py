@@ -21,7 +21,7 @@ from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.preflight import plain, report_settings
 from verl_egrsd.processes import KILLED, SAME_SECONDS
 from verl_egrsd.report.ending import How, RunEndedError, RunStoppedError, ending
-from verl_egrsd.report.run import HTML_FILE, Mark, note_ending, report_mark, report_since
+from verl_egrsd.report.run import HTML_FILE, ReportMark, note_ending, report_mark, report_since
 from verl_egrsd.watch.asking import ask_to_stop
 from verl_egrsd.watch.closing import closing_lines
 from verl_egrsd.watch.reaper import start_reaper
@@ -37,7 +37,7 @@ SHUTDOWN_SECONDS = 20
 class Before(NamedTuple):
     """What was there before a run, of others: the mark of a report, and segments of weight syncs."""
 
-    report: Mark
+    report: ReportMark
     syncs: set[Path]
 
 
