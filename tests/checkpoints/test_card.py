@@ -69,6 +69,16 @@ def evaluation(tmp_path):
     return folder
 
 
+@pytest.mark.parametrize("name", ["run/report.json", "somebodys data/data_card.json"])
+def test_a_cut_file_is_named_with_the_way_out(run, tmp_path, name):
+    path = tmp_path / name
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(ValueError, match=rf"^{path} is cut off .* remove it to leave it out\.$"):
+        model_card(run.step, base="Qwen/Qwen3-4B", form="merged")
+    path.unlink()
+    model_card(run.step, base="Qwen/Qwen3-4B", form="merged")
+
+
 def test_the_card_says_what_was_trained_on_what_and_how_it_was_measured(run, evaluation):
     card = model_card(run.step, base="Qwen/Qwen3-4B", form="merged", evaluations=[evaluation])
     front, text = card.split("---\n")[1:]

@@ -21,6 +21,7 @@ from verl_egrsd.output.tables import text_table, verbatim_markdown
 
 MODEL_CARD = "README.md"
 _REPORT, _DATA_CARD = "report.json", "data_card.json"
+_SHOWN = "what the model card shows, as JSON; remove it to leave it out"
 RECORDED = {
     "method": ("algorithm.adv_estimator", "trainer.sft"),
     "gamma (strength of the gate)": ("algorithm.egrsd.gamma",),
@@ -143,4 +144,4 @@ def _evaluations(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return read_object(path, "an object in JSON that the model card reads") if path.is_file() else {}
+    return read_object(path, _SHOWN) if path.is_file() else {}

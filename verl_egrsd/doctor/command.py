@@ -20,7 +20,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pairs", type=int, default=1, help="rows whose prompts are shown (%(default)s)")
     parser.add_argument(
-        "--elsewhere", action="store_true", help="do not ask for this machine's GPUs and disk"
+        "--elsewhere", action="store_true", help="do not ask for this machine's GPUs, disk and folders"
     )
 
 

@@ -37,7 +37,7 @@ class Examination:
     Args:
         config: the composed configuration; the checks settle its values.
         fresh: a fresh process that was started before.
-        elsewhere: whether the run is for another machine, whose GPUs and disk are not asked here.
+        elsewhere: whether the run is for another machine, whose GPUs, disk and folders are not asked here.
         pairs: rows whose prompts are shown.
     """
 
