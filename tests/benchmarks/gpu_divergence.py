@@ -50,9 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     device, name, limit = machine(options.device)
     print(f"# Divergences and their gradients on {name}\n")
     print(
-        f"The ceiling is one large matrix product in bf16: {limit / 1e12:.3g} TFLOP/s. A way counts as three"
+        f"The ceiling is one large matrix product in bf16: {limit / 1e12:.3g} TFLOP/s. Each way is counted as"
     )
-    print("three products; peak memory includes the gradient.")
+    print("three products with the head; peak memory includes the gradient.")
     for key in options.shapes:
         shape = SHAPES[key]
         print(f"\n## {key}: width {shape.width:,}, vocabulary {shape.vocabulary:,}\n")

@@ -31,7 +31,7 @@ def test_supervised_training_has_groups_of_its_own():
         (TRAIN, "preset=egrds", "preset=egrds is unknown: did you mean preset=egrsd? There are cl_egrsd, "),
         (TRAIN, "+preset=grop", "preset=grop is unknown: did you mean preset=grpo? "),
         (TRAIN, "model=qwen3_4B", "model=qwen3_4B is unknown: did you mean model=qwen3_4b? "),
-        (TRAIN, "hardware=tpu", "hardware=tpu is unknown: "),
+        (TRAIN, "hardware=abacus", "hardware=abacus is unknown. There are cpu, gpu1, "),
         (TRAIN, "presett=egrsd", "presett is not a key of the configuration: did you mean preset?"),
         (TRAIN, "data.train_batchsize=3", "did you mean data.train_batch_size?"),
         (TRAIN, "trainer.train_batch_size=3", "did you mean data.train_batch_size?"),

@@ -76,8 +76,8 @@ def _unknown_choice(module: str, error: MissingConfigException) -> str:
     group, _, given = str(error.missing_cfg_file).partition("/")
     known = preset_groups(module).get(group) or sorted(error.options or ())
     nearest = get_close_matches(given, known, n=1, cutoff=ALIKE)
-    meant = f"did you mean {group}={nearest[0]}? " if nearest else ""
-    return f"{group}={given} is unknown: {meant}There are {', '.join(known)}."
+    meant = f": did you mean {group}={nearest[0]}?" if nearest else "."
+    return f"{group}={given} is unknown{meant} There are {', '.join(known)}."
 
 
 def _key_of(error: ConfigCompositionException) -> str:
