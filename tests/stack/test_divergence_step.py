@@ -14,11 +14,13 @@ from tests.support import warm_python
 SUPPORT = Path(__file__).parents[1] / "support"
 ONE_RANK = {
     "full": ("forward", "reverse"),
+    "lora, untied": ("forward", "reverse"),
+    "lora, untied, packed": ("forward", "reverse"),
     "full, untied": ("forward", "reverse"),
     "lora, moving": ("forward", "jsd"),
     "full, current": ("reverse",),
 }
-TWO_RANKS = {"lora": ("forward", "reverse"), "full, untied": ("forward", "reverse")}
+TWO_RANKS = {case: ("forward", "reverse") for case in ("lora", "full", "full, untied")}
 RUNS = [("one rank", case) for case in ONE_RANK] + [("rank 1 of two", case) for case in TWO_RANKS]
 UPDATES = [
     *(("one rank", case, kind) for case, kinds in ONE_RANK.items() for kind in kinds),
@@ -55,11 +57,15 @@ def test_gradients_equal_those_of_autograd_through_full_logits(probe, run, case,
 def test_a_teacher_of_the_same_context_has_no_divergence_and_gives_no_gradient_at_the_first_step(
     probe, run, case
 ):
-    found = probe[run][case]["same context"]
+    """Packed rows have other neighbours on either side, and so another rounding."""
+    found, rounding = probe[run][case]["same context"], 1e-6 if "packed" in case else 0
     metrics = found["metrics"]
-    assert metrics["divergence/mean"] == [0]
-    assert metrics["divergence/student_entropy"] == metrics["divergence/teacher_entropy"]
-    assert all(gradient.abs().max() == 0 for gradient in found["gradients"].values())
+    (mean,), (student,), (teacher,) = (
+        metrics[f"divergence/{name}"] for name in ("mean", "student_entropy", "teacher_entropy")
+    )
+    assert abs(mean) <= rounding
+    assert student == pytest.approx(teacher, rel=rounding, abs=0)
+    assert all(gradient.abs().max() <= rounding for gradient in found["gradients"].values())
 
 
 @pytest.mark.parametrize(("run", "case"), RUNS)

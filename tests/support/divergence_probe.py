@@ -53,15 +53,19 @@ class Case(NamedTuple):
 TIGHT = "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=48"
 CHECKPOINTING = "actor_rollout_ref.model.enable_gradient_checkpointing=true"
 FUSED = "actor_rollout_ref.model.use_fused_kernels"
+PACKED = "actor_rollout_ref.model.use_remove_padding=true"
+"""As on a GPU; on a CPU torch's own attention keeps packed rows apart."""
 CASES = {
     "lora": Case("lora", False, (FORWARD, REVERSE), (TIGHT, f"{FUSED}=false")),
     "full": Case("full", False, (FORWARD, REVERSE), (TIGHT, CHECKPOINTING, f"{FUSED}=true")),
+    "lora, untied": Case("lora", True, (FORWARD, REVERSE), (CHECKPOINTING,)),
+    "lora, untied, packed": Case("lora", True, (FORWARD, REVERSE), (CHECKPOINTING, PACKED)),
     "full, untied": Case("full", True, (FORWARD, REVERSE), (f"{FUSED}=true",)),
     "lora, moving": Case("lora", False, (FORWARD, JSD), ("actor_rollout_ref.teacher.refresh=ema",)),
     "full, current": Case("full", False, (REVERSE,), ("actor_rollout_ref.teacher.refresh=current",)),
 }
-ON_TWO_RANKS = ("lora", "full, untied")
-ON_ONE_RANK = ("full", "full, untied", "lora, moving", "full, current")
+ON_TWO_RANKS = ("lora", "full", "full, untied")
+ON_ONE_RANK = tuple(name for name in CASES if name != "lora")
 
 
 class Batch(NamedTuple):
