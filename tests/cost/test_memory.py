@@ -160,6 +160,7 @@ def test_host_memory_holds_sleeping_weights_or_a_reference_engine():
     assert host_bytes(PLAN, 8) == 2 * QWEN3_4B.weights * 8
     assert host_bytes(replace(PLAN, tensor_parallel=2), 8) == 2 * QWEN3_4B.weights * 4
     assert host_bytes(replace(PLAN, lora_rank=0), 8) == 4 * QWEN3_4B.weights
+    assert host_bytes(replace(PLAN, hidden_bytes=5e9), 8) == host_bytes(PLAN, 8) + 5e9
 
 
 def test_the_page_has_the_table_that_the_memory_model_makes():

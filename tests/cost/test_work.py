@@ -62,11 +62,11 @@ def test_hidden_states_of_a_step_have_the_bytes_that_were_measured_and_travel_be
     """The shares of docs/performance.md, for a solution of 1,000 tokens on the faster machine."""
     lengths, shares = counted.MeanRollout(200, 1_000, 1_024), []
     for shape, megabytes in ((shapes.QWEN3_4B, 168), (shapes.QWEN3_8B, 268)):
-        assert counted.hidden_bytes(shape) / 1e6 == pytest.approx(megabytes, abs=0.5)
-        work = counted.step_work(shape, lengths, lora=True, recomputed=True)
-        step = seconds.generation_seconds(shape, lengths, 32, seconds.H100)
-        step += sum(seconds.training_seconds(part, 32, seconds.H100) for part in work)
-        shares.append(sum(measured[shape] for measured in seconds.QUEUE_SECONDS.values()) / step)
+        kept = 2 * shape.width * 1_024 * 32
+        assert kept / 1e6 == pytest.approx(megabytes, abs=0.5)
+        step = seconds.step_seconds(shape, lengths, 32, seconds.H100, lora=True, kept=kept)
+        queue = step.pop("hidden states")
+        shares.append(queue / sum(step.values()))
     assert [round(100 * share) for share in shares] == [9, 8]
 
 

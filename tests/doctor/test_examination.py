@@ -85,6 +85,13 @@ def only(findings, level):
     return found
 
 
+@pytest.mark.parametrize(("name", "kept"), [("opsd", True), ("egrsd", False)])
+def test_the_seconds_of_a_step_have_the_hidden_states_of_a_divergence(setup, healthy, name, kept):
+    findings, _ = examined(setup, {"algorithm.adv_estimator": name})
+    (seconds,) = [finding.text for finding in findings if finding.about == "seconds"]
+    assert ("hidden states 0." in seconds) == kept
+
+
 def test_a_sound_setup_has_nothing_to_mend_and_shows_what_both_sides_read(setup, healthy):
     findings, examination = examined(setup)
     assert [f for f in findings if f.level is not Severity.FINE] == []

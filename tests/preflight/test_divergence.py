@@ -9,6 +9,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tests.support.composing import composed
+from verl_egrsd.cost.settings import plan_of
+from verl_egrsd.cost.shape import QWEN3_4B
 from verl_egrsd.methods import methods
 from verl_egrsd.preflight import preflight
 from verl_egrsd.preflight.divergence import token_bytes
@@ -170,6 +172,15 @@ def test_a_hidden_state_has_the_bytes_of_the_engines_precision(opsd):
     assert token_bytes(opsd, methods()["tip_divergence"], 2560) == 10240
     exact = {f"{ACTOR}.fsdp_config.mixed_precision": {"param_dtype": "fp32"}}
     assert token_bytes(changed(opsd, exact), methods()["opsd"], 2560) == 10240
+
+
+def test_the_plan_of_a_run_has_the_hidden_states_that_its_method_keeps(opsd):
+    """32 rollouts of 1,024 tokens of width 2,560, two bytes each; TIP keeps both sides."""
+    one_side = 32 * 1_024 * 2_560 * 2
+    for name, kept in (("opsd", one_side), ("tip_divergence", 2 * one_side), ("egrsd", 0)):
+        config = changed(opsd, {"algorithm.adv_estimator": name})
+        method, teacher = preflight(config)
+        assert plan_of(config, method, teacher, QWEN3_4B, 80e9).hidden_bytes == kept
 
 
 def test_a_key_of_the_divergence_is_unknown_to_other_methods(opsd):

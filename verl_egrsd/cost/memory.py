@@ -39,6 +39,7 @@ class Plan:
         whole_logits: whether the update holds the logits of a whole micro-batch.
         moving: whether the teacher is an adapter of its own.
         offload: whether the trainer's weights and optimiser wait in host memory while vLLM generates.
+        hidden_bytes: of the hidden states of a step, at most, which a divergence keeps in host memory.
     """
 
     shape: Shape
@@ -56,6 +57,7 @@ class Plan:
     whole_logits: bool = True
     moving: bool = False
     offload: bool = False
+    hidden_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,15 @@ def sequences_at_once(plan: Plan) -> int:
 
 
 def host_bytes(plan: Plan, gpus_of_node: int) -> float:
-    """Return what a node holds in host memory: vLLM asleep, a reference engine, what is offloaded."""
+    """Return what a node holds in host memory at most: vLLM asleep, a reference engine, what is offloaded.
+
+    The hidden states of a step count whole, since nothing says on which node the queue keeps them.
+    """
     share = gpus_of_node / plan.gpus
     asleep = 2 * plan.shape.weights * gpus_of_node / plan.tensor_parallel
     trained = sum(trained_bytes(plan).values()) * gpus_of_node if plan.offload else 0.0
     reference = 4 * plan.shape.weights * share if plan.score_tokens and not plan.lora_rank else 0.0
-    return (asleep if plan.lora_rank else 0.0) + trained + reference
+    return (asleep if plan.lora_rank else 0.0) + trained + reference + plan.hidden_bytes
 
 
 def _generation(plan: Plan) -> dict[str, float]:

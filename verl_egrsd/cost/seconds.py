@@ -64,6 +64,8 @@ class Machine:
         return self.devices * self.gpu.flops * self.used
 
 
+QUEUE_RATES = 1e9, 0.65e9
+"""Bytes per second that TransferQueue writes and reads, measured on two cores (docs/performance.md)."""
 A100 = Machine(GPUS["a100_80gb"], 8)
 H100 = Machine(GPUS["h100_80gb"], 8)
 
@@ -89,7 +91,14 @@ def generation_seconds(shape: Shape, rollout: MeanRollout, rollouts: int, machin
 
 
 def step_seconds(
-    shape: Shape, rollout: MeanRollout, rollouts: int, machine: Machine, *, lora: bool, passes: int = 1
+    shape: Shape,
+    rollout: MeanRollout,
+    rollouts: int,
+    machine: Machine,
+    *,
+    lora: bool,
+    passes: int = 1,
+    kept: float = 0.0,
 ) -> dict[str, float]:
     """Return the predicted seconds of each part of a step with gradient checkpointing.
 
@@ -100,20 +109,16 @@ def step_seconds(
         machine: the hardware.
         lora: whether the base weights get no gradient.
         passes: of the teacher over a response; 0 without a teacher.
+        kept: bytes of the hidden states that travel through the queue for a divergence.
     """
     work = step_work(shape, rollout, lora=lora, recomputed=True)
     seconds = {"generation": generation_seconds(shape, rollout, rollouts, machine)}
     parts = {"student": work.student, "teacher": work.teacher, "update": work.update}
     spent = {name: training_seconds(part, rollouts, machine) for name, part in parts.items()}
     teacher = {"teacher": passes * spent.pop("teacher")}
-    return seconds | {"student": spent["student"], **(teacher if passes else {}), "update": spent["update"]}
-
-
-QUEUE_SECONDS = {
-    "write": {QWEN3_4B: 0.17, QWEN3_8B: 0.26},
-    "read": {QWEN3_4B: 0.25, QWEN3_8B: 0.43},
-}
-"""Measured with TransferQueue on two cores, for 32 rollouts of 1,024 tokens in bf16."""
+    queue = {"hidden states": sum(kept / rate for rate in QUEUE_RATES)} if kept else {}
+    found = {"student": spent["student"], **(teacher if passes else {}), **queue, "update": spent["update"]}
+    return seconds | found
 
 
 def prediction_table(

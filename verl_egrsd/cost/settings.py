@@ -10,6 +10,7 @@ from verl_egrsd.config import TeacherConfig
 from verl_egrsd.cost.memory import Plan
 from verl_egrsd.cost.shape import KNOWN_SHAPES, Shape
 from verl_egrsd.methods import Method
+from verl_egrsd.preflight.divergence import step_bytes
 from verl_egrsd.preflight.reading import lora_rank, model_facts, scoring_role
 
 
@@ -59,6 +60,7 @@ def plan_of(config: DictConfig, method: Method, teacher: TeacherConfig, shape: S
         offload=all(
             OmegaConf.select(actor, f"fsdp_config.{part}_offload") for part in ("param", "optimizer")
         ),
+        hidden_bytes=step_bytes(config, method, shape.width),
     )
 
 

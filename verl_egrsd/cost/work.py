@@ -136,8 +136,3 @@ def share_of_teacher(rollout: MeanRollout) -> float:
     """
     context = rollout.prompt + rollout.response
     return (4 * context + context + rollout.solution) / (4 * context)
-
-
-def hidden_bytes(shape: Shape, response: int = 1_024, rollouts: int = 32) -> float:
-    """Bytes of the teacher's hidden states of a step in bf16, which a divergence sends to the update."""
-    return 2.0 * shape.width * response * rollouts

@@ -20,6 +20,7 @@ from verl_egrsd.doctor.lines import CheckLine, doubt, wrong
 from verl_egrsd.methods import Method
 from verl_egrsd.output.files import nearest_existing
 from verl_egrsd.preflight.attention import lacking_attention
+from verl_egrsd.preflight.divergence import step_bytes
 from verl_egrsd.preflight.machine import gpus_here, joins_cluster, wanting
 from verl_egrsd.preflight.reading import lora_rank
 from verl_egrsd.teacher.steering import STEERING_PROMPTS
@@ -144,7 +145,8 @@ def check_seconds(
     lengths = MeanRollout(prompt, privileged, config.data.max_response_length)
     lora = bool(lora_rank(config))
     passes = int(method.uses_teacher) * (1 if teacher.steering is None else 1 + len(STEERING_PROMPTS))
-    parts = step_seconds(shape, lengths, rollouts, machine, lora=lora, passes=passes)
+    kept = step_bytes(config, method, shape.width)
+    parts = step_seconds(shape, lengths, rollouts, machine, lora=lora, passes=passes, kept=kept)
     step = sum(parts.values())
     named = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
     steps = trainer.total_training_steps

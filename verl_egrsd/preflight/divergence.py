@@ -112,6 +112,15 @@ def token_bytes(config: DictConfig, method: Method, width: int) -> int:
     return (1 + method.reads_divergence) * width * BYTES.get(precision, 2)
 
 
+def step_bytes(config: DictConfig, method: Method, width: int) -> float:
+    """Return the bytes that the hidden states of a step take at most; 0 without a divergence."""
+    if method.divergence is None:
+        return 0.0
+    tokens = method.divergence.kept(config.data.max_response_length)
+    rollouts = config.data.train_batch_size * config.actor_rollout_ref.rollout.n
+    return float(rollouts * tokens * token_bytes(config, method, width))
+
+
 def check_bytes(config: DictConfig, method: Method, divergence: Distillation, width: int) -> None:
     """Refuse hidden states of this width that may take more than `hidden_gigabytes`.
 
@@ -122,7 +131,7 @@ def check_bytes(config: DictConfig, method: Method, divergence: Distillation, wi
     rollouts = data.train_batch_size * config.actor_rollout_ref.rollout.n
     tokens = divergence.kept(data.max_response_length)
     numbers = (1 + method.reads_divergence) * width
-    needed = rollouts * tokens * token_bytes(config, method, width) / 1e9
+    needed = step_bytes(config, method, width) / 1e9
     if needed > divergence.hidden_gigabytes:
         reads_all = method.reads_divergence or method.policy_factors is not None
         cut = "" if reads_all else f"lower {DIVERGENCE_SECTION}.first_tokens, "
