@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 
 import psutil
 import pytest
 
-from verl_egrsd.watch import reaper
+from verl_egrsd.watch import reaper, shared_memory
 
 LONG = 60
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(1000)"]
@@ -36,9 +37,21 @@ def run():
     owner.wait(LONG)
 
 
+@pytest.fixture
+def segments(monkeypatch):
+    """Two segments of weight syncs, with names that no other test takes."""
+    monkeypatch.setattr(shared_memory, "OF_SYNCS", f"verl_weights_{uuid.uuid4().hex}")
+    found = [shared_memory.FOLDER / f"{shared_memory.OF_SYNCS}_{name}" for name in ("earlier", "later")]
+    yield found
+    for path in found:
+        path.unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_a_killed_run_has_started_ends_and_nothing_else(run, monkeypatch, number):
+def test_what_a_killed_run_has_started_ends_and_nothing_else(run, segments, monkeypatch, number):
     owner, agent = run
+    earlier, later = segments
+    earlier.touch()
     looked, below = threading.Event(), reaper._below
 
     def look(processes):
@@ -53,12 +66,15 @@ def test_what_a_killed_run_has_started_ends_and_nothing_else(run, monkeypatch, n
         thread.start()
         assert looked.wait(LONG)
         assert agent.is_running(), "nothing ends while the run goes on"
+        later.touch()
         owner.send_signal(number)
         owner.wait(LONG)
         thread.join(LONG)
         psutil.wait_procs([agent], timeout=LONG)
         assert not agent.is_running()
         assert stranger.is_running()
+        assert earlier.exists()
+        assert not later.exists()
         stranger.kill()
 
 

@@ -11,13 +11,26 @@ import select
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
+
+from verl_egrsd.watch.shared_memory import sync_segments, unlink_abandoned_syncs
 
 _GRACE_SECONDS = 10.0
 """Time for the processes to end by themselves."""
 _LOOK_SECONDS = 2.0
 """Between two looks at what the owner has started."""
+_PROGRAM = """
+import sys
+from contextlib import suppress
+sys.path.append(sys.argv[1])
+import psutil
+from verl_egrsd.watch.reaper import reap
+with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended before it was looked at
+    reap(psutil.Process(int(sys.argv[2])), float(sys.argv[3]))
+"""
+"""What the reaper runs, given the folder of the package."""
 
 
 def start_reaper(grace: float = _GRACE_SECONDS) -> subprocess.Popen[bytes]:
@@ -29,15 +42,26 @@ def start_reaper(grace: float = _GRACE_SECONDS) -> subprocess.Popen[bytes]:
     Returns:
         the reaper; without it they end by themselves.
     """
-    command = [sys.executable, "-I", __file__, str(os.getpid()), str(grace)]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        _PROGRAM,
+        str(Path(__file__).parents[2]),
+        str(os.getpid()),
+        str(grace),
+    ]
     nothing = subprocess.DEVNULL
     # In a session of its own, neither Ctrl-C nor the end of the terminal reaches it.
     return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
 
 
 def reap(owner: psutil.Process, grace: float) -> None:
-    """Wait for the owner's end, then for that of the processes below it; kill those that take too long."""
-    below: set[psutil.Process] = set()
+    """Wait for the owner's end, then for that of the processes below it; kill those that take too long.
+
+    A weight sync that they were in leaves shared memory, which is unlinked.
+    """
+    earlier, below = sync_segments(), set[psutil.Process]()
     gone = os.pidfd_open(owner.pid)
     while not select.select([gone], [], [], _LOOK_SECONDS)[0]:
         below |= _below({owner})
@@ -46,17 +70,14 @@ def reap(owner: psutil.Process, grace: float) -> None:
     for process in left:
         with suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(left, timeout=grace)
+    unlink_abandoned_syncs(earlier)
 
 
 def _below(processes: set[psutil.Process]) -> set[psutil.Process]:
     """Return the processes that these have started, and those that they have."""
-    found: set[psutil.Process] = set()
+    found = set[psutil.Process]()
     for process in processes:
         with suppress(psutil.Error):
             found.update(process.children(recursive=True))
     return found
-
-
-if __name__ == "__main__":
-    with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended before it was looked at
-        reap(psutil.Process(int(sys.argv[1])), float(sys.argv[2]))
