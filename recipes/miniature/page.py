@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from recipes.miniature.arms import UNTRAINED
 from recipes.miniature.questions import QUESTIONS
 from recipes.miniature.results import Difference, Measured, differences
 from verl_egrsd.frontier.points import Point
@@ -14,12 +15,27 @@ WORDS = {"accuracy": ("less accurate", "more accurate"), "length": ("shorter", "
 SCALE, UNIT = {"accuracy": 100, "length": 1}, {"accuracy": "points", "length": "tokens"}
 
 
-def points(arms: Mapping[str, Measured]) -> list[Point]:
-    """Return the arms in the accuracy-length plane."""
-    return [
-        Point(found.arm.title, found.interval("accuracy"), found.interval("length"))
-        for found in arms.values()
-    ]
+class Picture(NamedTuple):
+    """Arms in the accuracy-length plane, the title of the picture, and the name of its file."""
+
+    file: str
+    title: str
+    points: Sequence[Point]
+
+
+def pictures(arms: Mapping[str, Measured]) -> list[Picture]:
+    """Return a picture of all arms, and one of those that beat the untrained model, where some do not."""
+    points = {
+        name: Point(found.arm.title, found.interval("accuracy"), found.interval("length"))
+        for name, found in arms.items()
+    }
+    found = [Picture("frontier", "The miniature frontier", [*points.values()])]
+    if UNTRAINED in points:
+        untrained = points[UNTRAINED].accuracy.value
+        better = [point for point in points.values() if point.accuracy.value > untrained]
+        if 1 < len(better) < len(points) - 1:
+            found.append(Picture("frontier_near", "The arms that beat the untrained model", better))
+    return found
 
 
 def results_table(arms: Mapping[str, Measured]) -> str:
@@ -60,7 +76,7 @@ def page(arms: Mapping[str, Measured], facts: Mapping[str, Any]) -> str:
         [
             "# The miniature frontier",
             facts["about"],
-            "![accuracy against length of all arms](frontier.png)",
+            *(f"![accuracy against length: {drawn.title}]({drawn.file}.png)" for drawn in pictures(arms)),
             results_table(arms),
             LEGEND,
             "## What was found",

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from recipes.miniature.measurement import MODEL, Measurement
-from recipes.miniature.page import page, points, results_table
+from recipes.miniature.page import page, pictures, results_table
 from recipes.miniature.results import Measured
 from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.frontier.picture import draw_frontier
@@ -24,11 +24,12 @@ FEWER_SEEDS = "**Arms whose row lists one seed have one: how much seeds differ i
 
 
 def write_page(measurement: Measurement) -> str:
-    """Write index.md, frontier.png, frontier.svg and results.json; return the table."""
+    """Write index.md, its pictures as PNG and SVG, and results.json; return the table."""
     arms, out = measurement.measured(), measurement.out
-    figure = draw_frontier(points(arms), None, "The miniature frontier")
-    for form in ("png", "svg"):
-        write_completed(out / f"frontier.{form}", render(figure, form))
+    for drawn in pictures(arms):
+        figure = draw_frontier(drawn.points, None, drawn.title)
+        for form in ("png", "svg"):
+            write_completed(out / f"{drawn.file}.{form}", render(figure, form))
     write_completed(out / "index.md", page(arms, _facts(measurement, arms)))
     numbers = {
         name: {metric: found.interval(metric)._asdict() for metric in found.pooled}

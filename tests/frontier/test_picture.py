@@ -46,6 +46,12 @@ def test_other_numbers_give_another_picture(tmp_path):
     assert all(average[name] != single[name] for name in FILES)
 
 
+def test_a_label_of_the_length_is_the_length_where_it_stands():
+    points = [Point(str(x), Interval(0.7, 0.6, 0.8), Interval(x, x - 1, x + 1)) for x in (74.0, 91.0)]
+    axis = draw_frontier(points, None, "near").axes[0].xaxis
+    assert [label.get_text() for label in axis.get_ticklabels()] == [f"{x:g}" for x in axis.get_ticklocs()]
+
+
 class Text(HTMLParser):
     """Cells of the table, and every attribute that could load something."""
 

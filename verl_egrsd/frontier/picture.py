@@ -79,6 +79,7 @@ def draw_frontier(points: Sequence[Point], published: Published | None, title: s
                 )
         axes.set_title(title, loc="left", pad=16)
         axes.set(xlabel="mean response length (tokens)", ylabel="accuracy, avg@K (%)")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         source = f"published, {published.model}\n({published.source})" if published else ""
         _draw_legends(figure, ours, others, labels, source)

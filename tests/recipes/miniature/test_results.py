@@ -11,7 +11,7 @@ import pytest
 
 from recipes.miniature.arms import ARMS
 from recipes.miniature.kept import keep_run, read_kept_run, write_kept_run
-from recipes.miniature.page import findings, in_words, page, points, results_table
+from recipes.miniature.page import findings, in_words, page, pictures, results_table
 from recipes.miniature.questions import Question
 from recipes.miniature.results import Difference, differences, holm, measure, pool, two_sided_p
 from verl_egrsd.evaluation.samples import SAMPLES, SAMPLES_SCHEMA, SETTINGS, Sample
@@ -184,4 +184,14 @@ def test_the_page_has_a_row_per_arm_and_an_answer_per_question(arm):
     text = page(arms, {"about": "Three arms.", "how": {"date": "today", "seconds": {"train": 5}}})
     assert "Three arms." in text
     assert "- seconds: train 5" in text
-    assert [point.name for point in points(arms)] == ["no training", "RLSD (gate off)", "EGRSD"]
+
+
+def test_arms_that_beat_the_untrained_model_have_a_picture_of_their_own_where_others_do_not(arm):
+    arms = {"untrained": arm("untrained", (140, 80)), "sft": arm("sft", (20, 40))}
+    arms |= {name: arm(name, (150, 60)) for name in ("rlsd", "egrsd")}
+    every, near = pictures(arms)
+    assert [point.name for point in every.points] == ["no training", "SFT", "RLSD (gate off)", "EGRSD"]
+    assert [point.name for point in near.points] == ["RLSD (gate off)", "EGRSD"]
+    assert "(frontier_near.png)" in page(arms, {"about": "", "how": {}})
+    del arms["sft"]
+    assert [drawn.file for drawn in pictures(arms)] == ["frontier"]
