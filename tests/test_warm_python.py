@@ -81,13 +81,12 @@ def test_a_child_that_is_killed_gives_the_caller_its_signal(command):
 
 
 ABANDONED = """
-import array, json, os, socket, sys, numpy
+import array, json, os, socket, numpy
 from tests.support import warm_python
 caller, server = socket.socketpair()
 request = {"arguments": [os.environ["SLEEPS"]], "environment": dict(os.environ), "folder": os.getcwd()}
-request |= {"files": [0, 1, 2], "python": sys.executable}
-files = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", request["files"]))
-caller.sendmsg([json.dumps(request).encode() + b"\\n"], [files])
+streams = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (0, 1, 2)))
+caller.sendmsg([json.dumps(request).encode() + b"\\n"], [streams])
 caller.close()
 warm_python.attend(server)
 """
@@ -98,35 +97,6 @@ def test_a_caller_that_is_gone_before_its_child_begins_leaves_none(tmp_path):
     environment = os.environ | warm_python.environment() | {"SLEEPS": str(tmp_path / "sleeps.py")}
     # `attend` ends after its child.
     subprocess.run([sys.executable, "-c", ABANDONED], env=environment, check=True, timeout=60)
-
-
-SPAWNS = """
-import json, multiprocessing, os, sys
-
-def answer(pipe):
-    loaded = "torch" in sys.modules
-    pipe.send([loaded, pipe.recv(), sys.argv, multiprocessing.parent_process().is_alive()])
-    sys.exit(4)
-
-if __name__ == "__main__":
-    here, there = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(target=answer, args=[there])
-    child.start()
-    here.send("question")
-    print(json.dumps(here.recv()))
-    child.join()
-    sys.exit(child.exitcode)
-"""
-
-
-def test_a_process_that_a_child_spawns_is_forked_and_has_its_open_files(command):
-    arguments = [*command(SPAWNS), "--with", "this"]
-    environment = os.environ | warm_python.environment()
-    done = subprocess.run(
-        arguments, env=environment, stdout=subprocess.PIPE, text=True, check=False, timeout=60
-    )
-    assert json.loads(done.stdout) == [True, "question", arguments[1:], True]
-    assert done.returncode == 4
 
 
 def test_children_draw_different_random_numbers(command):

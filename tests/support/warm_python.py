@@ -2,18 +2,15 @@
 
 `start` leaves an executable file `python` in the folder $WARM_PYTHON. With `-m MODULE ...` or `FILE ...` it
 does what Python always does, in a child of the server. The child has the caller's environment, folder and
-open files. The caller ends with the child's exit code, and the child ends when the caller is killed. What
-the child starts by `multiprocessing` is forked too, such as vLLM's processes. The caller becomes a plain
-Python where the arguments are others, or where a variable differs that packages read once.
+streams. The caller ends with the child's exit code, and the child ends when the caller is killed. The caller
+becomes a plain Python where the arguments are others, or where a variable differs that packages read once.
 """
 
 from __future__ import annotations
 
 import array
-import fcntl
 import gc
 import json
-import multiprocessing
 import os
 import runpy
 import selectors
@@ -34,10 +31,6 @@ FOLDER = "WARM_PYTHON"
 IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 READ_ONCE = ("HF_", "OMP_", "TRANSFORMERS_")
 """First letters of the variables that a package reads while it is imported."""
-SPAWNED = "--multiprocessing-fork"
-"""The last argument of a Python that `multiprocessing` starts, after options and `-c CODE`."""
-MOST_FILES = 253
-"""That Linux sends in one message."""
 PACKAGES = (
     *("numpy", "pandas", "pyarrow.parquet", "scipy.signal", "scipy.stats", "networkx", "matplotlib.pyplot"),
     *("torch", "torch._dynamo", "torch._inductor.compile_fx", "torch.distributed.fsdp"),
@@ -123,14 +116,14 @@ def serve(descriptor: int) -> None:
 
 def attend(caller: socket.socket) -> None:
     """Run the caller's command in a child; tell the caller its exit code, or end it with the caller."""
-    request, files = received(caller)
+    request, streams = received(caller)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
         caller.close()
-        become(request, files)
-    for file in (0, 1, 2, *files):
-        os.close(file)
+        become(request, streams)
+    for stream in (0, 1, 2, *streams):
+        os.close(stream)
     with suppress(BrokenPipeError):  # a caller that is gone is seen below
         caller.sendall(b"%d\n" % child)
     with selectors.DefaultSelector() as ready:
@@ -146,21 +139,23 @@ def attend(caller: socket.socket) -> None:
 
 
 def received(caller: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Return the caller's request and its open files."""
-    text, ancillary, _, _ = caller.recvmsg(1 << 20, socket.CMSG_SPACE(MOST_FILES * array.array("i").itemsize))
-    files = array.array("i")
-    files.frombytes(ancillary[0][2])
+    """Return the caller's request and its three streams."""
+    text, ancillary, _, _ = caller.recvmsg(1 << 20, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+    streams = array.array("i")
+    streams.frombytes(ancillary[0][2])
     while not text.endswith(b"\n"):
         more = caller.recv(1 << 20)
         if not more:
             raise EOFError("the caller ended in its request")
         text += more
-    return json.loads(text), files.tolist()
+    return json.loads(text), streams.tolist()
 
 
-def become(request: dict[str, Any], files: list[int]) -> None:
+def become(request: dict[str, Any], streams: list[int]) -> None:
     """Turn this process into the one that was asked for."""
-    renumber(files, request["files"])
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
     # Or all children would draw the same numbers; `random` does this by itself.
     sys.modules["numpy"].random.seed()
     served = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -169,45 +164,23 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     os.chdir(request["folder"])
     asked = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     first, *sys.argv = request["arguments"]
-    own = os.getcwd() if first.startswith("-") else os.path.dirname(os.path.abspath(first))
+    own = os.getcwd() if first == "-m" else os.path.dirname(os.path.abspath(first))
     sys.path[:] = [own, *asked, *(entry for entry in sys.path[1:] if entry not in served)]
-    multiprocessing.set_executable(request["python"])
     if first == "-m":
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    elif first == "-c":
-        code, sys.argv[0] = sys.argv[0], first
-        exec(code, {"__name__": "__main__"})
     else:
         sys.argv.insert(0, first)
         runpy.run_path(first, run_name="__main__")
     sys.exit(0)
 
 
-def renumber(files: Sequence[int], numbers: Sequence[int]) -> None:
-    """Give open files the numbers that they had in the caller."""
-    above = max(numbers) + 1
-    moved = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, above) for file in files]
-    for file in files:
-        os.close(file)
-    for file, number in zip(moved, numbers, strict=True):
-        os.dup2(file, number)
-        os.close(file)
-
-
 def call(folder: str, arguments: Sequence[str]) -> int:
     """Have a child run the arguments; return its exit code, or end by the signal that ended it."""
-    files = open_files()
-    request = {
-        "arguments": arguments,
-        "environment": dict(os.environ),
-        "folder": os.getcwd(),
-        "files": files,
-        "python": os.path.join(folder, "python"),
-    }
-    text = json.dumps(request).encode() + b"\n"
     server = socket.socket(socket.AF_UNIX)
     server.connect(os.path.join(folder, "socket"))
-    sent = server.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))])
+    request = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}
+    text = json.dumps(request).encode() + b"\n"
+    sent = server.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (0, 1, 2)))])
     server.sendall(text[sent:])
     answers = server.makefile()
     child = int(answers.readline())
@@ -221,28 +194,19 @@ def call(folder: str, arguments: Sequence[str]) -> int:
     return code
 
 
-def open_files() -> list[int]:
-    """Return the numbers of the files that were open when this process began."""
-    with os.scandir("/proc/self/fd") as entries:
-        return [int(entry.name) for entry in entries if os.get_inheritable(int(entry.name))]
-
-
 def main(what: str, place: str, *arguments: str) -> None:
     if what == "serve":
         serve(int(place))
-    elif asked := to_serve(place, arguments):
-        sys.exit(call(place, asked))
+    elif is_served(place, arguments):
+        sys.exit(call(place, arguments))
     else:
         os.execv(sys.executable, [sys.executable, *arguments])
 
 
-def to_serve(folder: str, arguments: Sequence[str]) -> Sequence[str]:
-    """Return what a child of the server shall run; nothing where it is not what a plain Python would be."""
-    if not arguments or Path(folder, "read_once").read_text() != read_once(os.environ):
-        return ()
-    if arguments[-1] == SPAWNED:
-        return arguments[-3:]  # the options before `-c` are the server's own
-    return arguments if arguments[0] == "-m" or not arguments[0].startswith("-") else ()
+def is_served(folder: str, arguments: Sequence[str]) -> bool:
+    """Tell whether a child of the server is what a plain Python would be."""
+    runs = bool(arguments) and (arguments[0] == "-m" or not arguments[0].startswith("-"))
+    return runs and Path(folder, "read_once").read_text() == read_once(os.environ)
 
 
 if __name__ == "__main__":
