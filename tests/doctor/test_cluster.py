@@ -69,7 +69,7 @@ from verl_egrsd.doctor import cluster
 ray.init(address="local", num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
 cluster.NODE_SECONDS = 300.0
 (node,) = ray.nodes()
-gone = node | {"NodeID": "f" * len(node["NodeID"]), "NodeManagerAddress": "gone"}
+gone = node | {"NodeID": "1" * len(node["NodeID"]), "NodeManagerAddress": "gone"}
 print(json.dumps(cluster.ask_nodes([node | {"NodeManagerAddress": "here"}, gone])))
 ray.shutdown()
 """

@@ -141,7 +141,7 @@ def test_a_dry_run_prints_the_resolved_configuration_of_the_paper_and_nothing_el
 
 DISTILLING = {
     "opsd_qwen3_8b": {"kind": "forward", "clip": 0.06, "temperature": 1.1},
-    "crisp_qwen3_4b": {"kind": "reverse", "clip": None, "temperature": 1.0},
+    "crisp_qwen3_4b": {"kind": "reverse", "clip": "none", "temperature": 1.0},
     "grpo_qwen3_4b": {},
 }
 
