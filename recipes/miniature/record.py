@@ -51,9 +51,10 @@ def _facts(measurement: Measurement, arms: Mapping[str, Measured]) -> dict[str, 
         if difference is None
         else f"the probabilities of all sampled tokens differ by at most {difference:.0e}"
     )
-    seeds = f"up to {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "one seed"
     fewest = min(Counter(run.arm.name for run in measurement.runs if run.name in kept).values(), default=1)
-    warning = "" if fewest > 1 else " " + (ONE_SEED if len(plan.seeds) == 1 else FEWER_SEEDS)
+    most = len(plan.seeds)
+    seeds = "one seed" if most == 1 else f"{most} seeds" if fewest == most else f"up to {most} seeds"
+    warning = "" if fewest > 1 else " " + (ONE_SEED if most == 1 else FEWER_SEEDS)
     made = [run.made for run in kept.values()]
     return {
         "about": (
