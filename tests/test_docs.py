@@ -251,6 +251,17 @@ def test_every_command_names_a_module_or_script_that_exists(page):
         assert (ROOT / script).exists(), script
 
 
+def test_every_python_example_of_a_page_runs():
+    examples = [
+        found
+        for page in (*PAGES, *METHOD_PAGES)
+        for found in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+    assert examples
+    for example in examples:
+        exec(example, {})
+
+
 def test_the_readme_lists_every_page_of_the_documentation():
     contents = section(ROOT / "README.md", "## Contents")
     for page in PAGES[1:]:
