@@ -5,13 +5,14 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from verl_egrsd import compat
+from verl_egrsd import compat, interfaces
 
 PACKAGE = Path(compat.__file__).parent
 FOREIGN = ("verl", "transfer_queue")
@@ -52,7 +53,7 @@ def is_module(path: str) -> bool:
 def probed_objects() -> list[Any]:
     """What the probes resolve; `Class.method` resolves the class too."""
     found = []
-    for module, attribute, _ in (*compat.PROBES, *compat.SFT_PROBES):
+    for module, attribute, _ in chain(compat.declared(compat.PROBES), compat.declared(compat.SFT_PROBES)):
         target = import_module(module)
         for name in attribute.split("."):
             target = getattr(target, name)
@@ -127,7 +128,7 @@ def test_every_name_that_the_package_imports_from_verl_is_probed():
     probed, unprobed = probed_objects(), set()
     for path in PACKAGE.rglob("*.py"):
         for module, name in imported_names(path.read_text()):
-            if module not in compat.OPTIONAL and not any(
+            if module not in interfaces.OPTIONAL and not any(
                 getattr(import_module(module), name) is one for one in probed
             ):
                 unprobed.add(f"{module}.{name} ({path.relative_to(PACKAGE)})")
@@ -155,20 +156,20 @@ def test_a_verl_that_uses_our_names_itself_is_refused_by_name(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("attribute", "parameters", "complaint"),
+    ("line", "complaint"),
     [
-        ("agg_loss", ("loss_mat", "no_such_parameter"), r"agg_loss of verl .* lacks no_such_parameter"),
-        ("no_such_function", ("x",), r"verl .* has no .*core_algos\.no_such_function"),
-        ("NO_SUCH_CONSTANT", (), r"verl .* has no .*core_algos\.NO_SUCH_CONSTANT"),
+        ("agg_loss(loss_mat, no_such_parameter)", r"agg_loss of verl .* lacks no_such_parameter"),
+        ("no_such_function(x)", r"verl .* has no .*core_algos\.no_such_function"),
+        ("NO_SUCH_CONSTANT", r"verl .* has no .*core_algos\.NO_SUCH_CONSTANT"),
     ],
 )
-def test_a_changed_interface_is_refused_by_name(monkeypatch, attribute, parameters, complaint):
-    monkeypatch.setattr(compat, "PROBES", (("verl.trainer.ppo.core_algos", attribute, parameters),))
+def test_a_changed_interface_is_refused_by_name(monkeypatch, line, complaint):
+    monkeypatch.setattr(compat, "PROBES", {"verl.trainer.ppo.core_algos": f"agg_loss(loss_mat)\n{line}"})
     with pytest.raises(ImportError, match=complaint):
         compat.check_verl()
 
 
 def test_a_module_of_verl_that_is_gone_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr(compat, "PROBES", (("verl.no_such_module", "anything", ()),))
+    monkeypatch.setattr(compat, "PROBES", {"verl.no_such_module": "anything"})
     with pytest.raises(ImportError, match=r"verl .* has no verl\.no_such_module"):
         compat.check_verl()

@@ -60,7 +60,7 @@ def _egrsd(name: str, title: str, *keys: str, wrong_solutions: bool = False) -> 
 _TEACHER = "actor_rollout_ref.teacher"
 _PAPER = (
     Arm(UNTRAINED, "no training"),
-    _preset("sft", "SFT", "optim.lr=2e-3", start=SUPERVISED),
+    _preset("sft", "SFT, rate 2e-3", "optim.lr=2e-3", start=SUPERVISED),
     _preset("grpo", "GRPO"),
     _preset("opsd", "OPSD"),
     _preset("crisp", "CRISP"),

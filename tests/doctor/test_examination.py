@@ -98,7 +98,8 @@ def test_a_sound_setup_has_nothing_to_mend_and_shows_what_both_sides_read(setup,
     said = {finding.about: finding.text for finding in findings}
     assert "method egrsd" in said["settings"]
     assert "8 asked, 8 found" in said["GPUs"]
-    assert said["memory"].startswith("predicted GB per GPU: generation 54, teacher's scores 10, update ")
+    assert said["memory"].startswith("predicted GB per GPU: generation 54 (weights 2.0; adapter, optimiser ")
+    assert "; vLLM 51.5), teacher's scores 10 (" in said["memory"]
     assert "of 86 (A100 80 GB)" in said["memory"]
     assert "predicted per step" in said["seconds"]
     student, teacher = examination.shown.split("=== row 0 of rehearsal/sums: the teacher reads\n")

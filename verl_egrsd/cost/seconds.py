@@ -64,8 +64,8 @@ class Machine:
         return self.devices * self.gpu.flops * self.used
 
 
-QUEUE_RATES = 1e9, 0.65e9
-"""Bytes per second that TransferQueue writes and reads, measured on two cores (docs/performance.md)."""
+QUEUE_RATES = 2.9e9, 1.9e9
+"""Bytes per second that TransferQueue writes and reads (tests/benchmarks/results/hidden_states.md)."""
 A100 = Machine(GPUS["a100_80gb"], 8)
 H100 = Machine(GPUS["h100_80gb"], 8)
 

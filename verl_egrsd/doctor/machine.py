@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from verl_egrsd.config import TeacherConfig
-from verl_egrsd.cost.memory import host_bytes, misfits, phases, sequences_at_once
+from verl_egrsd.cost.memory import Phase, host_bytes, misfits, phases, sequences_at_once
 from verl_egrsd.cost.remedy import remedy
 from verl_egrsd.cost.seconds import GPUS, Gpu, Machine, step_seconds
 from verl_egrsd.cost.settings import plan_of, shape_of
@@ -97,8 +97,8 @@ def check_memory(config: DictConfig, method: Method, teacher: TeacherConfig) -> 
         yield doubt("memory", f"not predicted: the sizes of {path} are not known here, or not counted.")
         return
     plan = plan_of(config, method, teacher, shape, gpu.memory)
-    parts = ", ".join(f"{phase.name} {phase.total / 1e9:.0f}" for phase in phases(plan))
-    text = f"predicted GB per GPU: {parts}, of {gpu.memory / 1e9:.0f} ({gpu.name})"
+    each = ", ".join(_in_parts(phase) for phase in phases(plan))
+    text = f"predicted GB per GPU: {each}, of {gpu.memory / 1e9:.0f} ({gpu.name})"
     problems = misfits(plan)
     if problems:
         change = remedy(plan)
@@ -118,6 +118,12 @@ def check_memory(config: DictConfig, method: Method, teacher: TeacherConfig) -> 
         yield doubt(
             "memory", f"host memory: {needed / 1e9:.0f} GB predicted, {host_memory() / 1e9:.0f} here."
         )
+
+
+def _in_parts(phase: Phase) -> str:
+    """Return a phase with its gigabytes, and those of what it holds."""
+    parts = "; ".join(f"{name} {size / 1e9:.1f}" for name, size in phase.parts.items())
+    return f"{phase.name} {phase.total / 1e9:.0f} ({parts})"
 
 
 def host_memory() -> float:

@@ -190,7 +190,12 @@ def test_arms_that_beat_the_untrained_model_have_a_picture_of_their_own_where_ot
     arms = {"untrained": arm("untrained", (140, 80)), "sft": arm("sft", (20, 40))}
     arms |= {name: arm(name, (150, 60)) for name in ("rlsd", "egrsd")}
     every, near = pictures(arms)
-    assert [point.name for point in every.points] == ["no training", "SFT", "RLSD (gate off)", "EGRSD"]
+    assert [point.name for point in every.points] == [
+        "no training",
+        "SFT, rate 2e-3",
+        "RLSD (gate off)",
+        "EGRSD",
+    ]
     assert [point.name for point in near.points] == ["RLSD (gate off)", "EGRSD"]
     assert "(frontier_near.png)" in page(arms, {"about": "", "how": {}})
     del arms["sft"]
