@@ -28,7 +28,7 @@ from data_prep.values import UnreadableError, as_answer
 from verl_egrsd.output.files import file_digest
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.output.tables import text_table
-from verl_egrsd.processes import term_interrupts
+from verl_egrsd.processes import ended_by_signals
 from verl_egrsd.reward import VerdictPool, final_answer, normalise
 
 SPLIT = "test"
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     head, rows = ("benchmark", "rows", "compared as strings only", "file", "SHA-256"), []
     try:
         with (
-            term_interrupts(),
+            ended_by_signals("data_prep.benchmarks"),
             only_writer(options.out, "choose another --out"),
             VerdictPool(PROCESSES) as pool,
         ):
@@ -210,9 +210,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         print(f"data_prep.benchmarks: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("data_prep.benchmarks: interrupted: run the same command again.", file=sys.stderr)
         return 1
     finally:
         print(text_table(head, rows, "lrrll"))

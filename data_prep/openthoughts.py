@@ -43,7 +43,7 @@ from data_prep.stages import Dropped, Stage, batches
 from data_prep.values import UnreadableError
 from verl_egrsd.output.full_disk import named_if_full
 from verl_egrsd.output.lock import only_writer
-from verl_egrsd.processes import term_interrupts
+from verl_egrsd.processes import ended_by_signals
 from verl_egrsd.reward import VerdictPool
 from verl_egrsd.teacher.marks import SOLUTION
 from verl_egrsd.teacher.templates import get_template
@@ -233,16 +233,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare the files and print the stages; exit code 1 with a message when that is not possible."""
     try:
         options = parse_options(arguments, __doc__)
-        with term_interrupts(), only_writer(options.out, "choose another --out"):
+        with ended_by_signals("data_prep.openthoughts"), only_writer(options.out, "choose another --out"):
             preparation = Preparation(options)
             print(reading_line(preparation.reading))
             card = preparation.run()
     except (ValueError, OSError) as error:
         # The user can mend this: the message says how, and a traceback would bury it.
         print(f"data_prep.openthoughts: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("data_prep.openthoughts: interrupted: run the same command again.", file=sys.stderr)
         return 1
     print(stage_table(card.stages))
     for note in card.notes:

@@ -1,14 +1,17 @@
 """The console command: exit codes, messages without a traceback, and no heavy import before it is needed."""
 
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from verl_egrsd import __version__, cli
+from verl_egrsd import __version__, cli, main
 from verl_egrsd.preflight import machine
+from verl_egrsd.sft import main as sft_main
 
 
 def test_the_version_is_printed(capsys):
@@ -65,6 +68,27 @@ def test_an_error_that_the_user_can_mend_exits_with_1(monkeypatch, capsys, error
     monkeypatch.setitem(cli.COMMANDS, "try", cli.Command("try it", lambda parser: None, refuse))
     assert cli.main(["try"]) == 1
     assert capsys.readouterr().err == f"verl-egrsd try: {error}\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_signal_ends_every_command_with_its_code_and_one_line(monkeypatch, capsys, name, number, code):
+    command = cli.Command("try it", lambda parser: None, lambda *_: signal.raise_signal(number))
+    monkeypatch.setitem(cli.COMMANDS, name, replace(command, passes_on=cli.COMMANDS[name].passes_on))
+    with pytest.raises(SystemExit) as left:
+        cli.main([name])
+    assert left.value.code == code
+    assert capsys.readouterr().err == f"verl-egrsd {name}: interrupted: run the same command again.\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("module", [main, sft_main], ids=["train", "sft"])
+def test_a_signal_ends_a_training_before_it_begins(monkeypatch, capsys, module, number, code):
+    monkeypatch.setattr(module, "composed_for", lambda *_: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as left:
+        module.main()
+    assert left.value.code == code
+    assert capsys.readouterr().err == "verl_egrsd: interrupted: run the same command again.\n"
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

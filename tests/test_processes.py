@@ -1,10 +1,11 @@
-"""SIGTERM does what Ctrl-C does, and a process ends with the one that started it."""
+"""Ctrl-C and SIGTERM end a command alike, and a process ends with the one that started it."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from verl_egrsd import processes
 from verl_egrsd.cpu import ENDS_WITH
 from verl_egrsd.cpu.vllm import register
-from verl_egrsd.processes import ended_by_signals, interruptible, term_interrupts
+from verl_egrsd.processes import ended_by_signals, interruptible
 
 PARENT = """
 import multiprocessing, time
@@ -29,7 +30,7 @@ if __name__ == "__main__":
 """
 DRAWING = """
 import asyncio, time
-from verl_egrsd.processes import interruptible, term_interrupts
+from verl_egrsd.processes import ended_by_signals, interruptible
 
 async def draw():
     try:
@@ -42,18 +43,17 @@ async def draw():
     finally:
         print("cleaned", flush=True)
 
-with term_interrupts():
-    try:
-        asyncio.run(draw())
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
+with ended_by_signals("draw"), interruptible():
+    asyncio.run(draw())
 """
 
 
 def started(tmp_path, program):
     script = tmp_path / "program.py"
     script.write_text(program)
-    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def test_a_child_ends_when_its_parent_is_killed(tmp_path):
@@ -80,17 +80,19 @@ def test_a_signal_interrupts_a_loop_and_a_blocking_call_in_it_and_lets_both_clea
     with started(tmp_path, program) as process:
         assert process.stdout.readline() == "drawing\n"
         process.send_signal(number)
-        assert process.communicate(timeout=30)[0].splitlines() == ["cleaned", "interrupted"]
+        said = process.communicate(timeout=30)[0].splitlines()
+        assert said == ["cleaned", "draw: interrupted: run the same command again."]
+        assert process.returncode == 128 + number
 
 
 def test_handlers_are_put_back_and_other_threads_leave_them_alone():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with term_interrupts(), interruptible():
+    with ended_by_signals("it"), interruptible():
         assert signal.getsignal(signal.SIGTERM) != before[0]
         inside = signal.getsignal(signal.SIGTERM)
 
         def elsewhere():
-            with term_interrupts():
+            with ended_by_signals("it"):
                 pass
 
         thread = threading.Thread(target=elsewhere)
@@ -116,19 +118,28 @@ def test_the_plug_in_of_vllm_ties_every_process_of_an_evaluation_but_not_the_eva
 
 @pytest.mark.parametrize(("first", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_of_two_signals_ends_a_process_and_the_second_breaks_nothing_off(first, code, capsys):
-    def said():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.raise_signal(number)
-        return "it was interrupted"
+    @contextmanager
+    def cleaned_up():
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.raise_signal(number)
 
-    with pytest.raises(SystemExit) as left, ended_by_signals(said):
+    with pytest.raises(SystemExit) as left, ended_by_signals("it", "ended."), cleaned_up():
         signal.raise_signal(first)
-    assert (left.value.code, capsys.readouterr().err) == (code, "it was interrupted\n")
+    assert (left.value.code, capsys.readouterr().err) == (code, "it: ended.\n")
+
+
+def test_the_last_line_of_an_interrupted_command_is_what_the_interrupt_says(capsys):
+    with pytest.raises(SystemExit), ended_by_signals("it"):
+        raise KeyboardInterrupt("interrupted after 2 of 3.")
+    assert capsys.readouterr().err == "it: interrupted after 2 of 3.\n"
 
 
 def test_a_later_signal_is_another_one(monkeypatch):
     monkeypatch.setattr(processes, "SAME_SECONDS", 0.0)
-    with ended_by_signals(lambda: ""):
+    with ended_by_signals("it"):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):

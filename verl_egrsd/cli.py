@@ -1,6 +1,7 @@
 """The console command `verl-egrsd`: one table of subcommands, each imported only when it runs.
 
-Exit codes: 0 done, 1 refused or failed with a message for people, 2 a wrong call.
+Exit codes: 0 done, 1 refused or failed with a message for people, 2 a wrong call, 130 ended by Ctrl-C, 143 by
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 from verl_egrsd import __version__
@@ -17,7 +17,7 @@ from verl_egrsd.evaluation.command import compare_arguments, eval_arguments, run
 from verl_egrsd.evaluation.published import PUBLISHED_MODELS
 from verl_egrsd.microscope.arguments import add_arguments as inspect_arguments
 from verl_egrsd.output.named import require_existing, require_model_name
-from verl_egrsd.processes import term_interrupts
+from verl_egrsd.processes import ended_by_signals
 from verl_egrsd.sampling.command import run_sample, sample_arguments
 
 
@@ -166,13 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and not command.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     try:
-        with nullcontext() if command.passes_on else term_interrupts():
+        with ended_by_signals(f"verl-egrsd {arguments.command}"):
             command.run(arguments, rest)
-    except KeyboardInterrupt:
-        if command.passes_on:
-            raise
-        print(f"verl-egrsd {arguments.command}: interrupted: run the same command again.", file=sys.stderr)
-        return 1
     except (ValueError, OSError) as error:
         # The user's to mend: the message says what, and a traceback would bury it.
         print(f"verl-egrsd {arguments.command}: {error}", file=sys.stderr)

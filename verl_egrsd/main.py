@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from verl_egrsd.configs.composing import composed, with_plus
 from verl_egrsd.network import ask_for_token
 from verl_egrsd.output.redaction import redacted, scrubbed_output
+from verl_egrsd.processes import ended_by_signals
 
 if TYPE_CHECKING:
     from verl_egrsd.checkpoints.resume import Start
@@ -118,7 +119,8 @@ CONFIGS = "verl_egrsd.configs"
 def main() -> None:
     """Compose the configuration of this command line; check, then train or, with `dry_run=true`, print."""
     ask_for_token()
-    composed_for(check_and_train, CONFIGS, "egrsd", _with_flags_of_hydra)
+    with ended_by_signals("verl_egrsd"):
+        composed_for(check_and_train, CONFIGS, "egrsd", _with_flags_of_hydra)
 
 
 def composed_for(

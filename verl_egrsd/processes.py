@@ -1,4 +1,4 @@
-"""How processes end: SIGTERM as Ctrl-C, and children that do not outlive the process that started them."""
+"""How processes end: by Ctrl-C or SIGTERM, with a line; children do not outlive what started them."""
 
 from __future__ import annotations
 
@@ -22,38 +22,41 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def term_interrupts() -> Iterator[None]:
-    """Let SIGTERM do in the block what Ctrl-C does."""
-    with _handling(signal.SIGTERM, _interrupt):
-        yield
-
-
-@contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end a blocking call in the block at once; asyncio waits for its end."""
+    """Let Ctrl-C do in the block what it does in a plain Python.
+
+    Around `asyncio.run`, it cancels the main task; asyncio leaves another handler in its place. Around a
+    blocking call inside of that, it ends the call at once, while asyncio would wait for its end.
+    """
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     with _handling(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler):
         yield
 
 
 @contextmanager
-def ended_by_signals(said: Callable[[], str]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the block, and then this process, with exit code 128 + its number.
+def ended_by_signals(command: str, said: str = "interrupted: run the same command again.") -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block, and then this process, with a line and 128 + the signal's number.
+
+    Both raise KeyboardInterrupt in the block. Where that gets a text on its way, the line tells it.
 
     Signals within `SAME_SECONDS` of one are the same: a program between a terminal and this process, such as
     `timeout`, passes on the Ctrl-C that both get. The second would break off what is said about the first.
 
     Args:
-        said: returns the line to end with.
+        command: what the line begins with.
+        said: what it tells where the KeyboardInterrupt has no text.
     """
     by, last = signal.SIGINT, -math.inf
 
     def heard(number: int, _: Any) -> None:
         nonlocal by, last
         again, last = time.monotonic() < last + SAME_SECONDS, time.monotonic()
-        if not again:
-            by = signal.Signals(number)
+        if again:
+            return
+        by = signal.Signals(number)
+        if signal.getsignal(signal.SIGINT) in (heard, signal.SIG_IGN):
             raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # the block has a way of its own, such as asyncio's
 
     # A shell has what it starts in the background ignore Ctrl-C.
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -63,8 +66,8 @@ def ended_by_signals(said: Callable[[], str]) -> Iterator[None]:
     ):
         try:
             yield
-        except KeyboardInterrupt:
-            print(said(), file=sys.stderr)
+        except KeyboardInterrupt as interrupt:
+            print(f"{command}: {str(interrupt) or said}", file=sys.stderr)
             sys.exit(128 + by)
 
 
@@ -81,13 +84,6 @@ def end_with_parent(number: int = signal.SIGKILL) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and os.getppid() != parent.pid:  # it ended before the line above
         signal.raise_signal(number)
-
-
-def _interrupt(*_: Any) -> None:
-    # A shell has what it starts in the background ignore Ctrl-C.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

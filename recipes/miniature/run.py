@@ -20,7 +20,7 @@ from recipes.miniature.record import write_page
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.processes import ended_by_signals
 
-INTERRUPTED = "mini_frontier: interrupted; finished runs are kept, and the same command goes on from there."
+INTERRUPTED = "interrupted; finished runs are kept, and the same command goes on from there."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = given.out or Path("outputs/mini_frontier_quick" if given.quick else "outputs/mini_frontier")
     try:
         with (
-            ended_by_signals(lambda: INTERRUPTED),
+            ended_by_signals("mini_frontier", INTERRUPTED),
             only_writer(out, "choose another folder (OUT)"),
         ):
             measurement = Measurement(out, plan, find_arms(given.arms))

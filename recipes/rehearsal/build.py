@@ -38,6 +38,7 @@ from recipes.rehearsal.shipped import load_shipped, shipped_facts
 from recipes.rehearsal.tokenizer import build_qwen3_tokenizer, build_small_tokenizer
 from recipes.rehearsal.training import TrainingBudget, train
 from verl_egrsd.output.files import write_completed
+from verl_egrsd.processes import ended_by_signals
 
 MEASURED_ROWS = 256
 """Held-out problems that the accuracy in `rehearsal.json` is measured on."""
@@ -130,7 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
-        build(out, settings)
+        with ended_by_signals("rehearsal.build"):
+            build(out, settings)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1

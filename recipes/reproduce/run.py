@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         with (
-            ended_by_signals(lambda: "reproduce: interrupted; the same command goes on from here."),
+            ended_by_signals("reproduce", "interrupted; the same command goes on from here."),
             only_writer(plan.out, "choose another folder (OUT)"),
         ):
             plan.record()

@@ -2,12 +2,14 @@
 
 import json
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from data_prep import benchmarks
 from data_prep.benchmarks import (
     BENCHMARKS,
     PROCESSES,
@@ -197,6 +199,15 @@ def test_what_was_written_before_an_error_stays_and_is_listed(tmp_path, capsys):
     assert main(["--out", str(tmp_path / "out"), "--only", "aime24", "aime25", *given]) == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["aime24.parquet"]
     assert re.search(r"\| AIME24 +\| +30 \|", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_with_its_code_and_one_line(monkeypatch, tmp_path, capsys, number, code):
+    monkeypatch.setattr(benchmarks, "write_benchmark", lambda *_: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as left:
+        main(["--out", str(tmp_path)])
+    assert left.value.code == code
+    assert capsys.readouterr().err == "data_prep.benchmarks: interrupted: run the same command again.\n"
 
 
 def test_a_copy_of_a_benchmark_on_the_hub_gives_its_own_configuration_and_split(tmp_path):

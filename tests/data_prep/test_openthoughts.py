@@ -216,7 +216,7 @@ def test_a_run_that_breaks_off_leaves_the_earlier_files_and_nothing_else(tmp_pat
 
 
 def test_a_run_that_breaks_off_while_it_writes_leaves_the_earlier_files_and_starts_over(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, capsys
 ):
     folder, _, _ = prepare(tmp_path, sums(40))
     before = contents(folder)
@@ -232,7 +232,11 @@ def test_a_run_that_breaks_off_while_it_writes_leaves_the_earlier_files_and_star
 
     with monkeypatch.context() as patch:
         patch.setattr("data_prep.openthoughts.split_of", interrupted)
-        assert main(flags) == 1
+        with pytest.raises(SystemExit) as left:
+            main(flags)
+    assert left.value.code == 130
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "data_prep.openthoughts: interrupted: run the same command again."
     assert contents(folder) == before
     assert main(flags) == 0
     fresh, _, _ = prepare(tmp_path, sums(50), out="fresh")

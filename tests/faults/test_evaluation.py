@@ -104,6 +104,7 @@ def test_an_evaluation_that_is_ended_leaves_no_process_and_its_samples(
         if number != signal.SIGKILL:
             said = f"interrupted after {lines_of(samples)} of {PROBLEMS * K} samples: run the same command"
             assert said in log, log[-3000:]
+            assert family[0].wait() == 128 + number
     finally:
         for process in alive:
             process.kill()
@@ -181,7 +182,7 @@ def test_replicas_that_are_ended_leave_no_process_and_their_samples(replicas, me
     if how != "killed with -9":
         drawn = f"{lines_of(samples)} of {PROBLEMS * MANY} samples"
         said = f"verl-egrsd eval: interrupted after {drawn}: run the same command again."
-        assert (code, said_at_the_end(run)) == (1, [said])
+        assert (code, said_at_the_end(run)) == (143 if how == "SIGTERM" else 130, [said])
 
 
 def test_a_replica_that_hangs_is_replaced_by_the_other_and_then_none_is_left(replicas, measured):

@@ -49,7 +49,9 @@ def test_killed_at_random_moments_it_leaves_whole_files_and_the_next_run_finishe
         process.send_signal(number)
         with measured(f"data preparation killed ({number.name})", "the files of the run before stay"):
             said = process.communicate(timeout=15)[1]
-        assert number == signal.SIGKILL or process.returncode == 0 or re.search("interrupted|^$", said), said
+        # In its first moments, before the imports are done, it does not listen yet.
+        assert number == signal.SIGKILL or process.returncode in (0, 143, -signal.SIGTERM), said
+        assert ("interrupted: run the same" in said) == (process.returncode == 143)
         found = contents(tmp_path / "out")
         # Both are replaced before the card is written, whose absence marks an unfinished folder.
         assert all(found[name] in (old[name], new[name]) for name in old)

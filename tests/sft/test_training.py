@@ -200,8 +200,9 @@ def ended_run(monkeypatch, tmp_path):
     def run(train):
         trained = SimpleNamespace(LOG="LOG", train_sft=lambda config, start: train())
         monkeypatch.setitem(sys.modules, "verl_egrsd.sft.trainer", trained)
+        monkeypatch.setattr(sft_main, "composed_for", lambda *_: sft_main._train(config, None))
         with pytest.raises(SystemExit) as left:
-            sft_main._train(config, None)
+            sft_main.main()
         return left.value.code
 
     return run

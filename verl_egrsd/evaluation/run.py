@@ -19,6 +19,7 @@ from verl_egrsd.evaluation.problems import Benchmarks, problems_digest
 from verl_egrsd.evaluation.samples import SampleLog, begin_or_resume
 from verl_egrsd.evaluation.settings import EngineOptions, Settings
 from verl_egrsd.evaluation.summary import Summary, write_summary
+from verl_egrsd.processes import interruptible
 from verl_egrsd.reward import self_test
 
 EXPORTED = "exported_model"
@@ -77,8 +78,8 @@ def complete_samples(
     Raises:
         ValueError: when the folder holds samples drawn with other settings, or when a benchmark or base model
             does not fit.
-        OSError: when a named file or folder is missing, when another process writes to the folder, or when
-            the run was interrupted (`InterruptedError`).
+        OSError: when a named file or folder is missing, or when another process writes to the folder.
+        KeyboardInterrupt: when the drawing was interrupted, with the number of samples that are kept.
         RuntimeError: when the verifier does not work on this machine, or vLLM fails.
     """
     if unknown := settings.samples_of.keys() - benchmarks.keys():
@@ -128,11 +129,12 @@ def _tasks(benchmarks: Benchmarks, settings: Settings) -> list[Task]:
 def _run(drawing: Coroutine[Any, Any, None], log: SampleLog, tasks: Sequence[Task]) -> None:
     """Draw to the end; say how far the log got when that fails."""
     try:
-        asyncio.run(drawing)
+        with interruptible():
+            asyncio.run(drawing)
     except (KeyboardInterrupt, ConnectionError) as error:
         kept = f"{len(log.done)} of {len(tasks)} samples: run the same command again."
         if isinstance(error, KeyboardInterrupt):
-            raise InterruptedError(f"interrupted after {kept}") from None
+            raise KeyboardInterrupt(f"interrupted after {kept}") from None
         raise ConnectionError(f"{str(error).rstrip('.')}. It ended after {kept}") from error
 
 

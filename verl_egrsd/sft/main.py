@@ -65,7 +65,8 @@ def check_ranks(config: DictConfig) -> None:
 
 def main() -> None:
     """Compose the configuration of this command line; check, then train or, with `dry_run=true`, print."""
-    composed_for(check_and_tune, "verl_egrsd.configs.sft", "sft", _with_flags_of_hydra)
+    with ended_by_signals("verl_egrsd"):
+        composed_for(check_and_tune, "verl_egrsd.configs.sft", "sft", _with_flags_of_hydra)
 
 
 @hydra.main(config_path="../configs/sft", config_name="sft", version_base=None)
@@ -109,12 +110,11 @@ def _train(config: DictConfig, start: Start) -> None:
     os.environ.setdefault("TENSORBOARD_DIR", str(Path(config.report.folder).resolve() / "tensorboard"))
     if "RANK" not in os.environ:
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **_rendezvous()}
-    with (
-        scrubbed_output(OmegaConf.to_container(config, resolve=True)),
-        ended_by_signals(lambda: f"verl_egrsd: {last_line('it was interrupted', config)}"),
-    ):
+    with scrubbed_output(OmegaConf.to_container(config, resolve=True)):
         try:
             train_sft(config, start)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(last_line("it was interrupted", config)) from None
         except Exception as error:
             traceback.print_exc()
             print(f"verl_egrsd: {last_line(f'{type(error).__name__}: {error}', config)}", file=sys.stderr)

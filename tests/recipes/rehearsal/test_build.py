@@ -1,6 +1,7 @@
 """The command: what it writes, that it is cached, and how it refuses."""
 
 import json
+import signal
 from dataclasses import replace
 
 import pandas as pd
@@ -82,18 +83,19 @@ def test_other_settings_have_no_weights_in_the_package(other):
     assert shipped_facts(command._described(command.BuildSettings(**other))) is None
 
 
-def test_an_interrupted_build_starts_over(tmp_path, monkeypatch):
-    settings = command.BuildSettings(train_rows=12, validation_rows=4, steps=1)
+def test_an_interrupted_build_ends_with_its_code_and_starts_over(tmp_path, monkeypatch, capsys):
     calls = []
 
     def interrupted(folder, given):
         calls.append(given)
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(command, "_build_small", interrupted)
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            command.build(tmp_path, settings)
+        with pytest.raises(SystemExit) as left:
+            command.main(["--out", str(tmp_path)])
+        assert left.value.code == 143
+        assert capsys.readouterr().err == "rehearsal.build: interrupted: run the same command again.\n"
     assert len(calls) == 2
 
 
