@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, TypeVar
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from verl_egrsd.configs.composing import composed, with_plus
 from verl_egrsd.network import ask_for_token
 from verl_egrsd.output.redaction import redacted, scrubbed_output
 from verl_egrsd.processes import ended_by_signals
+from verl_egrsd.watch.cluster import require_cluster, require_cluster_of
 
 if TYPE_CHECKING:
     from verl_egrsd.checkpoints.resume import Start
     from verl_egrsd.config import TeacherConfig
     from verl_egrsd.methods import Method
 
+Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 
@@ -64,12 +65,12 @@ def check(config: DictConfig) -> tuple[Method, TeacherConfig]:
     return settled
 
 
-def checked_or_exit(checks: Callable[[DictConfig], Found], config: DictConfig) -> Found:
+def checked_or_exit(checks: Callable[[Given], Found], given: Given) -> Found:
     """Run checks; end the process with their message alone, which Hydra's traceback would bury."""
     # verl prints while it checks; standard output is for the resolved configuration alone.
     with redirect_stdout(sys.stderr):
         try:
-            return checks(config)
+            return checks(given)
         except (ValueError, ImportError, AssertionError, OSError) as error:
             # verl's own checks are assertions.
             sys.exit(f"verl_egrsd: {error}")
@@ -120,6 +121,8 @@ def main() -> None:
     """Compose the configuration of this command line; check, then train or, with `dry_run=true`, print."""
     ask_for_token()
     with ended_by_signals("verl_egrsd"):
+        if not _for_hydra(words := sys.argv[1:]):
+            checked_or_exit(require_cluster_of, words)
         composed_for(check_and_train, CONFIGS, "egrsd", _with_flags_of_hydra)
 
 
@@ -134,8 +137,10 @@ def composed_for(
         name: of the main file.
         with_flags: what to do in place of all this if an argument is for Hydra itself, such as `--help`.
     """
+    from verl_egrsd.configs.composing import composed, with_plus
+
     words = sys.argv[1:]
-    if any(word.startswith(("-", "hydra.", "hydra/", "+hydra")) for word in words):
+    if _for_hydra(words):
         sys.argv[1:] = with_plus(module, words)
         with_flags()
         return
@@ -144,6 +149,10 @@ def composed_for(
     except ValueError as error:
         sys.exit(f"verl_egrsd: {error}")
     run(config)
+
+
+def _for_hydra(words: Sequence[str]) -> bool:
+    return any(word.startswith(("-", "hydra.", "hydra/", "+hydra")) for word in words)
 
 
 def require_model(config: DictConfig, key: str = "actor_rollout_ref.model.path") -> None:
@@ -170,7 +179,6 @@ def check_and_train(config: DictConfig) -> None:
     from verl_egrsd.preflight import check_files
     from verl_egrsd.preflight.attention import require_attention
     from verl_egrsd.preflight.machine import require_gpus
-    from verl_egrsd.watch.cluster import require_cluster
     from verl_egrsd.watch.ports import require_free_ports
 
     checked_or_exit(require_model, config)

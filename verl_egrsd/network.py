@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's variable; whatever the name says, Ray reads it on every system."""
+CLUSTER_NOTE = "ray_current_cluster"
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 LISTEN_BEYOND = (
     "Ray, TransferQueue and vLLM of this run listen on the network. TransferQueue and vLLM ask nobody for a "
@@ -44,7 +45,7 @@ def ask_for_token() -> None:
 def begun_cluster() -> Path:
     """Return the file in which `ray start` leaves the address of its cluster."""
     folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray has it
-    return Path(folder, "ray", "ray_current_cluster")
+    return Path(folder, "ray", CLUSTER_NOTE)
 
 
 def warn_of_network(config: DictConfig) -> None:
@@ -72,15 +73,19 @@ def cluster_address(config: DictConfig) -> str | None:
 
     Without an address Ray joins the cluster that `ray start` has begun on this machine.
     """
-    given = config.ray_kwargs.get("ray_init", {}).get("address") or os.environ.get("RAY_ADDRESS")
-    return given or noted_cluster(config)
+    ray_init = config.ray_kwargs.get("ray_init", {})
+    given = ray_init.get("address") or os.environ.get("RAY_ADDRESS")
+    return given or noted_cluster(ray_init.get("_temp_dir"))
 
 
-def noted_cluster(config: DictConfig) -> str | None:
-    """Return the address that `ray start` has noted on this machine; None without one."""
-    from ray._private.utils import read_ray_address
+def noted_cluster(folder: str | None = None) -> str | None:
+    """Return the address that `ray start` has noted on this machine; None without one.
 
-    return read_ray_address(config.ray_kwargs.get("ray_init", {}).get("_temp_dir"))
+    Args:
+        folder: Ray's folder, where it is not the usual one.
+    """
+    note = Path(folder, CLUSTER_NOTE) if folder else begun_cluster()
+    return note.read_text().strip() if note.exists() else None
 
 
 def warn_if_reachable() -> None:

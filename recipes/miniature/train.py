@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
 from recipes.miniature.arms import ARMS, SHUFFLED, Run
+from verl_egrsd.watch.cluster import require_cluster
 
 INITIAL = "initial"
 """Folder of the engine's initial state, which every run begins with."""
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", nargs="*", default=(), metavar="KEY=VALUE", help="overrides of all runs")
     given = parser.parse_args(arguments)
     configs = [compose_run(read_run(name), given.out, given.set) for name in given.runs]
+    require_cluster(configs[0])
 
     from recipes.miniature.sweep import sweep
     from verl_egrsd.main import check

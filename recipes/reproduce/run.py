@@ -32,6 +32,7 @@ from verl_egrsd.output.files import nearest_existing
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.output.named import HUB_ID
 from verl_egrsd.processes import ended_by_signals
+from verl_egrsd.watch.cluster import named_cluster
 
 NEEDED = 20 * 2**30
 """Free bytes that a reproduction on GPUs needs beside its checkpoints: weights, data and samples."""
@@ -130,8 +131,11 @@ def _on_gpus(plan: Plan, chosen: Sequence[str]) -> Iterator[str]:
     for recipe in absent if "train" in chosen else ():
         yield f"{recipe} is not there: leave its arm out of ARMS."
     busy = [work for name in ("train", "evaluate") if name in chosen for work in STAGES[name](plan)]
-    if any(work.lacks() for work in busy) and (found := gpus()) < int(plan.gpus):
-        yield f"this node has {found} of {plan.gpus} GPUs: set GPUS, or HARDWARE=cpu for a rehearsal."
+    if any(work.lacks() for work in busy):
+        if (found := gpus()) < int(plan.gpus):
+            yield f"this node has {found} of {plan.gpus} GPUs: set GPUS, or HARDWARE=cpu for a rehearsal."
+        if os.environ.get("RAY_ADDRESS") and (silence := named_cluster().silence()):
+            yield silence
     if not {"model", "data", "train", "evaluate"} & {*chosen}:
         return
     lacking = [run for run in plan.runs if untrained(run)] if "train" in chosen and not absent else []

@@ -305,6 +305,13 @@ def test_the_command_prints_a_line_per_finding_and_ends_with_the_exit_code(
     ) == bool(exit_code)
 
 
+def test_a_check_for_another_machine_does_not_ask_the_cluster(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:0")
+    for elsewhere, refused in ((False, "no Ray cluster answers"), (True, "egrds is unknown")):
+        with pytest.raises(ValueError, match=refused):
+            command.run_check(argparse.Namespace(pairs=0, elsewhere=elsewhere), ["preset=egrds"])
+
+
 @pytest.mark.parametrize("words", [["preset=sft", "base=qwen3_4b"], ["base=qwen3_4b"], ["+preset=ssd"]])
 def test_supervised_training_is_answered_with_the_command_that_checks_it(words):
     with pytest.raises(ValueError, match=r"is for supervised training.* verl-egrsd sft .* dry_run=true"):

@@ -5,12 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
 from tests.test_docs import ROOT
 from verl_egrsd import cli
-from verl_egrsd.evaluation.command import eval_settings
+from verl_egrsd.evaluation.command import begin, eval_settings
 from verl_egrsd.evaluation.settings import PRESETS, Settings
 
 from .builders import make_samples, write_evaluation
@@ -117,6 +118,28 @@ def test_an_evaluation_says_that_it_has_begun_before_it_imports_what_takes_secon
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=HERE)
     assert (ran.stderr, ran.returncode) == ("verl_egrsd: . answers .\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "finished", "refused"),
+    [
+        ((), None, True),
+        (("--replicas", "2"), None, True),
+        (("--replicas", "1"), None, False),
+        ((), "summary.json", False),
+    ],
+)
+def test_a_cluster_is_asked_for_an_answer_where_replicas_are_needed(
+    tmp_path, monkeypatch, words, finished, refused
+):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:0")
+    if finished:
+        (tmp_path / finished).touch()
+    parser = argparse.ArgumentParser()
+    cli.COMMANDS["eval"].arguments(parser)
+    call = [".", "--benchmarks", ".", "--out", str(tmp_path), *words]
+    with pytest.raises(ValueError, match="RAY_ADDRESS=127") if refused else nullcontext():
+        begin(parser.parse_args(call), ["."], finished="summary.json")
 
 
 @pytest.mark.parametrize(("text", "number"), [("auto", None), ("2", 2), ("all", "wrong"), ("-1", "wrong")])

@@ -28,12 +28,16 @@ def run_check(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Examine a run; exit with 1 if it would fail.
 
     Raises:
-        ValueError: for a configuration that cannot be composed.
+        ValueError: for a configuration that cannot be composed, and for a cluster that does not answer.
     """
+    from verl_egrsd.watch.cluster import require_cluster_of
+
+    ask_for_token()
+    if not arguments.elsewhere:
+        require_cluster_of(overrides)
+    _refuse_supervised(overrides)
     from verl_egrsd.configs.composing import composed
 
-    _refuse_supervised(overrides)
-    ask_for_token()
     config = composed("verl_egrsd.configs", "egrsd", overrides)
     fresh = FreshProcess()
     # Ray and verl print while they are imported and while they check.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Collection
 from dataclasses import fields, replace
@@ -94,7 +95,7 @@ def engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
     """Evaluate, and print the summary."""
-    begin(arguments, arguments.benchmarks)
+    begin(arguments, arguments.benchmarks, finished="summary.json")
     with only_writer(arguments.out, ANOTHER_OUT):
         from verl_egrsd.evaluation.summary import terminal_table
 
@@ -107,12 +108,17 @@ def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
     )
 
 
-def begin(arguments: argparse.Namespace, data: Collection[str | Path]) -> None:
-    """Refuse paths that are missing, and say that the command has begun: the imports take seconds.
+def begin(arguments: argparse.Namespace, data: Collection[str | Path], finished: str) -> None:
+    """Refuse what is missing, and say that the command has begun: the imports take seconds.
 
     Args:
-        arguments: those of :func:`model_arguments`.
+        arguments: those of :func:`model_arguments` and :func:`engine_arguments`.
         data: the parquet files, or folders of them, that the command reads.
+        finished: name of the last file that the command writes; where it is, no replicas may be needed.
+
+    Raises:
+        FileNotFoundError: for a path that is missing.
+        ValueError: for a name that no model has, and when nothing answers at `RAY_ADDRESS`.
     """
     for model in (arguments.model, arguments.base):
         require_model_name(model)
@@ -120,8 +126,12 @@ def begin(arguments: argparse.Namespace, data: Collection[str | Path]) -> None:
         require_existing(path, "a parquet file, or a folder with such files (docs/data.md)")
     print(f"verl_egrsd: {arguments.model} answers {' '.join(map(str, data))}", file=sys.stderr, flush=True)
     from verl_egrsd.network import ask_for_token
+    from verl_egrsd.watch.cluster import require_cluster_of
 
     ask_for_token()
+    options = EngineOptions(**given_fields(arguments, EngineOptions))
+    if os.environ.get("RAY_ADDRESS") and options.needs_ray() and not (arguments.out / finished).exists():
+        require_cluster_of(())
 
 
 def _evaluated(arguments: argparse.Namespace) -> Summary:

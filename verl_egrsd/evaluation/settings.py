@@ -101,10 +101,11 @@ class EngineOptions:
         """Return whether replicas draw the samples: Ray starts them, on this machine or on a cluster."""
         if self.replicas is not None:
             return self.replicas > 1
+        if os.environ.get("RAY_ADDRESS"):
+            return True
         import torch
 
-        on_cluster = bool(os.environ.get("RAY_ADDRESS"))
-        return on_cluster or torch.cuda.device_count() // self.tensor_parallel_size > 1
+        return torch.cuda.device_count() // self.tensor_parallel_size > 1
 
 
 PRESETS: dict[str, Settings] = {

@@ -42,7 +42,7 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_sample(arguments: argparse.Namespace, _: list[str]) -> None:
     """Draw the missing samples, write the rows, and print the counts."""
-    begin(arguments, [arguments.data])
+    begin(arguments, [arguments.data], finished="sampling.json")
     with only_writer(arguments.out, ANOTHER_OUT):
         _sample(arguments)
 

@@ -116,6 +116,19 @@ def test_the_recipe_says_within_its_first_lines_what_is_missing(sound, tmp_path,
     assert not (tmp_path / "x").exists()
 
 
+def test_a_cluster_that_does_not_answer_is_a_line_before_data_are_prepared(
+    sound, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:0")
+    words = ["--model", "qwen3_4b", "--weights", "/no/model", "--out", str(tmp_path / "x")]
+    assert command.main(words) == 2
+    model, cluster = capsys.readouterr().err.splitlines()
+    assert model.startswith("reproduce: MODEL=/no/model")
+    assert cluster.startswith("reproduce: RAY_ADDRESS=127.0.0.1:0: no Ray cluster answers there")
+    assert command.main([*words, "--stages", "compare", "export"]) == 2
+    assert "RAY_ADDRESS" not in capsys.readouterr().err  # these stages join no cluster
+
+
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_a_model_and_a_source_that_do_not_exist_are_a_line_each_before_anything_is_written(
     sound, tmp_path, capsys, more
