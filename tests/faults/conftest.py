@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from recipes.rehearsal.build import BuildSettings, build
+from tests.faults.run import REPOSITORY, started
 from tests.faults.table import Fault, add
+from tests.faults.training import RAY, Training, command, environment
 
 TABLE = "FAULTS_TABLE"
 """Environment variable: file of the table that the measured faults are written to."""
@@ -66,3 +70,26 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield mount
     for folder in mounted:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def small():
+    """The model of the rehearsal; Ray's folder goes with the last test."""
+    build(REPOSITORY / ".cache/rehearsal/small", BuildSettings())
+    yield
+    shutil.rmtree(RAY, ignore_errors=True)
+
+
+@pytest.fixture
+def training(small, tmp_path):
+    """Start a run whose files are in `folder`; whatever it started has ended after the test."""
+    runs = []
+
+    def start(*overrides, folder=tmp_path):
+        driver = started(command(folder, *overrides), tmp_path / "log.txt", environment(folder, *overrides))
+        runs.append(Training(driver, folder, tmp_path / "log.txt"))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.close()

@@ -313,6 +313,7 @@ def test_another_error_of_a_save_passes_and_leaves_the_checkpoint(config, tmp_pa
     [
         ("marker of a folder that is gone", "but .*global_step_7 is not there"),
         ("data.pt of the latest checkpoint cut", "data.pt is cut off or damaged"),
+        ("data.pt of the latest checkpoint holds code", r"data.pt holds more than weights[\s\S]*mkdir"),
     ],
 )
 def test_the_command_refuses_before_ray_starts_and_leaves_every_file_as_it_was(
@@ -325,17 +326,22 @@ def test_the_command_refuses_before_ray_starts_and_leaves_every_file_as_it_was(
     (tmp_path / "report.jsonl").write_text("{}\n")
     if fault.startswith("marker"):
         (tmp_path / "checkpoints" / TRACKER).write_text("7")
-    else:
+    elif fault.endswith("cut"):
         break_file(tmp_path / "checkpoints" / "global_step_10" / "data.pt", "cut")
+    else:
+        hostile = {"position": Touch(tmp_path / "ran")}
+        torch.save(hostile, tmp_path / "checkpoints" / "global_step_10" / "data.pt")
     before = contents(tmp_path)
     command = [sys.executable, "-m", "verl_egrsd.main", "+preset=egrsd", "+model=tiny", "+hardware=cpu"]
     command += [f"trainer.default_local_dir={tmp_path}/checkpoints", f"report.folder={tmp_path}"]
-    with measured(fault, "refused with the newest whole checkpoint; no file changed"):
+    with measured(fault, "refused before Ray starts, with the way out; no file changed"):
         refused = subprocess.run(
             command, cwd=ROOT, env=os.environ | {"VERL_PLATFORM": "cpu"}, capture_output=True, text=True
         )
     assert refused.returncode == 1, refused.stderr[-3000:]
     assert re.search(said, refused.stderr), refused.stderr[-3000:]
-    assert "trainer.resume_mode=latest-whole" in refused.stderr
+    way_out = "resume.trust=" if fault.endswith("code") else "trainer.resume_mode=latest-whole"
+    assert way_out in refused.stderr
     assert "Ray" not in refused.stderr
+    assert not (tmp_path / "ran").exists()
     assert contents(tmp_path) == before

@@ -61,6 +61,26 @@ def test_killed_at_random_moments_it_leaves_whole_files_and_the_next_run_finishe
     assert not (tmp_path / "out" / LOCK_FILE).exists()
 
 
+@pytest.mark.timeout(3 * LIMIT)
+def test_of_two_preparations_in_one_folder_one_is_refused_and_the_other_is_whole(tmp_path, measured):
+    """Both begin at once; the work takes far longer than what lies between their starts."""
+    words = command(tmp_path, 3 * NEW)
+    both = [
+        subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        for _ in range(2)
+    ]
+    with measured("two data preparations in one folder", "one is refused"):
+        while (refused := next((one for one in both if one.poll() is not None), None)) is None:
+            time.sleep(0.05)
+    (other,) = (one for one in both if one is not refused)
+    said = refused.communicate()[1]
+    assert refused.returncode == 1, said
+    assert f"{tmp_path}/out is in use by process {other.pid} on" in said
+    said = other.communicate(timeout=LIMIT)[1]
+    assert other.returncode == 0, said
+    assert contents(tmp_path / "out") == prepared(tmp_path, 3 * NEW, "fresh")
+
+
 def test_a_second_preparation_in_one_folder_is_refused_before_the_source_is_read(tmp_path, capsys):
     from data_prep.openthoughts import main
 

@@ -5,135 +5,38 @@ One start each: a run whose process died is over. The rollouts are scripted wher
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
 import socket
-import sys
-import tempfile
 import time
 import uuid
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
 
-from recipes.rehearsal.build import BuildSettings, build
 from tests.faults.run import REPOSITORY, WatchedRun, started
+from tests.faults.training import (
+    ENDS,
+    ENVIRONMENT,
+    RAY,
+    SCRIPTED,
+    STARTS,
+    Training,
+    command,
+    environment,
+    require_good_end,
+    require_last_line,
+    require_nothing_left,
+)
 from tests.support.listeners import listeners
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(1500)]
 
-STARTS = 600.0
-"""Seconds for a start and some steps on busy cores."""
-ENDS = 60.0
-"""Seconds within which a run must end after a fault."""
 HANGS = 40
 """Seconds that a phase may take in the run that hangs."""
-SCRIPTED = ("actor_rollout_ref.rollout.name=scripted", "actor_rollout_ref.rollout.calculate_log_probs=false")
-ENVIRONMENT = {
-    "VERL_PLATFORM": "cpu",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_memory_monitor_refresh_ms": "0",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "OMP_NUM_THREADS": "1",
-}
-
-
-RAY = Path(tempfile.gettempdir()) / f"ray{os.getpid()}"
-"""Ray's folder, whose sockets need a short path."""
-
-
-@pytest.fixture(scope="session")
-def small():
-    """The model of the rehearsal; Ray's folder goes with the last test."""
-    build(REPOSITORY / ".cache/rehearsal/small", BuildSettings())
-    yield
-    shutil.rmtree(RAY, ignore_errors=True)
-
-
-def command(folder: Path, *overrides: str) -> list[str]:
-    """A run of the rehearsal's small model with a checkpoint every second step."""
-    return [
-        *(sys.executable, "-m", "verl_egrsd.main", "+preset=egrsd", "+model=tiny", "+hardware=cpu"),
-        *(f"trainer.default_local_dir={folder}", "trainer.total_training_steps=400", "trainer.save_freq=2"),
-        *("trainer.test_freq=-1", "trainer.val_before_train=false", "trainer.logger=[console,file]"),
-        *(f"+ray_kwargs.ray_init._temp_dir={RAY}", *overrides),
-    ]
-
-
-def environment(folder: Path, *overrides: str) -> dict[str, str]:
-    """The variables of this run."""
-    found = ENVIRONMENT | {"VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl")}
-    scripted = {"VERL_USE_EXTERNAL_MODULES": "tests.support.scripted_rollout"}
-    return found | scripted if set(SCRIPTED) <= set(overrides) else found
-
-
-class Training(WatchedRun):
-    """A run and the files that it leaves in its folder."""
-
-    def __init__(self, driver: psutil.Process, folder: Path) -> None:
-        super().__init__(driver, folder / "log.txt")
-        self.folder = folder
-
-    def steps(self) -> int:
-        path = self.folder / "metrics.jsonl"
-        return len(path.read_text().splitlines()) if path.exists() else 0
-
-    def train(self, steps: int) -> None:
-        """Wait until so many steps are done."""
-        self.wait_until(lambda: self.steps() >= steps, STARTS, f"{steps} steps")
-
-    def report(self) -> dict:
-        return json.loads((self.folder / "report.json").read_text())
-
-    def marked(self) -> str:
-        """Return the step that verl's file names as the last one with a checkpoint."""
-        return (self.folder / "latest_checkpointed_iteration.txt").read_text()
-
-    def checkpoints(self) -> list[int]:
-        return sorted(int(path.name[12:]) for path in self.folder.glob("global_step_*"))
-
-
-@pytest.fixture
-def training(small, tmp_path):
-    runs = []
-
-    def start(*overrides):
-        variables = environment(tmp_path, *overrides)
-        driver = started(command(tmp_path, *overrides), tmp_path / "log.txt", variables)
-        runs.append(Training(driver, tmp_path))
-        return runs[-1]
-
-    yield start
-    for run in runs:
-        run.close()
-
-
-def require_good_end(run: Training, code: int, how: str, *words: str) -> None:
-    """The run ends in time and says how, and nothing of it is left."""
-    assert run.driver.wait(ENDS) == code, run.last_lines(20)
-    require_nothing_left(run)
-    require_last_line(run, how, *words)
-
-
-def require_nothing_left(run: Training) -> None:
-    """Every process ends, and the shared memory is free."""
-    run.wait_for_all(ENDS)
-    assert run.segments_left() == []
-
-
-def require_last_line(run: Training, how: str, *words: str) -> None:
-    """The last line of the log names the cause and the checkpoint, and is the one in the report."""
-    line = run.last_lines().removeprefix("verl_egrsd: ")
-    for word in (*words, "The last checkpoint is ", "goes on from it."):
-        assert word in line
-    assert (run.report()["ending"]["how"], run.report()["ending"]["why"]) == (how, line)
 
 
 def test_ctrl_c_in_a_terminal_lets_the_step_end_as_sigterm_does(small, tmp_path, measured):
@@ -143,7 +46,7 @@ def test_ctrl_c_in_a_terminal_lets_the_step_end_as_sigterm_does(small, tmp_path,
     script = f"source recipes/common.sh; within 900 {training} > {tmp_path}/log.txt 2>&1 || exit $?"
     variables = os.environ | environment(tmp_path, *overrides)
     with Terminal(["bash", "-c", script], cwd=REPOSITORY, environment=variables) as terminal:
-        run = Training(psutil.Process(terminal.process.pid), tmp_path)
+        run = Training(psutil.Process(terminal.process.pid), tmp_path, tmp_path / "log.txt")
         try:
             run.train(3)
             with measured("Ctrl-C in a terminal", "after the step, with a checkpoint"):
@@ -171,6 +74,28 @@ def test_a_killed_process_is_named_with_step_and_checkpoint(training, measured, 
     with measured(f"`{title.removeprefix('ray::')}` killed", "named in the last line"):
         run.find(title).kill()
         require_good_end(run, 1, "failed", name, " of 400")
+
+
+def test_the_end_of_the_time_limit_lets_the_step_end_and_is_one_sentence(small, tmp_path, measured):
+    """As in the recipes; the limit holds from the start of the command."""
+    overrides, limit = (*SCRIPTED, "trainer.save_freq=100", "watchdog.stop=50"), 150
+    training = shlex.join(command(tmp_path, *overrides, "trainer.total_training_steps=4000"))
+    log = tmp_path / "log.txt"
+    script = ["bash", "-c", f"source recipes/common.sh; within {limit} {training} > {log} || exit $?"]
+    began = time.monotonic()
+    run = Training(started(script, tmp_path / "said.txt", environment(tmp_path, *overrides)), tmp_path, log)
+    try:
+        run.train(1)
+        time.sleep(max(0, began + limit - time.monotonic()))
+        with measured("the `TIME_LIMIT` of a recipe", "after the step, with a checkpoint"):
+            assert run.driver.wait(ENDS) == 124
+            require_nothing_left(run)
+    finally:
+        run.close()
+    assert (tmp_path / "said.txt").read_text().splitlines()[-1] == (
+        f"The time limit was over after {limit} seconds: a higher TIME_LIMIT lets the run go on longer."
+    )
+    assert (run.report()["ending"]["how"], run.checkpoints()) == ("stopped", [run.steps()])
 
 
 def test_sigterm_lets_the_step_end_and_writes_its_checkpoint(training, measured):

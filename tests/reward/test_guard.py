@@ -170,6 +170,7 @@ def test_calls_run_beside_each_other():
 
 HOLDS_THE_INTERPRETER = """
 import asyncio, re, time
+from pathlib import Path
 from verl_egrsd.reward import guard, sentinel
 from verl_egrsd.reward.acceptance import ScoreChecks
 
@@ -179,7 +180,7 @@ def function(solution_str, **_):
     return float(bool(re.fullmatch(r"(a|a)*b", solution_str)))
 
 async def run():
-    judge = guard.Guard(function, ScoreChecks(time_limit=2))
+    judge = guard.Guard(function, ScoreChecks(time_limit=2), last_words=Path("last_words"))
     judge._sentinel.grace = 0.5
     def call(answer, problem):
         return judge(solution_str=answer, data_source="", ground_truth="3", extra_info={"problem": problem})
@@ -191,14 +192,14 @@ asyncio.run(run())
 """
 
 
-def test_a_function_that_holds_the_interpreter_ends_its_process_and_the_row_is_named():
-    run = subprocess.run(
-        [sys.executable, "-c", HOLDS_THE_INTERPRETER], capture_output=True, text=True, timeout=LONG
-    )
+def test_a_function_that_holds_the_interpreter_ends_its_process_and_the_row_is_named(tmp_path):
+    command = [sys.executable, "-c", HOLDS_THE_INTERPRETER]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LONG)
     assert "'score': 1.0" in run.stdout
     assert run.returncode == -9
     assert "longer than scores.time_limit=2 s in one of the 3 calls for" in run.stderr
     assert re.findall("problem '(.*?)', response", run.stderr) == ["0?", "4?", "1+2?"]
+    assert run.stderr.endswith(f"verl_egrsd: {(tmp_path / 'last_words').read_text()}")
 
 
 def test_the_sentinel_ends_with_its_owner(tmp_path):

@@ -46,6 +46,16 @@ def test_a_dead_actor_is_named_by_kind_and_number():
     assert watched.dead() == f"reward worker 1 died: {processes.KILLED}"
 
 
+def test_a_dead_actor_that_left_last_words_is_quoted(monkeypatch, tmp_path):
+    words = tmp_path / "last_words"
+    words.write_text("of an earlier run")
+    watched = Processes()
+    watched.add("reward worker", [Actor(ActorDiedError()), Actor(ActorDiedError())], last_words=words)
+    assert watched.dead() == f"reward worker 0 died: {processes.KILLED}"
+    words.write_text("its function took too long")
+    assert watched.dead() == "reward worker 0 died: its function took too long"
+
+
 def test_an_actor_that_cannot_start_says_why():
     error = ActorDiedError(RayTaskError("__init__", "pages\nImportError: no module named x", OSError()))
     watched = Processes()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from inspect import iscoroutinefunction
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -28,13 +29,21 @@ class Guard:
         function: the user's; a coroutine function is awaited, any other one runs in a thread of its own.
         checks: what a score must be.
         limited: whether `checks.time_limit` holds; this package's verifier has limits of its own.
+        last_words: file in which the sentinel says why it ended this process.
     """
 
-    def __init__(self, function: Callable[..., Any], checks: ScoreChecks, *, limited: bool = True) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        checks: ScoreChecks,
+        *,
+        limited: bool = True,
+        last_words: Path | None = None,
+    ) -> None:
         self.function, self.checks, self.limited = function, checks, limited
         self._waits = iscoroutinefunction(function)
         self._free = asyncio.Semaphore(2**31 if self._waits else THREADS)
-        self._sentinel = Sentinel(checks.time_limit) if limited else None
+        self._sentinel = Sentinel(checks.time_limit, last_words=last_words) if limited else None
         self._given_up = 0
 
     async def __call__(self, **row: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from threading import Lock
 
 OVERDUE_SECONDS = 10.0
@@ -28,10 +29,13 @@ class Sentinel:
     Args:
         time_limit: seconds for one call.
         grace: seconds beyond the limit at which this process is ended.
+        last_words: file that then says why, if its folder is there; None for the log alone.
     """
 
-    def __init__(self, time_limit: float, grace: float = OVERDUE_SECONDS) -> None:
-        self.time_limit, self.grace = time_limit, grace
+    def __init__(
+        self, time_limit: float, grace: float = OVERDUE_SECONDS, last_words: Path | None = None
+    ) -> None:
+        self.time_limit, self.grace, self.last_words = time_limit, grace, last_words
         self._numbers, self._lock = count(), Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -52,21 +56,15 @@ class Sentinel:
     def _tell(self, message: dict[str, object]) -> None:
         with self._lock:
             if self._process is None:
-                command = [
-                    sys.executable,
-                    "-I",
-                    __file__,
-                    str(os.getpid()),
-                    str(self.time_limit),
-                    str(self.grace),
-                ]
+                command = [sys.executable, "-I", __file__, str(os.getpid())]
+                command += [str(self.time_limit), str(self.grace), str(self.last_words or "")]
                 self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
 
-def watch(owner: int, descriptor: int, time_limit: float, grace: float) -> None:
+def watch(owner: int, descriptor: int, time_limit: float, grace: float, last_words: str) -> None:
     """Read messages until the pipe closes; end the owner when a call is overdue.
 
     Args:
@@ -74,6 +72,7 @@ def watch(owner: int, descriptor: int, time_limit: float, grace: float) -> None:
         descriptor: where its messages come from.
         time_limit: seconds for one call.
         grace: seconds beyond it.
+        last_words: file that says why; "" for none.
     """
     running: dict[int, tuple[float, str]] = {}
     rest = b""
@@ -82,7 +81,7 @@ def watch(owner: int, descriptor: int, time_limit: float, grace: float) -> None:
         left = None if oldest is None else max(0.0, oldest[0] + time_limit + grace - time.monotonic())
         if not select.select([descriptor], [], [], left)[0]:
             assert oldest is not None
-            return _end(owner, [row for _, row in sorted(running.values())], time_limit)
+            return _end(owner, [row for _, row in sorted(running.values())], time_limit, last_words)
         read = os.read(descriptor, 65_536)
         if not read:
             return None
@@ -95,21 +94,24 @@ def watch(owner: int, descriptor: int, time_limit: float, grace: float) -> None:
                 running.pop(message["call"], None)
 
 
-def _end(owner: int, rows: list[str], time_limit: float) -> None:
+def _end(owner: int, rows: list[str], time_limit: float, last_words: str) -> None:
     """End the owner, unless it has ended: a child of it may hold the pipe open."""
     if os.getppid() != owner:
         return
     calls = "the call" if len(rows) == 1 else f"one of the {len(rows)} calls"
     named = "".join(f"  {row}\n" for row in rows)
-    sys.stderr.write(
-        f"verl_egrsd: the reward function took longer than scores.time_limit={time_limit:g} s in {calls} "
-        f"for\n{named}No other Python code runs beside it, so its process {owner} is ended. Mend the "
-        "function (a regular expression that backtracks for ever is the usual cause), or raise the limit.\n"
+    why = (
+        f"the reward function took longer than scores.time_limit={time_limit:g} s in {calls} for\n{named}No "
+        f"other Python code runs beside it, so its process {owner} is ended. Mend the function (a regular "
+        "expression that backtracks for ever is the usual cause), or raise the limit.\n"
     )
+    sys.stderr.write(f"verl_egrsd: {why}")
     sys.stderr.flush()
+    if last_words and Path(last_words).parent.is_dir():
+        Path(last_words).write_text(why, encoding="utf-8")
     os.kill(owner, signal.SIGKILL)
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the owner too.
-    watch(int(sys.argv[1]), sys.stdin.fileno(), *map(float, sys.argv[2:]))
+    watch(int(sys.argv[1]), sys.stdin.fileno(), float(sys.argv[2]), float(sys.argv[3]), sys.argv[4])

@@ -5,6 +5,7 @@ The trainer puts this module in the place of verl's registry, so the two classes
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
@@ -28,13 +29,20 @@ def _guarded(name: str) -> type:
         def __init__(self, config: DictConfig, tokenizer: Any, compute_score: Any, **others: Any) -> None:
             super().__init__(config, tokenizer, compute_score, **others)
             own = config.reward.custom_reward_function.path == VERIFIER
-            self.compute_score = Guard(self.compute_score, score_checks(config), limited=not own)
+            self.compute_score = Guard(
+                self.compute_score, score_checks(config), limited=not own, last_words=last_words(config)
+            )
             self.is_async_reward_score = True
 
     return Guarded
 
 
 naive, dapo = map(_guarded, MANAGERS)
+
+
+def last_words(config: DictConfig) -> Path:
+    """Return the file in which a reward worker says why it is ended, for the last line of the run."""
+    return Path(config.trainer.default_local_dir) / ".reward_last_words"
 
 
 def guard_rewards(config: DictConfig) -> None:

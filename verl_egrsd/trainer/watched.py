@@ -17,6 +17,7 @@ from verl_egrsd.report.ending import RunEndedError, RunStoppedError, ending
 from verl_egrsd.report.run import RunReport
 from verl_egrsd.trainer import queue
 from verl_egrsd.trainer.failed_rollouts import failures_of
+from verl_egrsd.trainer.guarded_rewards import last_words
 from verl_egrsd.watch.asking import asked_to_stop
 from verl_egrsd.watch.processes import Processes, engine_failure
 from verl_egrsd.watch.settings import watchdog_settings
@@ -59,7 +60,8 @@ class Watched(Trainer):
     def _setup(self) -> None:
         super()._setup()
         self.processes.add("training worker", self.actor_rollout_wg.workers)
-        self.processes.add("reward worker", self.get_reward_handles() or ())
+        words = last_words(self.config)
+        self.processes.add("reward worker", self.get_reward_handles() or (), last_words=words)
         self.processes.add("TransferQueue process", queue.processes())
         servers = [server for replica in self.llm_server_manager.get_replicas() for server in replica.servers]
         engine = self.config.actor_rollout_ref.rollout.name

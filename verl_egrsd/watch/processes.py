@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -25,8 +26,16 @@ class Processes:
     def __init__(self) -> None:
         self._ask: dict[str, Callable[[], Any]] = {}
         self._asked: dict[str, Any] = {}
+        self._last_words: dict[str, Path] = {}
 
-    def add(self, kind: str, actors: Iterable[Any], question: Callable[[Any], Any] | None = None) -> None:
+    def add(
+        self,
+        kind: str,
+        actors: Iterable[Any],
+        question: Callable[[Any], Any] | None = None,
+        *,
+        last_words: Path | None = None,
+    ) -> None:
         """Watch some actors, `kind 0`, `kind 1` and so on.
 
         Args:
@@ -34,9 +43,15 @@ class Processes:
             actors: their handles.
             question: runs in the actor's process, with the actor's object; it returns None, or a text that
                 says what is wrong.
+            last_words: file in which one of them says why it ends; what an earlier run left goes.
         """
+        if last_words:
+            last_words.unlink(missing_ok=True)
         for number, actor in enumerate(actors):
-            self._ask[f"{kind} {number}"] = _asking(actor, question)
+            name = f"{kind} {number}"
+            self._ask[name] = _asking(actor, question)
+            if last_words:
+                self._last_words[name] = last_words
 
     def dead(self) -> str | None:
         """Say which actor died or answered that something is wrong, without waiting; else None."""
@@ -62,10 +77,14 @@ class Processes:
         except RayActorError as error:
             if error.actor_init_failed:
                 return f"{name} could not start: {str(error).splitlines()[-1]}"
-            return f"{name} died: {KILLED}"
+            return f"{name} died: {self._why(name)}"
         except RayError as error:
             return f"{name} does not answer: {error}"
         return f"{name} died: {answer}" if isinstance(answer, str) else None
+
+    def _why(self, name: str) -> str:
+        words = self._last_words.get(name)
+        return words.read_text(encoding="utf-8") if words and words.exists() else KILLED
 
 
 def _asking(actor: Any, question: Callable[[Any], Any] | None) -> Callable[[], Any]:
