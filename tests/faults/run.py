@@ -99,11 +99,13 @@ class WatchedRun:
         self._looker.join()
 
 
-def started(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> psutil.Popen:
+def started(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path = REPOSITORY
+) -> psutil.Popen:
     """Start a command whose output goes to a file; the variables come on top of those of this process."""
     with log.open("w") as stream:
         return psutil.Popen(
-            command, cwd=REPOSITORY, env=os.environ | environment, stdout=stream, stderr=subprocess.STDOUT
+            command, cwd=cwd, env=os.environ | environment, stdout=stream, stderr=subprocess.STDOUT
         )
 
 

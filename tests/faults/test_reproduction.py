@@ -1,4 +1,4 @@
-"""The whole reproduction on the CPU, killed in each stage but `model`: the next call goes on there."""
+"""The whole reproduction on the CPU, killed in each stage: the next call goes on there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.rehearsal.build import BuildSettings, build
-from recipes.reproduce.plan import REHEARSAL, SMALL_BENCHMARKS
+from recipes.reproduce.plan import SMALL_BENCHMARKS
 from recipes.reproduce.spent import read_spent
 from tests.faults.run import REPOSITORY, WatchedRun, started
 from verl_egrsd.report.history import read_steps
@@ -22,6 +21,7 @@ PROBLEMS, SAMPLES = 4, 4
 LONG, SHORT = 1500.0, 120.0
 """Seconds for a training's start on busy cores, and for the end of its processes."""
 KILLED = {
+    "model": ("model", ""),
     "benchmarks": ("benchmarks", ""),
     "data": ("data", ""),
     "train": ("train-egrsd-seed0", "Training Progress"),
@@ -30,21 +30,24 @@ KILLED = {
     "export": ("export-egrsd-seed0", ""),
     "page": ("page", ""),
 }
-"""The command that is killed in each stage, and what its log says before; all tests share the model."""
+"""The command that is killed in each stage, and what its log says before."""
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start the command; whatever it started has ended after the test."""
-    build(REPOSITORY / REHEARSAL, BuildSettings())
-    runs = []
+    """Start the command in a checkout without the small model; all that it starts ends with the test."""
+    checkout, runs = tmp_path / "checkout", []
+    checkout.mkdir()
+    for name in ("data_prep", "recipes", "verl_egrsd"):
+        (checkout / name).symlink_to(REPOSITORY / name)
     words = [sys.executable, "-m", "recipes.reproduce.run", "--model", "qwen3_4b", "--hardware", "cpu"]
     words += ["--arms", "sft", "egrsd", "--steps", "1", "--problems", str(PROBLEMS)]
 
     def begin() -> WatchedRun:
         log = tmp_path / f"run{len(runs)}.log"
         environment = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        runs.append(WatchedRun(started([*words, "--out", str(tmp_path / "out")], log, environment), log))
+        command = [*words, "--out", str(tmp_path / "out")]
+        runs.append(WatchedRun(started(command, log, environment, checkout), log))
         return runs[-1]
 
     yield begin

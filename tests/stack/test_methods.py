@@ -1,4 +1,7 @@
-"""Every preset in two steps through Ray and verl, on one start: columns are computed, metrics reported."""
+"""Every preset in two steps through Ray and verl: columns are computed, metrics reported.
+
+They share a start, but for those that need another loss.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 
 import pytest
 
-from tests.support.preset_runs import ALL
+from tests.support.preset_runs import ALL, OWN_LOSS
 from tests.support.training_run import TIME_LIMIT, settings, start
 from verl_egrsd.methods import factors, methods, resolve
 from verl_egrsd.report.history import read_steps, training_steps
@@ -23,11 +26,12 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(LIMIT + 60)]
 def runs(model_path, data_path, tmp_path_factory):
     """The metrics of each step, by preset."""
     folder = tmp_path_factory.mktemp("presets")
-    presets, keys = [ALL, *PRESETS], settings(model_path, data_path)
-    command = ("tests.support.preset_runs", "--out", str(folder), "--presets", *presets, "--set", *keys)
-    returncode, log = start(folder, *command, limit=LIMIT)
-    assert returncode == 0, log[-3000:]
-    return {name: training_steps(read_steps(folder / name / STEPS_FILE)) for name in presets}
+    shared, keys = [ALL, *(name for name in PRESETS if name not in OWN_LOSS)], settings(model_path, data_path)
+    for presets in (shared, *([name] for name in OWN_LOSS)):
+        command = ("tests.support.preset_runs", "--out", str(folder), "--presets", *presets, "--set", *keys)
+        returncode, log = start(folder, *command, limit=LIMIT)
+        assert returncode == 0, log[-3000:]
+    return {name: training_steps(read_steps(folder / name / STEPS_FILE)) for name in (ALL, *PRESETS)}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -42,9 +46,8 @@ def test_every_preset_trains_two_steps_with_the_columns_and_factors_of_its_metho
         assert {factor.name for factor in method.active} == {*factors()} & reported
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "gates"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_moves_the_student(runs, name):
-    """But for `gates`, which leaves out prompts whose answers differ, as they do here."""
     assert max(metrics["actor/grad_norm"] for metrics in runs[name]) > 0
 
 
@@ -52,7 +55,7 @@ def test_every_preset_moves_the_student(runs, name):
     ("name", "ages"), [("rlsd_published", [0.0, 1.0]), ("sdar", None), ("tip", None)], ids=str
 )
 def test_only_a_teacher_that_moves_has_an_age(runs, name, ages):
-    """One start holds teachers of every kind, each as its preset says."""
+    """Each as its preset says; those of `sdar` and `tip` share a start."""
     found = [metrics.get("egrsd/teacher/age") for metrics in runs[name]]
     assert found == (ages or [None, None])
 

@@ -1,4 +1,4 @@
-"""Train presets one after another on one start of Ray, two steps each.
+"""Train presets of one loss one after another on one start of Ray, two steps each.
 
 Usage: python -m tests.support.preset_runs --out OUT --presets NAME... --set KEY=VALUE...
 Every run is in OUT/<preset>; the name `all` is GRPO's advantage times every factor that there is.
@@ -19,18 +19,17 @@ from tests.support.composing import composed
 from verl_egrsd.methods import factors, methods
 
 ALL = "all"
-ONE_LOSS = (
-    "actor_rollout_ref.actor.policy_loss.loss_mode=egrsd",
-    "actor_rollout_ref.actor.clip_ratio_high=0.2",
-)
-"""The processes know one loss. At one update per batch the clipped one has the same gradient."""
+OWN_LOSS = ("rlsd_published",)
+"""Presets whose loss the processes of the others do not know; each needs a start of its own."""
+ROLLOUTS = {"gates": 4}
+"""Rollouts per prompt where two would not do: of two answers, each is given twice, and so enough agree."""
 
 
 def config_of(preset: str, out: Path, overrides: Sequence[str]) -> DictConfig:
     """Return the configuration of one run: 8 rollouts a step, in pairs where the method compares them."""
     every = [f"algorithm.egrsd.factors=[{','.join(factors())}]", "algorithm.egrsd.advantage=group"]
     own = ["+preset=egrsd", *every] if preset == ALL else [f"+preset={preset}"]
-    rollouts = 2 if preset == ALL or methods()[preset].needs_group else 1
+    rollouts = ROLLOUTS.get(preset, 2 if preset == ALL or methods()[preset].needs_group else 1)
     keys = [
         f"trainer.default_local_dir={(out / preset).absolute()}",
         f"data.train_batch_size={8 // rollouts}",
@@ -40,7 +39,7 @@ def config_of(preset: str, out: Path, overrides: Sequence[str]) -> DictConfig:
         "+actor_rollout_ref.rollout.custom={answers:2}",
         *("trainer.val_before_train=false", "trainer.logger=[console]", "trainer.resume_mode=disable"),
     ]
-    return composed(*own, "+model=tiny", "+hardware=cpu", *ONE_LOSS, *keys, *overrides)
+    return composed(*own, "+model=tiny", "+hardware=cpu", *keys, *overrides)
 
 
 def main() -> None:
