@@ -3,9 +3,10 @@
 import math
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
-from verl_egrsd.rows import GROUND_TRUTH, conversation, row_name, structure, text_of
+from verl_egrsd.rows import GROUND_TRUTH, Field, conversation, row_name, share_of, structure, text_of
 
 USER = {"role": "user", "content": "What is 7+5?"}
 
@@ -61,6 +62,24 @@ def test_a_long_value_is_named_by_its_start():
     with pytest.raises(ValueError, match=r"is the list \[") as refused:
         text_of(row(["word"] * 1000), GROUND_TRUTH, "row 5")
     assert len(str(refused.value)) < 300
+
+
+RATE = Field("extra_info", "rate", "the weight needs it", "or drop the row")
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.125, 1.0, np.float32(0.5)])
+def test_a_share_is_a_number_from_0_to_1(value):
+    assert share_of({"extra_info": {"rate": value}}, RATE, "row 5 of sums") == value
+
+
+@pytest.mark.parametrize("value", [None, math.nan, -0.1, 1.001, math.inf, "0.5", True, [0.5]])
+def test_what_is_no_share_is_named_with_row_value_and_remedy(value):
+    message = (
+        r"extra_info\.rate of row 5 of sums is .*, but the weight needs it\. Write a number from 0 .*drop"
+    )
+    with pytest.raises(ValueError, match=message) as refused:
+        share_of({"extra_info": {"rate": value}}, RATE, "row 5 of sums")
+    assert repr(value) in str(refused.value)
 
 
 def test_a_row_without_the_column_misses_the_field():

@@ -1,4 +1,4 @@
-"""What a row of the data says, as text: each field is read in one way, and what cannot be read is named.
+"""What a row of the data says: each field is read in one way, and what cannot be read is named.
 
 Rows come from parquet files of many makers. Numbers are written out; a list, a structure, text of JSON or a
 missing value never becomes the words that Python has for them.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from numbers import Number
+from numbers import Number, Real
 from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
@@ -25,7 +25,7 @@ _SHOWN = 80
 
 
 class Field(NamedTuple):
-    """A field that is needed as text.
+    """A field that is needed, as text or as a share.
 
     Attributes:
         column: column of the row.
@@ -86,6 +86,22 @@ def text_of(row: Row, field: Field, name: str) -> str:
     if isinstance(value, Number) and not isinstance(value, bool) and value not in (math.inf, -math.inf):
         return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     raise ValueError(f"{what} is {_kind(value)}, but {field.use}. Write it as plain text, {field.other}.")
+
+
+def share_of(row: Row, field: Field, name: str) -> float:
+    """Return a field as a share, from 0 to 1.
+
+    Raises:
+        ValueError: when it is missing, no number, NaN, or outside [0, 1], with the row's name, the value and
+            the remedy.
+    """
+    value = structure(row, field.column, name).get(field.key)
+    if isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1:
+        return float(value)
+    raise ValueError(
+        f"{field.column}.{field.key} of {name} is {_kind(value)}, but {field.use}. Write a number from 0 to "
+        f"1 (the problems.parquet of verl-egrsd sample has one in every row), {field.other}."
+    )
 
 
 def conversation(row: Row, column: str, name: str) -> list[Message]:

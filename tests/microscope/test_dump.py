@@ -39,9 +39,9 @@ def batch(tokenizer, monkeypatch):
     return SimpleNamespace(tags=[{}, {"is_padding": True}, {}])
 
 
-def credited(tokenizer, name):
+def credited(tokenizer, name, settings=None, data=None):
     """The valid rows of step 7 under a method, and their credit."""
-    method = resolve(name, max_response_length=32)
+    method = resolve(name, settings, max_response_length=32)
     responses = [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ANSWERS]
     lengths = torch.tensor([len(response) for response in responses])
     mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
@@ -67,6 +67,7 @@ def credited(tokenizer, name):
         verdicts=[{"correct": 1.0, "wrong": 0.0, "pred": "2"}, {}],
         token_columns={key: values for key, values in numbers.items() if key in method.reads},
         verls_advantages=None,
+        data=data,
     )
     source = AdvantageStep(method)
     step = source.credit(rollouts, 7)
@@ -98,6 +99,17 @@ def test_what_the_trainer_writes_is_what_the_microscope_reads_under_every_method
     )
     assert (second.problem, second.verdict, second.ground_truth) == ("question b", "", "2")
     assert (second.student_prompt, second.teacher_prompt) == ("What is 1+1?", "1+1=2, so what?")
+
+
+def test_a_dump_of_a_run_that_read_the_pass_rates_of_the_data_is_read_without_them(
+    batch, tokenizer, tmp_path
+):
+    data = [{"extra_info": {"pass_rate": rate}} for rate in (0.25, 1.0)]
+    step, source = credited(tokenizer, "paced", {"pass_rate": {"source": "data"}}, data)
+    dump_rollouts(tmp_path, batch, tokenizer, step, source, model="m")
+    run = read_run(tmp_path)
+    assert [set(rollout["pass_rate"]) for rollout in run.rollouts] == [{0.1875}, {0.0}]
+    assert run.metrics["pass_rate/share_zero"] == 0.5
 
 
 def test_the_file_has_all_columns_with_one_entry_per_token(batch, tokenizer, tmp_path):

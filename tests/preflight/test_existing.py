@@ -3,6 +3,8 @@
 import json
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
@@ -115,6 +117,14 @@ def test_a_hub_id_that_is_not_in_the_cache_is_named_and_no_error(place, caplog):
     place.config.actor_rollout_ref.model.path = "nobody/has-this-model"
     check_files(place.config)
     assert "hf download nobody/has-this-model" in caplog.text
+
+
+def test_a_row_without_the_pass_rate_that_the_method_reads_is_refused(place):
+    pq.write_table(pa.table({"data_source": ["sums"]}), place.config.data.train_files)
+    check_files(place.config)
+    OmegaConf.update(place.config, "algorithm.egrsd.pass_rate.source", "data", force_add=True)
+    with pytest.raises(ValueError, match=r"pass_rate of row 0 of sums in .*/rows\.parquet is missing"):
+        check_files(place.config)
 
 
 def test_what_verl_fetches_itself_is_not_looked_up(place):

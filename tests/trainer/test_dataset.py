@@ -106,6 +106,34 @@ def test_without_a_teacher_no_solution_is_needed(rows, tokenizer, tmp_path):
     assert len(load(rows, tokenizer, tmp_path, egrsd_teacher=None)) == 12
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), 1.25])
+def test_a_row_without_a_pass_rate_is_refused_where_the_method_reads_it(rows, tokenizer, tmp_path, value):
+    for row in rows:
+        row["extra_info"]["pass_rate"] = 0.5
+    assert len(load(rows, tokenizer, tmp_path, egrsd_pass_rate=True)) == 12
+    rows[7]["extra_info"]["pass_rate"] = value
+    assert len(load(rows, tokenizer, tmp_path, egrsd_pass_rate=False)) == 12
+    assert len(load(rows, tokenizer, tmp_path, egrsd_pass_rate=True, train_files="another.parquet")) == 12
+    with pytest.raises(ValueError, match=r"extra_info\.pass_rate of row 7 of .*source=rollouts"):
+        load(rows, tokenizer, tmp_path, egrsd_pass_rate=True)
+
+
+def test_a_parquet_without_pass_rates_is_refused_with_the_columns_that_it_has(rows, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match=r"no extra_info\.pass_rate, which is needed: .*columns found: "):
+        load(rows, tokenizer, tmp_path, egrsd_pass_rate=True)
+
+
+def test_a_template_shows_the_sibling_of_the_row_and_a_row_without_one_is_refused(rows, tokenizer, tmp_path):
+    teacher = {"template": "mine", "template_text": "<<task>> Correct: <<extra_info.sibling>>"}
+    for number, row in enumerate(rows):
+        row["extra_info"]["sibling"] = f"\\boxed{{{number}}}"
+    dataset = load(rows, tokenizer, tmp_path, teacher=teacher)
+    assert "Correct: \\boxed{7}" in dataset.context.teacher_prompt_text(rows[7]["prompt"], dataset[7])
+    rows[7]["extra_info"]["sibling"] = None
+    with pytest.raises(ValueError, match=r"extra_info\.sibling of row 7 of .* is None.*drop the row"):
+        load(rows, tokenizer, tmp_path, teacher=teacher)
+
+
 def test_images_are_refused(rows, tokenizer, tmp_path):
     rows[0]["images"] = ["picture.png"]
     with pytest.raises(ValueError, match="images"):

@@ -19,6 +19,7 @@ from verl.trainer.ppo.v1 import PPOTrainerSync
 
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
+from tests.support.composing import composed
 from verl_egrsd.checkpoints import places
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.credit import policy_loss
@@ -26,7 +27,7 @@ from verl_egrsd.methods import resolve
 from verl_egrsd.metrics import method_metrics
 from verl_egrsd.preflight.model_code import code_of_model
 from verl_egrsd.teacher.context import PrivilegedContext
-from verl_egrsd.trainer import queue
+from verl_egrsd.trainer import queue, sync
 from verl_egrsd.trainer.advantage_step import AdvantageStep
 from verl_egrsd.trainer.losses import egrsd_loss
 from verl_egrsd.trainer.prompts import may_think_less
@@ -121,6 +122,30 @@ def test_the_rollouts_are_read_once_and_no_column_that_the_method_does_not_read(
     assert names & {*batch.asked[1]} == {"old_log_probs", "teacher_log_prob", "teacher_entropy"}
 
 
+OF_DATA = resolve("paced", {"pass_rate": {"source": "data"}}, max_response_length=4)
+
+
+def test_the_pass_rates_of_the_data_are_those_of_the_valid_rows(batch):
+    rates = [{"pass_rate": rate} for rate in (0, 0.25, 0, 0.25)]
+    batch.data["extra_info"] = [*rates, {}]  # the padding row has none
+    assert read_rollouts(batch, OF_DATA, ENDS).columns(OF_DATA, 1).pass_rate.tolist() == [0, 0.25, 0, 0.25]
+
+
+@pytest.mark.parametrize("value", [None, NAN, 1.5])
+def test_a_row_without_a_pass_rate_stops_the_step_with_prompt_value_and_remedy(batch, value):
+    batch.data["extra_info"] = [{"pass_rate": 0.5}] * 2 + [{"pass_rate": value}, {}, {}]
+    message = rf"extra_info\.pass_rate of the rollout of prompt .* is .*{value}.*source=rollouts"
+    with pytest.raises(ValueError, match=message) as error:
+        read_rollouts(batch, OF_DATA, ENDS).columns(OF_DATA, 1)
+    assert repr(batch.data["raw_prompt"][2][-1]["content"][:200]) in str(error.value)
+
+
+def test_no_column_of_the_data_is_read_where_the_rollouts_give_the_pass_rate(batch):
+    method = resolve("paced", max_response_length=4)
+    assert read_rollouts(batch, method, ENDS).columns(method, 1).pass_rate is None
+    assert "extra_info" not in batch.asked[0]
+
+
 def test_rows_of_a_prompt_are_a_problem_and_rows_of_one_answer_have_one_number(batch):
     columns = read_rollouts(batch, PLAIN, ENDS).columns(PLAIN, 1)
     assert columns.problems.tolist() == [0, 1, 0, 1]
@@ -153,6 +178,23 @@ def test_what_is_correct_is_a_setting_and_a_format_bonus_is_not(batch):
         ([0.5, 0.1, 0.0, -1.0], -2.0, [True] * 4),
     ):
         assert [reward > 0 for reward in rewards(batch, scores, correct_above=above)] == right
+
+
+@pytest.mark.parametrize("source", ["rollouts", "data"])
+def test_the_data_set_is_told_whether_the_method_reads_the_pass_rates(monkeypatch, source):
+    told: list[bool] = []
+
+    def start(trainer: Any, config: Any) -> None:
+        told.append(config.data.egrsd_pass_rate)
+        trainer.replay_buffer = SimpleNamespace()
+
+    monkeypatch.setattr(PPOTrainerSync, "__init__", start)
+    for name in ("check_files", "hold_output", "self_test", "guard_rewards"):
+        monkeypatch.setattr(sync, name, lambda *_: None)
+    monkeypatch.setattr(sync, "settle_start", lambda _: SimpleNamespace(checkpoint=None))
+    presets = ("+preset=paced", "+model=qwen3_4b", "+hardware=gpu8")
+    EgrsdTrainer(composed(*presets, f"+algorithm.egrsd.pass_rate.source={source}"))
+    assert told == [source == "data"]
 
 
 def test_a_running_baseline_and_its_trackers_survive_a_checkpoint(batch):

@@ -13,6 +13,7 @@ from torch import Tensor
 from verl_egrsd.credit.checks import require_same_shape
 from verl_egrsd.credit.masks import RowName, entropy_values, numbered, response_tokens, response_values
 from verl_egrsd.credit.types import PerRow, PerToken
+from verl_egrsd.rows import Field
 
 DIVERGENCE = "divergence"
 """The method's own divergence at each token, before the update."""
@@ -28,6 +29,13 @@ TEACHER_COLUMNS = frozenset({"teacher_log_prob", "teacher_entropy", TEACHER_HIDD
 """Columns for which the teacher has to read the responses."""
 GROUP_COLUMNS = frozenset({"problems"})
 """Columns that are useful only if a prompt has several rollouts."""
+PASS_RATE = Field(
+    "extra_info",
+    "pass_rate",
+    "algorithm.egrsd.pass_rate.source=data weighs the prompt by it",
+    "drop the row, or set algorithm.egrsd.pass_rate.source=rollouts",
+)
+"""Field of the training rows whose key is also the name of the column."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +54,9 @@ class Columns:
         teacher_log_prob: log p_T of the same token, nats, (B, T).
         teacher_entropy: H of the teacher's next-token distribution, nats, (B, T).
         divergence: D of the method, between both distributions over the vocabulary, nats, (B, T).
+        pass_rate: share of correct samples of the prompt that the data holds, in [0, 1], (B,).
 
-    A token column that the method does not read is None: nobody computed or fetched it.
+    A column from `student_log_prob` on that the method does not read is None: nobody computed or fetched it.
     """
 
     response_mask: Bool[Tensor, "batch time"]
@@ -61,6 +70,7 @@ class Columns:
     teacher_log_prob: PerToken | None = None
     teacher_entropy: PerToken | None = None
     divergence: PerToken | None = None
+    pass_rate: PerRow | None = None
 
     @classmethod
     def of(
@@ -71,6 +81,7 @@ class Columns:
         correct: Tensor | None = None,
         problems: Tensor | None = None,
         answers: Tensor | None = None,
+        pass_rate: Tensor | None = None,
         step: int = 1,
         row_name: RowName = numbered,
         **token_columns: Tensor,
@@ -83,6 +94,7 @@ class Columns:
             correct: no row is correct if not given.
             problems: each row is its own problem if not given.
             answers: no row has an answer if not given.
+            pass_rate: of the data; not fetched if not given.
             step: training step, from 1.
             row_name: how an error names a row.
             token_columns: any of `TOKEN_COLUMNS`, (B, T).
@@ -105,16 +117,18 @@ class Columns:
             "problems": rows if problems is None else problems,
             "answers": torch.full_like(rows, -1) if answers is None else answers,
         }
+        if pass_rate is not None:
+            per_row[PASS_RATE.key] = pass_rate
         require_same_shape(rows=rows, **per_row)
         return cls(mask, step=step, **per_row, **clean)
 
-    def column(self, name: str) -> PerToken:
-        """Return a token column that the method reads.
+    def column(self, name: str) -> PerToken | PerRow:
+        """Return a token column, or the pass rates of the data, that the method reads.
 
         Raises:
             KeyError: when nobody fetched it: a factor's `reads` does not name it.
         """
-        values: PerToken | None = getattr(self, name)
+        values: PerToken | PerRow | None = getattr(self, name)
         if values is None:
             raise KeyError(f"{name} was not fetched: name it in the factor's `reads`.")
         return values

@@ -6,7 +6,7 @@ alike. Read in this
 order: `values` (one key out of range), `names` (names that verl looks up late), `rules` and `keys` (settings
 of verl that change what the method means), `refusals` (settings that contradict each other), `lengths` (caps
 of tokens), `precision` (precision of entropies), `divergence` (what one needs), `existing` (files and
-functions).
+functions), `pass_rates` (rows of the training data).
 """
 
 from __future__ import annotations

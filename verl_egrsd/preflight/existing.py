@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from verl_egrsd.checkpoints.places import Adapter, HubId, SavedStep, config_file, find_place, step_number
 from verl_egrsd.preflight.model_code import code_of_model
+from verl_egrsd.preflight.pass_rates import check_pass_rates
 from verl_egrsd.preflight.reading import plain
 from verl_egrsd.preflight.refresh import adapter_problems
 
@@ -30,7 +31,8 @@ def check_files(config: DictConfig) -> None:
     warning.
 
     Raises:
-        ValueError: with one line for each missing file, model or function, and the remedy.
+        ValueError: with one line for each missing file, model or function, and the remedy; for a training row
+            without the pass rate that the method reads.
     """
     _refuse_all(
         [
@@ -42,6 +44,7 @@ def check_files(config: DictConfig) -> None:
             *_resumed(config),
         ]
     )
+    check_pass_rates(config)
 
 
 def check_sft_files(config: DictConfig) -> None:

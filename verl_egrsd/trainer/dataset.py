@@ -13,10 +13,11 @@ from tqdm import tqdm
 from verl.utils.dataset.rl_dataset import RLHFDataset, get_dataset_class
 
 from verl_egrsd.config import DataChecks, TeacherConfig, build
+from verl_egrsd.methods.columns import PASS_RATE
 from verl_egrsd.preflight import plain
 from verl_egrsd.reward import PROMPT_OPENS_REASONING
 from verl_egrsd.reward.reasoning import REASONING_MARK
-from verl_egrsd.rows import GROUND_TRUTH, Field, Row, conversation, row_name, structure, text_of
+from verl_egrsd.rows import GROUND_TRUTH, Field, Row, conversation, row_name, share_of, structure, text_of
 from verl_egrsd.teacher.attempts import EMPTY_ATTEMPTS
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.teacher.marks import ANSWER, SOLUTION
@@ -73,8 +74,9 @@ class PrivilegedDataset(RLHFDataset):
     `wrong_solution` each row carries the solution of another row (`extra_info.solution_of_another_row`),
     chosen among all rows of the files.
 
-    The trainer passes the teacher's settings as `data.egrsd_teacher` (null without a teacher), and as
-    `data.egrsd_verifier` whether our verifier reads the ground truths.
+    The trainer passes the teacher's settings as `data.egrsd_teacher` (null without a teacher), as
+    `data.egrsd_verifier` whether our verifier reads the ground truths, and as `data.egrsd_pass_rate` whether
+    the method reads the pass rates of the training files.
     """
 
     def maybe_filter_out_long_prompts(self, dataframe: datasets.Dataset = None) -> datasets.Dataset:
@@ -99,7 +101,8 @@ class PrivilegedDataset(RLHFDataset):
             plain(self.apply_chat_template_kwargs),
         )
         self.context, fields = context, self._fields(context)
-        require_columns(dataframe, ("data_source", self.prompt_key), fields)
+        self._shares = [PASS_RATE] if is_training and self.config.get("egrsd_pass_rate") else []
+        require_columns(dataframe, ("data_source", self.prompt_key), [*fields, *self._shares])
         if any("wrong_solution" in other.template.marks for other in context.alternatives):
             dataframe = self._with_partners(dataframe, context.placebo_seed)
         keeps = self._keeps(dataframe, context, teacher, fields)
@@ -163,6 +166,8 @@ class PrivilegedDataset(RLHFDataset):
         index = structure(row, "extra_info", name).get("index")
         messages = conversation(row, self.prompt_key, name)
         texts = {field: text_of(row, field, name) for field in fields}
+        for field in self._shares:
+            share_of(row, field, name)
         row = self._with_other_solution(dict(row))
         try:
             student = self.context.student_prompt_text(messages)

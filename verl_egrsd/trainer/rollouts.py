@@ -14,8 +14,9 @@ from transfer_queue import KVBatchMeta
 from verl.workers.utils.padding import response_to_nested
 
 from verl_egrsd.methods import Columns, Method
-from verl_egrsd.methods.columns import TOKEN_COLUMNS
+from verl_egrsd.methods.columns import PASS_RATE, TOKEN_COLUMNS
 from verl_egrsd.rollouts.outcome import truncated_rows
+from verl_egrsd.rows import Row, share_of
 from verl_egrsd.trainer import queue
 
 QUEUE_NAMES = {
@@ -47,6 +48,7 @@ class Rollouts:
         verdicts: what the reward function returned beside the score.
         token_columns: what the method reads, by its name, (rows, time).
         verls_advantages: of verl's estimator, (rows, time); None where the method has its own.
+        data: what the method reads of the rows of the training data; None where it reads nothing.
     """
 
     valid: Bool[Tensor, " batch"]
@@ -62,12 +64,14 @@ class Rollouts:
     verdicts: Sequence[Mapping[str, Any]]
     token_columns: Mapping[str, Tensor]
     verls_advantages: Tensor | None
+    data: Sequence[Row] | None
 
     def columns(self, method: Method, step: int) -> Columns:
         """Return what the method reads, cleaned.
 
         Raises:
-            ValueError: for a score or a number on a token that is not finite, naming column and prompt.
+            ValueError: for a score or a number on a token that is not finite, or a row of the data without a
+                pass rate, naming column and prompt.
         """
         for row, score in enumerate(self.scores.tolist()):
             if not math.isfinite(score):
@@ -80,10 +84,17 @@ class Rollouts:
             correct=correct,
             problems=_numbered(self.uids),
             answers=_numbered([str(verdict.get("pred", "")) for verdict in self.verdicts], nothing=""),
+            pass_rate=self._pass_rates(),
             step=step,
             row_name=self.row_name,
             **self.token_columns,
         )
+
+    def _pass_rates(self) -> Tensor | None:
+        if self.data is None:
+            return None
+        shares = [share_of(row, PASS_RATE, self.row_name(i)) for i, row in enumerate(self.data)]
+        return torch.tensor(shares, dtype=torch.float64)
 
     def row_name(self, row: int) -> str:
         """Return how an error names a row."""
@@ -101,7 +112,7 @@ class Rollouts:
 
 
 def read_rollouts(batch: KVBatchMeta, method: Method, ends: Sequence[int]) -> Rollouts:
-    """Fetch what the method reads, and no other token column.
+    """Fetch what the method reads, and no other token column and no column of the data.
 
     Args:
         batch: the rows of a step.
@@ -109,11 +120,13 @@ def read_rollouts(batch: KVBatchMeta, method: Method, ends: Sequence[int]) -> Ro
         ends: tokens that end a response.
     """
     read = {name: QUEUE_NAMES[name] for name in TOKEN_COLUMNS if name in method.reads}
-    fields = [*ALWAYS, *read.values(), *(["advantages"] if method.is_verls else [])]
+    of_data = [PASS_RATE.column] if PASS_RATE.key in method.reads else []
+    fields = [*ALWAYS, *of_data, *read.values(), *(["advantages"] if method.is_verls else [])]
     data = queue.read(batch, fields)
     valid = queue.valid_rows(batch)
     rows = valid.nonzero().flatten().tolist()
-    texts = {name: queue.rows(data.pop(name)) for name in ("uid", "raw_prompt", "extra_fields")}
+    objects = ("uid", "raw_prompt", "extra_fields", *of_data)
+    texts = {name: queue.rows(data.pop(name)) for name in objects}
     nested_mask, lengths = data["response_mask"], data["responses"].offsets().diff()[valid]
     padded = {name: column[valid] for name, column in data.to_padded_tensor().items()}
     return Rollouts(
@@ -130,6 +143,7 @@ def read_rollouts(batch: KVBatchMeta, method: Method, ends: Sequence[int]) -> Ro
         verdicts=[(texts["extra_fields"][row] or {}).get("reward_extra_info", {}) for row in rows],
         token_columns={name: padded[source] for name, source in read.items()},
         verls_advantages=padded.get("advantages"),
+        data=[{name: texts[name][row] for name in of_data} for row in rows] if of_data else None,
     )
 
 

@@ -18,7 +18,7 @@ from verl.utils.device import get_device_name
 
 from verl_egrsd.checkpoints.resume import settle_start
 from verl_egrsd.compat import assert_registered, check_verl
-from verl_egrsd.methods.columns import POLICY_CREDIT, STUDENT_HIDDEN, TEACHER_COLUMNS
+from verl_egrsd.methods.columns import PASS_RATE, POLICY_CREDIT, STUDENT_HIDDEN, TEACHER_COLUMNS
 from verl_egrsd.network import warn_if_reachable
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.run_folders import TRAINER_LOCK, hold_output
@@ -96,6 +96,7 @@ class EgrsdTrainer(
             config.data.egrsd_teacher = (
                 plain(config.actor_rollout_ref.teacher) if self.method.uses_teacher else None
             )
+            config.data.egrsd_pass_rate = PASS_RATE.key in self.method.reads
             config.data.egrsd_verifier = config.reward.custom_reward_function.path == VERIFIER
         use_privileged_dataset(config)
         guard_rewards(config)
