@@ -61,6 +61,17 @@ def test_the_rollouts_shown_are_capped_by_the_response_unless_a_cap_is_set():
     assert preflight(paper(*fallback))[1].max_rollout_tokens == 1088
 
 
+@pytest.mark.parametrize("preset", ["egrsd", "sdpo"])
+def test_a_sibling_of_the_data_needs_no_other_rollout(preset, tmp_path):
+    path = tmp_path / "sibling.txt"
+    path.write_text("<<task>>\n<<extra_info.sibling>>")
+    of_data = (f"{TEACHER}.template={path}", "actor_rollout_ref.rollout.n=1", "data.train_batch_size=32")
+    without = [] if preset == "egrsd" else ["algorithm.egrsd.factors=[]"]
+    config = composed(f"+preset={preset}", *PAPER[1:], *of_data, *without)
+    _, teacher = preflight(config)
+    assert (teacher.template_text, teacher.max_rollout_tokens) == ("<<task>>\n<<extra_info.sibling>>", None)
+
+
 BOTH = "<<task>> <<attempt>> <<sibling>>"
 
 

@@ -49,6 +49,13 @@ def test_the_verdicts_are_quoted():
         assert f'"{Attempt("", correct, truncated).verdict}"' in PAGE.replace("\n", " ")
 
 
-def test_the_example_for_another_language_is_a_template():
-    example = PAGE.split("COPSD in German")[1].split("```text\n")[1].split("\n```")[0]
-    assert Template(example).marks == ("extra_info.problem_en", "solution")
+@pytest.mark.parametrize(
+    ("before", "marks"),
+    [
+        ("COPSD in German", ("extra_info.problem_en", "solution")),
+        ("A sibling may also come from the data", ("extra_info.sibling",)),
+    ],
+)
+def test_an_example_is_a_template_that_shows_what_the_page_says(before, marks):
+    example = PAGE.split(before)[1].split("```text\n")[1].split("\n```")[0]
+    assert Template(example).marks == marks

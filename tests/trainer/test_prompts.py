@@ -127,6 +127,16 @@ def test_a_sibling_is_another_correct_rollout_of_the_same_prompt(batch, context_
     assert metrics == {"egrsd/context/without_sibling": 0.2, "egrsd/context/shortened": 0.0}
 
 
+def test_a_sibling_of_the_data_is_shown_to_every_rollout_of_its_prompt(batch, context_of):
+    for info in batch.data["extra_info"]:
+        info["sibling"] = f"the sample of row {info['index']}"
+    text = "<<task>>\n=== begin ===\n<<extra_info.sibling>>\n=== end ==="
+    texts, metrics = prompts_of(batch, context_of(template="mine", template_text=text))
+    samples = [f"the sample of row {0 if uid == 'a' else 1}" for uid in UIDS[:5]]
+    assert [shown(text) for text in texts[:5]] == samples
+    assert metrics == {}
+
+
 def test_a_steered_teacher_has_a_prompt_with_a_correct_and_one_with_a_wrong_rollout(batch, context_of):
     context = context_of(template="none", steering=3.0, steering_steps=1)
     columns, metrics = teacher_prompts(
