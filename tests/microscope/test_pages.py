@@ -284,6 +284,14 @@ def test_the_command_goes_from_a_model_to_pages(opened, model_path, data_path, t
             ["--data", "x.parquet", "--estimator", "tip_divergence"],
             r"tip_divergence reads the divergence .* in training only: train with trainer\.rollout_data_dir",
         ),
+        (
+            ["--data", "x.parquet", "--set", "factors=[ratio,pass_rate]"],
+            r"--set factors=.* compares the rollouts of a prompt.*: train with trainer\.rollout_data_dir",
+        ),
+        (
+            ["--data", "x.parquet", "--set", "factors=[ratio,pass_rate]", "pass_rate.source=data"],
+            r"--set factors=.* pass_rate\.source=data compares .* or reads the pass rates of the data",
+        ),
         (["--data", "x.parquet", "--set", "window=3"], r"window=3 contradicts .*adv_estimator=egrsd"),
     ],
 )

@@ -11,6 +11,7 @@ import yaml
 from verl_egrsd.config import TeacherConfig, build
 from verl_egrsd.credit.checks import require
 from verl_egrsd.methods import Method, methods, resolve
+from verl_egrsd.methods.columns import PASS_RATE
 from verl_egrsd.microscope.dumped import read_run
 from verl_egrsd.microscope.evaluated import as_drawn, is_evaluation
 from verl_egrsd.microscope.pages import write_pages
@@ -87,6 +88,12 @@ def _method(arguments: argparse.Namespace) -> Method:
     allowed = f"one of {', '.join(known)}, the methods that need one rollout per prompt"
     require(arguments.estimator in known, "--estimator", arguments.estimator, allowed)
     method = resolve(arguments.estimator, given, max_response_length=arguments.max_response_length)
+    if method.needs_group or PASS_RATE.key in method.reads:
+        raise ValueError(
+            f"--estimator {arguments.estimator} with --set {' '.join(arguments.set)} compares the rollouts "
+            "of a prompt, or reads the pass rates of the data, which is done in training only: train with "
+            "trainer.rollout_data_dir and inspect the files in that folder."
+        )
     if method.reads_divergence:
         raise ValueError(
             f"--estimator {arguments.estimator} reads the divergence over the vocabulary, which is computed "
