@@ -1,4 +1,6 @@
+# shellcheck shell=bash
 # Sourced by the recipes, in the repository's folder.
+source recipes/attended.sh
 
 # Ray runs the code of whoever reaches it, unless it asks for a token (SECURITY.md).
 [[ -v RAY_AUTH_MODE ]] || export RAY_AUTH_MODE=token
@@ -6,7 +8,7 @@
 # Stops if the environment holds a variable that looks like one of the recipe's and is not, or a time limit that is not a
 # number. $1: its name in environment.py.
 known_environment() {
-  "${PYTHON:-python3}" recipes/environment.py "$1" || exit 2
+  part "${PYTHON:-python3}" recipes/environment.py "$1" || exit 2
   [[ ${TIME_LIMIT:-1} =~ ^[1-9][0-9]*$ ]] || { echo "TIME_LIMIT=$TIME_LIMIT is not a number of seconds." >&2; exit 2; }
 }
 
@@ -39,7 +41,7 @@ switch() {
 # Adds a Hydra override with a text value to `overrides`, quoted: the text may hold blanks, commas, equal signs,
 # braces and quotes.
 add_text() {
-  if [[ $2 == *[\\$'\n']* || $2 == *'${'* ]]; then
+  if [[ $2 == *[\\$'\n']* || $2 == *"\${"* ]]; then
     echo "${1#+}=$2 holds a backslash, a line break or \${, which Hydra reads in its own way: choose another name." >&2
     exit 2
   fi
@@ -49,24 +51,6 @@ add_text() {
 # Adds a Hydra override with a number to `overrides`. Any other value becomes a text, and the checks refuse it by name.
 add_number() {
   if [[ $2 =~ ^[-+.0-9eE]+$ ]]; then overrides+=("$1=$2"); else add_text "$1" "$2"; fi
-}
-
-# Runs a command and passes a SIGTERM on to it, which a shell that waits in the foreground does not: it would end, and the
-# command would go on. A shell has what it starts in the background ignore Ctrl-C; `env` undoes that, unless this shell was
-# itself told to ignore it.
-attended() {
-  local again=1 status=0 hears=()
-  [[ $(trap -p INT) ]] || hears=(env --default-signal=INT,QUIT)
-  "${hears[@]}" "$@" &
-  # A signal ends `wait`, not the command. The terminal sends Ctrl-C to both.
-  trap 'again=1; kill -TERM $! || true' TERM
-  trap 'again=1' INT
-  while (( again )); do
-    again=0 status=0
-    wait $! || status=$?
-  done
-  trap - INT TERM
-  return "$status"
 }
 
 # Runs a command for at most $1 seconds, then interrupts it as Ctrl-C would, says so, and returns 124. Where $1 is empty,

@@ -17,9 +17,10 @@ source recipes/common.sh
 known_environment mini_frontier
 (( $# == 0 )) || { echo "$1: this recipe takes variables, such as QUICK=1 or SEEDS=0, and no arguments." >&2; exit 2; }
 quick=$(switch QUICK)
-bash requirements/install_cpu.sh
+part bash requirements/install_cpu.sh
 export PATH="$PWD/.venv/bin:$PATH"
 unset PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
-exec python -m recipes.miniature.run ${ARMS:+--arms $ARMS} ${SEEDS:+--seeds $SEEDS} ${OUT:+--out "$OUT"} \
-  $([[ $quick == false ]] || echo --quick)
+options=(${ARMS:+--arms $ARMS} ${SEEDS:+--seeds $SEEDS} ${OUT:+--out "$OUT"})
+[[ $quick == false ]] || options+=(--quick)
+exec python -m recipes.miniature.run "${options[@]}"

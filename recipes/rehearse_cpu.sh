@@ -23,14 +23,14 @@ case $vocabulary in
 esac
 
 started=$SECONDS
-bash requirements/install_cpu.sh
+part bash requirements/install_cpu.sh
 installed=$SECONDS
 export PATH="$PWD/.venv/bin:$PATH"
 # If this is set, each of a run's ten processes compiles all its imports again: two minutes in all.
 unset PYTHONDONTWRITEBYTECODE
 # Two threads halve a forward pass. They sleep while they wait: spinning threads would take cores from other processes.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
-python -m recipes.rehearsal.build --vocabulary "$vocabulary" --out ".cache/rehearsal/$vocabulary" \
+part python -m recipes.rehearsal.build --vocabulary "$vocabulary" --out ".cache/rehearsal/$vocabulary" \
   ${DATA:+--data $DATA}
 built=$SECONDS
 
@@ -55,9 +55,9 @@ if (( status != 0 )); then
   # A run that was stopped says so in its last lines; an error may need those before them.
   if (( status == 124 || status > 128 )); then lines=2; else lines=25; fi
   echo "Training ended with exit code $status. The end of $run/train.log:" >&2
-  grep -v "Warning\|warnings.warn" "$run/train.log" | tail -n "$lines" >&2
+  grep -v "Warning\|warnings.warn" "$run/train.log" | tail -n "$lines" >&2 || true  # a signal may have come before any line
   exit "$status"
 fi
 trained=$SECONDS
-python -m recipes.rehearsal.report "$run" --seconds "install=$((installed - started))" \
+exec python -m recipes.rehearsal.report "$run" --seconds "install=$((installed - started))" \
   "build=$((built - installed))" "train=$((trained - built))"

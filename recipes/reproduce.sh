@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154  # the recipe sets what is not assigned here
 # Sourced by the recipes that reproduce the paper's table, which set `model`. Each stage is skipped when its result is
 # there and valid, so the same command goes on after an interruption.
 #
@@ -24,7 +25,7 @@ known_environment reproduce
 dry_run=$(switch DRY_RUN)
 export TOKENIZERS_PARALLELISM=false
 if [[ ${HARDWARE:-gpu} == cpu ]]; then
-  bash requirements/install_cpu.sh
+  part bash requirements/install_cpu.sh
   export PATH="$PWD/.venv/bin:$PATH" HF_HUB_OFFLINE=1 OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
   unset PYTHONDONTWRITEBYTECODE
 fi

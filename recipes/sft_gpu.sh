@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154  # the recipe sets what is not assigned here
 # Sourced by the recipes of supervised fine-tuning, which set `base` and `default_model`. Any setting can be
 # overridden by a trailing Hydra override; the common ones also by an environment variable:
 #

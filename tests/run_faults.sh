@@ -4,7 +4,8 @@
 # `bash tests/run_faults.sh -k sigterm`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash requirements/install_cpu.sh
+source recipes/attended.sh
+part bash requirements/install_cpu.sh
 export PATH="$PWD/.venv/bin:$PATH" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
 unset PYTHONDONTWRITEBYTECODE
 export FAULTS_TABLE=${FAULTS_TABLE:-tests/benchmarks/results/faults.md}

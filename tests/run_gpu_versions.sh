@@ -4,14 +4,16 @@
 # More arguments are pytest's. torch comes with its dependencies: where no CPU build of it is found, those are CUDA's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source recipes/attended.sh
 folder=.venv-gpu-versions
 stamp=$folder/.installed
 wanted="$(cat requirements/gpu_versions.lock setup.cfg | sha256sum) $PWD"
 if [[ ! -f $stamp || "$(cat $stamp)" != "$wanted" ]]; then
-  [[ -x $folder/bin/python ]] || "${PYTHON:-python3}" -m venv "$folder"
-  "$folder/bin/python" -m pip install --quiet --no-compile "$(grep '^torch==' requirements/gpu_versions.lock)"
-  "$folder/bin/python" -m pip install --quiet --no-compile --no-deps -r requirements/gpu_versions.lock
-  "$folder/bin/python" -m pip install --quiet --no-deps --no-build-isolation -e .
+  # venv installs pip last.
+  [[ -x $folder/bin/pip ]] || part "${PYTHON:-python3}" -m venv "$folder"
+  part "$folder/bin/python" -m pip install --quiet --no-compile "$(grep '^torch==' requirements/gpu_versions.lock)"
+  part "$folder/bin/python" -m pip install --quiet --no-compile --no-deps -r requirements/gpu_versions.lock
+  part "$folder/bin/python" -m pip install --quiet --no-deps --no-build-isolation -e .
   echo "$wanted" > "$stamp"
 fi
 export PATH="$PWD/$folder/bin:$PATH" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive

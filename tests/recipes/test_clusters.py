@@ -83,6 +83,7 @@ def test_the_images_are_those_of_the_pinned_versions():
 @pytest.fixture
 def slurm(tmp_path):
     """Run Slurm's script on one node, with a stand-in for the recipe; return what the recipe saw."""
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     recipe = tmp_path / "recipe.sh"
     recipe.write_text('echo "$NNODES $GPUS ${RAY_ADDRESS:-none} $*"\n')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,86 +13,141 @@ from tests.support.recipes import recipe as run_recipe
 from tests.support.terminal import Terminal
 
 REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = sorted(
-    path
-    for pattern in ("recipes/**/*.sh", "recipes/**/*.sbatch", "requirements/*.sh", "tests/*.sh", ".ci/run")
-    for path in REPOSITORY.glob(pattern)
-)
-COMMANDS = [
-    path for path in SCRIPTS if path.parent.name in ("recipes", "tests") and path.read_text().startswith("#!")
-]
-"""Those that run on this machine and make something."""
-SLEEPING_PYTHON = """#!/usr/bin/env python3
-import signal, sys, time
-if sys.argv[1:2] != ["-m"] or sys.argv[2] not in (
-    "verl_egrsd.main", "verl_egrsd.sft.main", "recipes.miniature.run", "recipes.reproduce.run", "pytest"
-):
+RECIPES = sorted(path for path in REPOSITORY.glob("recipes/*.sh") if path.read_text().startswith("#!"))
+COMMANDS = [*RECIPES, *sorted(REPOSITORY.glob("tests/*.sh"))]
+SLEEPER = """#!/usr/bin/env python3
+import os, re, signal, sys, time
+def show(line):
+    with open("/dev/tty", "w") as terminal:
+        terminal.write(line + "\\n")
+words = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
+show("$ " + words)
+if not re.search(os.environ["SLEEPS_AT"], words):
     sys.exit()
 def stop(number, _):
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
-    print("stopped")
-    sys.exit(128 + number)
+    show("stopped")
+    sys.exit(int(os.environ.get("OWN_CODE", 128 + number)))
 for each in (signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(each) != signal.SIG_IGN:
         signal.signal(each, stop)
-with open("/dev/tty", "w") as terminal:
-    terminal.write("training\\n")
-time.sleep(600)
+show("asleep")
+while True:
+    time.sleep(0.1)  # Python hears a signal that comes before a long sleep only after it
 """
-"""It sleeps where it should train or test, and does nothing else. It hears the first signal only: `timeout`
-passes on what the terminal has sent to both."""
+"""It sleeps in one part of a script, and does nothing in all others. It hears the first signal only:
+`timeout` passes on what the terminal has sent to both."""
+WORK = r"-m (verl_egrsd\.main|verl_egrsd\.sft\.main|recipes\.(miniature|reproduce)\.run|pytest)\b"
+SUPERVISED = "recipes/sft_qwen3_4b.sh"
+SIGNALS = pytest.mark.parametrize(("way", "exit_code"), [("Ctrl-C", 130), ("SIGTERM", 143)])
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a script in a terminal, in a checkout whose Python only sleeps and whose packages are there."""
-    for name in ("recipes", "tests", "setup.cfg"):
+    """Start a script in a terminal, in a checkout where every program that takes long only sleeps."""
+    for name in (".ci", "docs", "recipes", "requirements", "tests", "setup.cfg"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
-    folders = [tmp_path / name for name in (".venv/bin", ".venv-gpu-versions/bin", "requirements", "model")]
-    for folder in folders:
-        folder.mkdir(parents=True)
-    for folder in folders[:2]:
-        for name, program in (("python", SLEEPING_PYTHON), ("ruff", "#!/bin/sh"), ("mypy", "#!/bin/sh")):
-            (folder / name).write_text(program)
-            (folder / name).chmod(0o755)
-    for name, text in (("install_cpu.sh", ""), ("gpu_versions.lock", "torch==2")):
-        (tmp_path / "requirements" / name).write_text(text)
+    environments = [tmp_path / name / "bin" for name in (".venv", ".venv-gpu-versions")]
+    programs = [folder / name for folder in environments for name in ("python", "pip", "ruff", "mypy")]
+    for program in (*programs, *(tmp_path / "bin" / name for name in ("python", "pip-audit", "chromium"))):
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(SLEEPER)
+        program.chmod(0o755)
+    (tmp_path / "model").mkdir()
     (tmp_path / "rows.parquet").touch()
-    variables = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-    variables |= {"PYTHON": f"{tmp_path}/.venv/bin/python", "MODEL_PATH": "model"}
-    variables |= {"TRAIN_FILE": "rows.parquet", "VAL_FILE": "rows.parquet"}
+    variables = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG")}
+    variables |= {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "PYTHON": f"{tmp_path}/bin/python"}
+    variables |= {"MODEL_PATH": "model", "TRAIN_FILE": "rows.parquet", "VAL_FILE": "rows.parquet"}
 
-    def started(script, **environment):
+    def started(script, sleeps_at=WORK, without_pip=False, **environment):
+        for folder in environments if without_pip else ():
+            (folder / "pip").unlink()
         command = ["bash", str(script.relative_to(REPOSITORY))]
-        return Terminal(command, cwd=tmp_path, environment=variables | environment)
+        given = variables | {"SLEEPS_AT": sleeps_at} | environment
+        return Terminal(command, cwd=tmp_path, environment=given)
 
     return started
 
 
-SUPERVISED = REPOSITORY / "recipes/sft_qwen3_4b.sh"
-CASES = {path.name: (path, {}) for path in COMMANDS}
-CASES["with a limit"] = (SUPERVISED, {"TIME_LIMIT": "600"})
-
-
-@pytest.mark.parametrize(("way", "exit_code"), [("Ctrl-C", 130), ("SIGTERM", 143)])
-@pytest.mark.parametrize(("script", "environment"), CASES.values(), ids=CASES)
-def test_ctrl_c_and_sigterm_reach_the_work_of_a_script_which_ends_with_its_code(
-    start, script, environment, way, exit_code
-):
-    with start(script, **environment) as terminal:
-        terminal.read_until("training")
+def interrupted(terminal, way):
+    """Interrupt the script when a program sleeps; return its exit code, and the programs that it started."""
+    with terminal:
+        terminal.read_until("asleep")
         if way == "Ctrl-C":
             terminal.press_ctrl_c()
         else:
             terminal.process.terminate()
         # That is, until nothing that it has started is left in the terminal.
-        assert terminal.end(30) == exit_code
-        assert "stopped" in terminal.shown
+        code = terminal.end(30)
+    assert "stopped" in terminal.shown
+    return code, re.findall(r"(?m)^\$ (.*)$", terminal.shown)
+
+
+CASES = {path.name: (path, {}) for path in COMMANDS}
+CASES["with a limit"] = (REPOSITORY / SUPERVISED, {"TIME_LIMIT": "600"})
+CASES["ci"] = (REPOSITORY / ".ci/run", {"SLEEPS_AT": "pytest -p no:xdist"})
+
+
+@SIGNALS
+@pytest.mark.parametrize(("script", "environment"), CASES.values(), ids=CASES)
+def test_ctrl_c_and_sigterm_reach_the_work_of_a_script_which_ends_with_its_code(
+    start, script, environment, way, exit_code
+):
+    assert interrupted(start(script, **environment), way)[0] == exit_code
+
+
+TRAINING, REPRODUCING = "recipes/egrsd_qwen3_4b.sh", "recipes/reproduce_qwen3_4b.sh"
+"""The other recipes of their kind read the same file."""
+REHEARSAL, MINIATURE = "recipes/rehearse_cpu.sh", "recipes/mini_frontier.sh"
+INSTALLER, GPU_VERSIONS = "requirements/install_cpu.sh", "tests/run_gpu_versions.sh"
+INSTALLING = (INSTALLER, REHEARSAL, MINIATURE, REPRODUCING, "tests/run.sh", "tests/run_faults.sh", ".ci/run")
+LOCK, OURSELVES = "-m pip .*/cpu.lock", r"-m pip .*-e \."
+KINDS = (TRAINING, SUPERVISED, REPRODUCING, REHEARSAL, MINIATURE)
+PARTS = [
+    *((script, "recipes/environment.py") for script in KINDS),
+    *((script, LOCK) for script in INSTALLING),
+    *((INSTALLER, part) for part in ("-m pip .*cpu_torch.txt", OURSELVES)),
+    *((GPU_VERSIONS, part) for part in ("pip .*torch==", "pip .*versions.lock", OURSELVES)),
+    *(("tests/run.sh", part) for part in ("ruff check", "ruff format", "mypy")),
+    (REHEARSAL, "-m recipes.rehearsal.build"),
+    (TRAINING, "-c .*snapshot_download"),
+    (TRAINING, "-m verl_egrsd.cli check"),
+    ("requirements/audit.sh", "pip-audit"),
+]
+
+
+@SIGNALS
+@pytest.mark.parametrize(("script", "part"), PARTS)
+def test_ctrl_c_and_sigterm_reach_every_part_of_a_script_and_no_other_part_begins(
+    start, script, part, way, exit_code
+):
+    environment = {"OWN_CODE": "1"}  # as pip ends Ctrl-C
+    if "snapshot_download" in part:
+        environment["MODEL_PATH"] = "owner/model"
+    if script == REPRODUCING:
+        environment["HARDWARE"] = "cpu"
+    code, programs = interrupted(start(REPOSITORY / script, part, **environment), way)
+    assert code == exit_code
+    assert re.search(part, programs[-1])
+
+
+@SIGNALS
+@pytest.mark.parametrize(("script", "folder"), [(INSTALLER, ".venv"), (GPU_VERSIONS, ".venv-gpu-versions")])
+def test_an_environment_without_pip_whose_making_was_interrupted_is_made_again(
+    start, script, folder, way, exit_code
+):
+    terminal = start(REPOSITORY / script, "-m venv", without_pip=True)
+    assert interrupted(terminal, way) == (exit_code, [f"python -m venv {folder}"])
+
+
+def test_a_part_reads_what_the_script_reads():
+    command = ["bash", "-c", "source recipes/attended.sh; part cat"]
+    assert subprocess.check_output(command, cwd=REPOSITORY, input=b"a password", timeout=60) == b"a password"
 
 
 def test_the_end_of_the_time_limit_is_one_sentence_with_the_limit_and_how_to_raise_it(start):
-    with start(SUPERVISED, TIME_LIMIT="2") as terminal:
+    with start(REPOSITORY / SUPERVISED, TIME_LIMIT="2") as terminal:
         assert terminal.end(30) == 124
         *_, stopped, said = terminal.shown.splitlines()
         assert stopped == "stopped"
@@ -117,9 +173,3 @@ def test_only_a_lock_that_another_holds_is_a_folder_in_use(tmp_path, exit_code, 
     done = run_recipe("egrsd_qwen3_4b", PATH=path, OUTPUT=str(tmp_path), PYTHON="python3", TRAIN_FILE="gone")
     assert ("is in use by process 1" in done.stderr) == refused
     assert ("gone does not exist" in done.stderr) != refused
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_no_script_takes_a_command_out_of_reach_of_the_terminal(script):
-    code = "\n".join(line for line in script.read_text().splitlines() if not line.lstrip().startswith("#"))
-    assert not re.search(r"\btimeout (?!--foreground)|\bsetsid\b|\bnohup\b", code)

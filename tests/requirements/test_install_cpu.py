@@ -74,11 +74,14 @@ def checkout(tmp_path):
     (checkout / "requirements" / SCRIPT.name).write_text(
         text.replace(PYTORCH, (tmp_path / "pytorch").as_uri())
     )
+    # As if pip had been installed last, as venv does.
     venv.create(checkout / ".venv", symlinks=True)
     (packages,) = (checkout / ".venv" / "lib").glob("python*/site-packages")
     here = Path(sysconfig.get_path("purelib"))
     for name in ("pip", "setuptools", "_distutils_hack", f"setuptools-{version('setuptools')}.dist-info"):
         (packages / name).symlink_to(here / name)
+    (checkout / ".venv" / "bin" / "pip").symlink_to("python")
+    (checkout / "recipes").symlink_to(SCRIPT.parents[1] / "recipes")
     return checkout
 
 
