@@ -1,8 +1,9 @@
-"""Every shell script of the repository: signals reach what it starts."""
+"""Every shell script of the repository: ShellCheck finds nothing, and signals reach what a script starts."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,24 @@ def code(script: Path) -> str:
     """The commands of a script, one a line, without comments."""
     joined = script.read_text().replace("\\\n", "")
     return "\n".join(line for line in joined.splitlines() if not line.lstrip().startswith("#"))
+
+
+def test_shellcheck_finds_nothing():
+    done = subprocess.run(["shellcheck", *SCRIPTS], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_every_file_of_the_repository_that_is_a_shell_script_is_checked():
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and (path / "__init__.py").exists()]
+    folders += [ROOT / name for name in (".ci", ".github", "docs", "requirements")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    of_shell = [file for file in files if file.suffix in (".sh", ".sbatch") or _is_of_a_shell(file)]
+    assert sorted(of_shell) == SCRIPTS
+
+
+def _is_of_a_shell(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return bool(re.match(rb"#!.*\b(ba)?sh\b", stream.readline(80)))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
