@@ -18,7 +18,7 @@ from data_prep.rows import Lengths
 from data_prep.similarity import Match
 from data_prep.stages import Stage
 from verl_egrsd.output.files import completed, file_digest, write_completed
-from verl_egrsd.output.tables import text_table
+from verl_egrsd.output.tables import text_table, verbatim_markdown
 
 _PACKAGES = (
     *("verl_egrsd", "datasets", "datasketch", "math-verify", "numpy", "pyarrow", "sympy", "tokenizers"),
@@ -80,7 +80,7 @@ def stage_table(stages: Sequence[Stage]) -> str:
     """Return the stages as a Markdown table: rows in, rows out, reasons of drops and notes."""
     rows = [
         (
-            *(stage.name, str(stage.setting), f"{stage.rows_in:,}", f"{stage.rows_out:,}"),
+            *(stage.name, verbatim_markdown(str(stage.setting)), f"{stage.rows_in:,}", f"{stage.rows_out:,}"),
             *(_counts(stage.dropped), _counts(stage.noted)),
         )
         for stage in stages
@@ -105,7 +105,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return "; ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items()))
+    return verbatim_markdown("; ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items())))
 
 
 def _facts(card: Card, options: Options, files: Sequence[Path]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _picture(card: Card) -> Figure:
 
 
 def _markdown(card: Card, facts: Mapping[str, Any]) -> str:
-    notes = [f"- **{note}**" for note in card.notes] or ["- none"]
+    notes = [f"- **{verbatim_markdown(note)}**" for note in card.notes] or ["- none"]
     files = [(name, f"{f['bytes']:,}", f["sha256"]) for name, f in facts["files"].items()]
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     sides = SIDES if card.lengths else ()
@@ -176,8 +176,8 @@ def _markdown(card: Card, facts: Mapping[str, Any]) -> str:
     head = (f"prompt ({facts['lengths']['unit']})", *(f"p{100 * q:g}" for q in _QUANTILES), "limit")
     return "\n".join(
         [
-            f"# Data card of {facts['options']['source']}",
-            f"\n{reading_line(card.reading)}",
+            f"# Data card of {verbatim_markdown(facts['options']['source'])}",
+            f"\n{verbatim_markdown(reading_line(card.reading))}",
             f"\nSchema: {card.schema}. Seed: {facts['seed']}. Versions: {versions}.",
             "\n## Notes\n",
             *notes,
@@ -206,9 +206,10 @@ def _pairs(title: str, matches: Sequence[Match]) -> list[str]:
         of_kind = [match for match in matches if match.kind == kind]
         lines.append(f"\n### {kind}: {len(of_kind):,}")
         for match in of_kind[:EXAMPLES]:
-            lines.append(f"\nRow {match.row} (answer {match.answer}), similarity {match.similarity:.2f}:")
+            answers = verbatim_markdown(match.answer), verbatim_markdown(match.match_answer)
+            lines.append(f"\nRow {match.row} (answer {answers[0]}), similarity {match.similarity:.2f}:")
             lines.append(_indented(match.problem))
-            lines.append(f"\n{match.match} (answer {match.match_answer}):")
+            lines.append(f"\n{verbatim_markdown(match.match)} (answer {answers[1]}):")
             lines.append(_indented(match.match_problem))
     return lines
 

@@ -18,6 +18,7 @@ from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.frontier.picture import draw_frontier
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.pictures import render
+from verl_egrsd.output.tables import verbatim_markdown
 
 ONE_SEED = "**One seed: how much seeds differ is not known.**"
 FEWER_SEEDS = "**Arms whose row lists one seed have one: how much seeds differ is not known of them.**"
@@ -69,8 +70,11 @@ def _facts(measurement: Measurement, arms: Mapping[str, Measured]) -> dict[str, 
             "runs": f"{len(runs)} of {len(measurement.runs)}",
             "vLLM against the training engine": engines,
             "minutes in training steps": f"{sum(run.step_seconds for run in runs) / 60:.0f}",
-            **{key: _counted([run[key] for run in made]) for key in ("date", "machine", "commit")},
-            "versions": _versions([run["versions"] for run in made]),
+            **{
+                key: verbatim_markdown(_counted([run[key] for run in made]))
+                for key in ("date", "machine", "commit")
+            },
+            "versions": verbatim_markdown(_versions([run["versions"] for run in made])),
             "one arm again": "`ARMS=name SEEDS=0 OUT=outputs/again bash recipes/mini_frontier.sh`",
         },
     }

@@ -64,7 +64,7 @@ def model_card(
     method = str(settings.get("algorithm.adv_estimator", "sft"))
     name = base if HUB_ID.fullmatch(base) and not Path(base).is_dir() else Path(base).name
     lines = [
-        f"# {verbatim_markdown(name)} after {step} steps of {method}",
+        f"# {verbatim_markdown(name)} after {step} steps of {verbatim_markdown(method)}",
         f"\nThe {weights} of a training run with verl_egrsd {__version__} (arXiv 2605.13255), as a "
         f"{'whole model' if form == 'merged' else 'peft adapter'}. Written by `verl-egrsd export`.",
         "\n## Training\n",
@@ -97,7 +97,7 @@ def _settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _versions(report: Mapping[str, Any]) -> list[str]:
     named = [f"{name} {number}" for name, number in report.get("versions", {}).items()]
-    return [f"\nVersions: {', '.join(named)}."] if named else []
+    return [f"\nVersions: {verbatim_markdown(', '.join(named))}."] if named else []
 
 
 def _data(report: Mapping[str, Any]) -> list[str]:
@@ -105,13 +105,16 @@ def _data(report: Mapping[str, Any]) -> list[str]:
     files = report.get("data", {}).get("training", [])
     if not files:
         return ["Not recorded."]
-    rows = [(verbatim_markdown(Path(file["file"]).name), file["sha256"]) for file in files]
+    rows = [(verbatim_markdown(Path(file["file"]).name), verbatim_markdown(file["sha256"])) for file in files]
     lines = [text_table(("training file", "SHA-256"), rows, "ll")]
     folder = Path(files[0]["file"]).parent
     card = _read(folder / _DATA_CARD)
     same = card.get("files", {}).get(Path(files[0]["file"]).name, {}).get("sha256") == files[0]["sha256"]
     if card and same:
-        stages = [(stage["stage"], f"{stage['in']:,}", f"{stage['out']:,}") for stage in card["stages"]]
+        stages = [
+            (verbatim_markdown(stage["stage"]), f"{stage['in']:,}", f"{stage['out']:,}")
+            for stage in card["stages"]
+        ]
         source = verbatim_markdown(Path(str(card["options"]["source"])).name)
         checked = ", ".join(map(verbatim_markdown, card["benchmarks"])) or "none"
         lines += [
@@ -136,8 +139,8 @@ def _evaluations(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         settings = ", ".join(f"{key} {value}" for key, value in summary["settings"].items())
         lines += [
-            f"\n{verbatim_markdown(summary['name'])}, {summary['date']}: {verbatim_markdown(settings)}. In "
-            "brackets: 95 % bootstrap intervals over problems.\n",
+            f"\n{verbatim_markdown(summary['name'])}, {verbatim_markdown(summary['date'])}: "
+            f"{verbatim_markdown(settings)}. In brackets: 95 % bootstrap intervals over problems.\n",
             text_table(("benchmark", "accuracy, percent", "length, tokens"), rows, "l"),
         ]
     return lines

@@ -24,7 +24,7 @@ from verl_egrsd.evaluation.statistics import (
 from verl_egrsd.evaluation.summary import AVERAGE, percent, whole
 from verl_egrsd.evaluation.tables import Table, read_tables
 from verl_egrsd.output.intervals import Interval
-from verl_egrsd.output.tables import text_table
+from verl_egrsd.output.tables import text_table, verbatim_markdown
 
 METRICS = {"accuracy": "avg", "length": "length"}
 """The metrics that are compared, by their names in a comparison."""
@@ -141,10 +141,10 @@ def sentence(comparison: Comparison) -> str:
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Return a comparison as a table, the settings that differ, and the sentence."""
-    a, b = comparison["a"], comparison["b"]
+    a, b = (verbatim_markdown(comparison[side]) for side in ("a", "b"))
     rows = [
         [
-            name,
+            verbatim_markdown(name),
             f"{found['problems']:,}",
             *_cells(found["accuracy"], points),
             *_cells(found["length"], signed_tokens),
@@ -154,10 +154,12 @@ def comparison_markdown(comparison: Comparison) -> str:
     head = ["benchmark", "problems", f"avg@K % {a}", b, "difference", f"tokens {a}", b, "difference"]
     lines = [text_table(head, rows), ""]
     lines += [
-        f"Different setting: {key} is {x!r} for {a}, {y!r} for {b}."
+        verbatim_markdown(
+            f"Different setting: {key} is {x!r} for {comparison['a']}, {y!r} for {comparison['b']}."
+        )
         for key, (x, y) in comparison["settings"].items()
     ]
-    return "\n".join([*lines, comparison["sentence"]])
+    return "\n".join([*lines, verbatim_markdown(comparison["sentence"])])
 
 
 def points(share: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from verl_egrsd.evaluation.settings import PRESETS
 from verl_egrsd.output.intervals import Interval
-from verl_egrsd.output.tables import text_table
+from verl_egrsd.output.tables import text_table, verbatim_markdown
 
 PUBLISHED_MODELS = ("qwen3_4b", "qwen3_8b")
 LENGTH = "tokens, average"
@@ -98,16 +98,17 @@ def beside_markdown(beside: Beside) -> str:
     )
     rows = [
         [
-            row["name"],
+            verbatim_markdown(row["name"]),
             f"{row['problems']:,}",
             *(table_cell(row, Interval(**row["measured"][name])) for name in measured),
             *(table_cell(row, row["published"].get(name)) for name in published),
         ]
         for row in beside["rows"]
     ]
-    head = ["benchmark", "problems", *(f"{name}, measured" for name in measured), *published]
+    named = [verbatim_markdown(f"{name}, measured") for name in measured]
+    head = ["benchmark", "problems", *named, *published]
     source = f"avg@K, percent. Published for {beside['model']} ({beside['source']}): {beside['protocol']}."
-    return "\n".join([text_table(head, rows), "", source, *beside["notes"]])
+    return "\n".join([text_table(head, rows), "", source, *map(verbatim_markdown, beside["notes"])])
 
 
 def table_cell(row: Mapping[str, Any], value: Interval | float | None) -> str:

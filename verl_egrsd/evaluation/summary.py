@@ -94,9 +94,9 @@ def markdown(summary: Summary) -> str:
     return "\n".join(
         [
             f"# {verbatim_markdown(summary['name'])}",
-            f"\nModel: {verbatim_markdown(summary['model'])}. Date: {summary['date']}.",
-            f"\nSettings: {settings}.",
-            f"\nVersions: {versions}.",
+            f"\nModel: {verbatim_markdown(summary['model'])}. Date: {verbatim_markdown(summary['date'])}.",
+            f"\nSettings: {verbatim_markdown(settings)}.",
+            f"\nVersions: {verbatim_markdown(versions)}.",
             "\nIn brackets: 95 % bootstrap intervals over problems. The average is the unweighted mean.",
             "\n## Accuracy, percent\n",
             _metric_table(rows, ["problems", "samples"], accuracy),

@@ -29,5 +29,6 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = 
 
 
 def verbatim_markdown(text: str) -> str:
-    """Return a text of a stranger as Markdown shows it: no link, no HTML, no new cell, one line."""
-    return re.sub(r"([\\`\[\]|])", r"\\\1", " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;"))
+    """Return a text of a stranger as Markdown shows it: one line without a link, HTML, block or new cell."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"[\\`*\[\]|~]|^[#>]|^[-+](?= )", r"\\\g<0>", line)
