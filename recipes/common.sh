@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154  # the recipe sets what is not assigned here
 # Sourced by the recipes, in the repository's folder.
 source recipes/attended.sh
 
@@ -27,6 +27,13 @@ free_folder() {
     echo "$1 is in use by $(cat "$1/.lock"): choose another OUTPUT, or wait until it has ended." >&2
     exit 1
   }
+}
+
+# Says in seconds what would fail later: settings, GPUs, memory, disk, prompts. Ends the recipe if something would, or if
+# only this was asked. Options of Hydra itself are not for it. $@: the overrides beside those of `overrides`.
+check_first() {
+  [[ " $* " == *" -"* ]] || part "$python" -m verl_egrsd.cli check "${overrides[@]}" "$@" >&2
+  [[ $check == false ]] || exit 0
 }
 
 # Prints true or false for a variable that is 0, 1, false or true; stops at any other value.

@@ -23,7 +23,7 @@ RECIPES = {
     ),
     "sft_gpu": (
         *("MODEL_PATH", "TRAIN_FILE", "VAL_FILE", "OUTPUT", "STEPS", "BATCH", "LR", "SEED", "THINKING"),
-        *("RESUME", "SFT_PRESET", "GPUS", "LOGGER", "TIME_LIMIT", "PYTHON", "DRY_RUN"),
+        *("RESUME", "SFT_PRESET", "GPUS", "LOGGER", "TIME_LIMIT", "PYTHON", "DRY_RUN", "CHECK"),
     ),
     "reproduce": (
         *("ARMS", "SEEDS", "MODEL", "HARDWARE", "PROTOCOL", "STEPS", "CHECKPOINTS", "PROBLEMS", "SOURCE"),

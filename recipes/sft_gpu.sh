@@ -13,12 +13,14 @@
 #   TIME_LIMIT  seconds, after which the run is interrupted as by Ctrl-C          (none)
 #   PYTHON      interpreter of the environment                                    (python3)
 #   DRY_RUN     1: print the whole configuration and check it, and the files it names; needs no GPU and no hub
+#   CHECK       1: only ask `verl-egrsd check`, as each training does before it begins
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source recipes/common.sh
 known_environment sft_gpu
 python=${PYTHON:-python3}
 dry_run=$(switch DRY_RUN)
+check=$(switch CHECK)
 preset=${SFT_PRESET:-sft}
 case $preset in
   sft | sft_opsd) default_train=data/openthoughts/train.parquet default_thinking=0 ;;
@@ -56,4 +58,5 @@ if [[ $dry_run == true ]]; then
   exec "$python" -m verl_egrsd.sft.main "${overrides[@]}" dry_run=true "$@"
 fi
 free_folder "$output"
+check_first "$@"
 within "${TIME_LIMIT:-}" "$python" -m verl_egrsd.sft.main "${overrides[@]}" "$@"

@@ -80,8 +80,6 @@ then
   echo "$model_path is neither a folder nor in the hub's cache. Fetch it: hf download $model_path" >&2
   exit 2
 fi
-# In seconds, what would fail later: settings, GPUs, memory, disk, prompts. Options of Hydra itself are not for it.
-[[ " $* " == *" -"* ]] || part "$python" -m verl_egrsd.cli check "${overrides[@]}" "$@" >&2
-[[ $check == false ]] || exit 0
+check_first "$@"
 mkdir -p "$output"
 exec "$python" -m verl_egrsd.main "${overrides[@]}" "$@"

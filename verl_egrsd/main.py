@@ -155,16 +155,20 @@ def _for_hydra(words: Sequence[str]) -> bool:
     return any(word.startswith(("-", "hydra.", "hydra/", "+hydra")) for word in words)
 
 
-def require_model(config: DictConfig, key: str = "actor_rollout_ref.model.path") -> None:
+def require_model(config: DictConfig) -> None:
     """Refuse a command line that names no model.
 
     Raises:
         ValueError: with the ways to name one.
     """
-    if not OmegaConf.select(config, key):
+    from verl_egrsd.preflight.reading import model_key, model_section
+
+    key = model_key(config)
+    if not model_section(config).path:
+        preset = "base=qwen3_4b with preset=sft" if key == "model" else "model=qwen3_4b with preset=egrsd"
         raise ValueError(
-            f"no model is named: set {key} to a folder or a hub id, or choose a preset, such as "
-            "model=qwen3_4b with preset=egrsd and hardware=gpu8."
+            f"no model is named: set {key}.path to a folder or a hub id, or choose a preset, such as "
+            f"{preset} and hardware=gpu8."
         )
 
 

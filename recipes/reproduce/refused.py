@@ -83,14 +83,15 @@ def ask_arm(module: str, *words: str) -> Asked:
     try:
         if missing := [line.text for line in check_versions() if line.level is Severity.WRONG]:
             return Asked(missing[0], 0.0)
-        if module != VERL:
+        moving = False
+        if module == VERL:
+            config = composed("verl_egrsd.configs", "egrsd", words)
+            moving = check(config)[1].moves
+        else:
             config = composed("verl_egrsd.configs.sft", "sft", words)
             check_sft_start(config)
-            return Asked(flash_attention_error(config), 0.0)
-        config = composed("verl_egrsd.configs", "egrsd", words)
-        _, teacher = check(config)
         shape = shape_of(config)
-        one = checkpoint_bytes(config, shape, teacher) if shape else 0.0
+        one = checkpoint_bytes(config, shape, moving=moving) if shape else 0.0
         return Asked(flash_attention_error(config), one)
     except REFUSED_WITH as error:
         return Asked(str(error), 0.0)

@@ -63,7 +63,7 @@ def training(run: Trained, *, check: bool = False) -> tuple[list[str], dict[str,
         **{name: str(file) for name, file in zip(("TRAIN_FILE", "VAL_FILE"), _rows(run.plan), strict=True)},
     }
     if check:
-        environment["DRY_RUN" if run.arm == SFT else "CHECK"] = "1"
+        environment["CHECK"] = "1"
     # Supervised training runs on one node, and no setting of it depends on the memory of a GPU.
     if run.arm != SFT:
         environment["NNODES"] = str(run.plan.nodes)

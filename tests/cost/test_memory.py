@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from verl_egrsd.configs.composing import composed
 from verl_egrsd.cost.memory import (
     USABLE,
     Plan,
@@ -22,9 +23,11 @@ from verl_egrsd.cost.memory import (
     sequences_at_once,
 )
 from verl_egrsd.cost.remedy import remedied, remedy
-from verl_egrsd.cost.seconds import GPUS
+from verl_egrsd.cost.seconds import A100, GPUS, step_seconds, update_seconds
+from verl_egrsd.cost.settings import sft_plan_of
 from verl_egrsd.cost.shape import KNOWN_SHAPES, QWEN3_4B, QWEN3_14B, Shape
 from verl_egrsd.cost.table import fit_table, verdict
+from verl_egrsd.cost.work import MeanRollout
 
 PRODUCTS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PLAN = Plan(
@@ -166,3 +169,44 @@ def test_host_memory_holds_sleeping_weights_or_a_reference_engine():
 def test_the_page_has_the_table_that_the_memory_model_makes():
     page = Path(__file__).parents[2] / "docs" / "hardware.md"
     assert fit_table() in page.read_text()
+
+
+def supervised(*words: str) -> Plan:
+    given = ["preset=sft", "base=qwen3_4b", "hardware=gpu8", *words]
+    config = composed("verl_egrsd.configs.sft", "sft", given)
+    return sft_plan_of(config, QWEN3_4B, GPUS["a100_80gb"].memory)
+
+
+def test_supervised_training_has_an_update_alone_with_its_own_keys():
+    plan = supervised("data.max_length=5000", "data.max_token_len_per_gpu=8000", "engine.fsdp_size=4")
+    assert (plan.gpus, plan.lora_rank, plan.longest, plan.update_tokens) == (4, 64, 5_000, 8_000)
+    (update,) = phases(plan)
+    assert update.name == "update"
+    assert update.parts["logits"] == 6 * QWEN3_4B.vocabulary * 8_000
+    rows = supervised("data.use_dynamic_bsz=false", "data.micro_batch_size_per_gpu=3")
+    assert rows.update_tokens == 60_000
+    assert supervised("data.train_batch_size=8", "data.max_token_len_per_gpu=90000").update_tokens == 20_000
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        ((), ""),
+        (("data.max_token_len_per_gpu=80000",), "data.max_token_len_per_gpu=20000"),
+        (("data.use_dynamic_bsz=false",), "data.micro_batch_size_per_gpu=1"),
+        (("trainer.n_gpus_per_node=1", "model.lora_rank=0"), "model.use_fused_kernels=true"),
+    ],
+)
+def test_a_remedy_of_supervised_training_is_one_of_its_settings_with_which_it_fits(words, change):
+    assert remedy(supervised(*words)) == change
+    assert misfits(supervised(*words, *change.split())) == []
+
+
+def test_a_step_of_supervised_training_takes_the_update_of_its_examples():
+    options = {"lora": True, "recomputed": True}
+    rollout = MeanRollout(200, 0, 1_000)
+    update = step_seconds(QWEN3_4B, rollout, 32, A100, lora=True)["update"]
+    assert update_seconds(QWEN3_4B, [1_200, 1_200], 32, A100, **options) == pytest.approx(update)
+    mixed = update_seconds(QWEN3_4B, [200, 2_200], 32, A100, **options)
+    assert update < mixed < 1.1 * update  # attention is quadratic
+    assert update_seconds(QWEN3_4B, [1_200], 32, A100, lora=False, recomputed=True) > 1.3 * update

@@ -3,86 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import shutil
 import socket
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf, open_dict
 
 from recipes.rehearsal.task import generate_rows
-from recipes.rehearsal.tokenizer import build_small_tokenizer
+from tests.support.check_setup import Known, only, write_setup
+from tests.support.check_setup import examined as examined_as
 from tests.support.saved_run import write_step
 from verl_egrsd.checkpoints.choice import TRACKER
 from verl_egrsd.configs.composing import composed
-from verl_egrsd.cost.seconds import GPUS
 from verl_egrsd.doctor import command, installed
-from verl_egrsd.doctor.examination import Examination
+from verl_egrsd.doctor.examination import TrainingExamination
 from verl_egrsd.doctor.installed import FreshProcess
 from verl_egrsd.doctor.lines import CheckLine, Severity
-from verl_egrsd.preflight import attention, machine
+from verl_egrsd.preflight import attention
 from verl_egrsd.reward import selftest
 
 pytestmark = pytest.mark.stack
-
-SIZES = {
-    **{"model_type": "qwen3", "hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32},
-    **{"num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 9728, "vocab_size": 151_936},
-    **{"max_position_embeddings": 40_960, "tie_word_embeddings": True},
-}
-"""Qwen3-4B's, beside the small tokenizer."""
 
 
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory):
     """A folder with a model's configuration and tokenizer, and one with rows, in a composed configuration."""
     folder = tmp_path_factory.mktemp("setup")
-    build_small_tokenizer(folder / "model")
-    (folder / "model" / "config.json").write_text(json.dumps(SIZES))
-    pd.DataFrame(generate_rows("train", 12, seed=0)).to_parquet(folder / "train.parquet")
     words = ["preset=egrsd", "hardware=gpu8", f"actor_rollout_ref.model.path={folder / 'model'}"]
-    words += [f"data.{split}_files={folder / 'train.parquet'}" for split in ("train", "val")]
-    return composed("verl_egrsd.configs", "egrsd", [*words, f"trainer.default_local_dir={folder / 'out'}"])
+    return composed("verl_egrsd.configs", "egrsd", [*words, *write_setup(folder, 12)])
 
 
-@pytest.fixture
-def healthy(monkeypatch):
-    """A machine with eight GPUs of the kind that is assumed, on which everything is installed."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setattr(machine, "gpus_here", lambda: 8)
-    monkeypatch.setattr("verl_egrsd.doctor.machine.gpus_here", lambda: 8)
-    monkeypatch.setattr("verl_egrsd.doctor.machine.gpu_of", lambda config: GPUS[config.check.gpu])
-    monkeypatch.setattr("verl_egrsd.doctor.machine.host_memory", lambda: 1e12)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e12))
-    monkeypatch.setattr(selftest, "self_test", lambda: None)
-    monkeypatch.setattr(attention, "import_module", lambda name: None)
-
-
-class Known:
-    """Stands in for the fresh process: everything is registered."""
-
-    def findings(self):
-        yield CheckLine("plug-in", "registered")
-
-
-def examined(setup, changes=(), fresh=None, *, elsewhere=False):
-    config = copy.deepcopy(setup)
-    with open_dict(config):
-        for key, value in dict(changes).items():
-            OmegaConf.update(config, key, value)
-    examination = Examination(config, fresh or Known(), elsewhere=elsewhere, pairs=1)
-    return list(examination.findings()), examination
-
-
-def only(findings, level):
-    (found,) = [finding for finding in findings if finding.level is level]
-    return found
+examined = partial(examined_as, TrainingExamination)
 
 
 @pytest.mark.parametrize(("name", "kept"), [("opsd", True), ("egrsd", False)])
@@ -272,17 +227,17 @@ def test_a_run_for_another_machine_asks_for_no_gpu_and_no_disk_here(setup, healt
 
 
 def test_a_fresh_process_that_fails_is_answered_with_its_last_line(monkeypatch):
-    monkeypatch.setattr(installed, "REGISTERED", "import sys; sys.exit('verl does not know estimator egrsd')")
+    monkeypatch.setattr(installed, "REGISTERED", ("assert_registered('estimators')", "fine"))
     (found,) = FreshProcess().findings()
     assert found.level is Severity.WRONG
-    assert found.text == "a fresh process does not work: verl does not know estimator egrsd"
+    assert found.text == "a fresh process does not work: KeyError: 'estimators'"
 
 
 @pytest.mark.parametrize(("steps", "exit_code"), [("7", 0), ("ten", 1)])
 def test_the_command_prints_a_line_per_finding_and_ends_with_the_exit_code(
     setup, healthy, monkeypatch, capsys, steps, exit_code
 ):
-    monkeypatch.setattr(command, "FreshProcess", Known)
+    monkeypatch.setattr(command, "FreshProcess", lambda supervised: Known())
     data = setup.data.train_files
     words = [
         "preset=egrsd",
@@ -310,12 +265,6 @@ def test_a_check_for_another_machine_does_not_ask_the_cluster(monkeypatch):
     for elsewhere, refused in ((False, "no Ray cluster answers"), (True, "egrds is unknown")):
         with pytest.raises(ValueError, match=refused):
             command.run_check(argparse.Namespace(pairs=0, elsewhere=elsewhere), ["preset=egrds"])
-
-
-@pytest.mark.parametrize("words", [["preset=sft", "base=qwen3_4b"], ["base=qwen3_4b"], ["+preset=ssd"]])
-def test_supervised_training_is_answered_with_the_command_that_checks_it(words):
-    with pytest.raises(ValueError, match=r"is for supervised training.* verl-egrsd sft .* dry_run=true"):
-        command.run_check(argparse.Namespace(pairs=0, elsewhere=False), words)
 
 
 def test_a_misspelt_preset_is_one_line_before_anything_is_imported():

@@ -74,9 +74,11 @@ def with_plus(module: str, overrides: Sequence[str]) -> list[str]:
 
 def _unknown_choice(module: str, error: MissingConfigException) -> str:
     group, _, given = str(error.missing_cfg_file).partition("/")
-    known = preset_groups(module).get(group) or sorted(error.options or ())
-    nearest = get_close_matches(given, known, n=1, cutoff=ALIKE)
-    meant = f": did you mean {group}={nearest[0]}?" if nearest else "."
+    groups = preset_groups(module)
+    known = groups.get(group) or sorted(error.options or ())
+    nearest = [f"{group}={name}" for name in get_close_matches(given, known, n=1, cutoff=ALIKE)]
+    nearest += [f"{other}={given}" for other, names in groups.items() if given in names]
+    meant = f": did you mean {nearest[0]}?" if nearest else "."
     return f"{group}={given} is unknown{meant} There are {', '.join(known)}."
 
 

@@ -32,7 +32,7 @@ class Plan:
         longest: of a sequence of the student, at most.
         score_tokens: of a micro-batch of the teacher's scores, at most; 0 without a teacher.
         rollouts: of a step.
-        utilization: vLLM's share of a GPU.
+        utilization: vLLM's share of a GPU; 0 for supervised training, which generates nothing.
         tensor_parallel: GPUs that share a copy of vLLM.
         counts_tokens: whether a micro-batch of the update has a cap of tokens, and not of rows.
         checkpointed: whether the update computes the layers again instead of keeping their activations.
@@ -48,9 +48,9 @@ class Plan:
     lora_rank: int
     update_tokens: int
     longest: int
-    score_tokens: int
-    rollouts: int
-    utilization: float
+    score_tokens: int = 0
+    rollouts: int = 0
+    utilization: float = 0.0
     tensor_parallel: int = 1
     counts_tokens: bool = True
     checkpointed: bool = True
@@ -79,11 +79,11 @@ class Phase:
 
 
 def phases(plan: Plan) -> tuple[Phase, ...]:
-    """Return generation, the teacher's scores and the update, each with its bytes per GPU."""
-    found = [Phase("generation", _generation(plan)), Phase("update", _update(plan))]
+    """Return generation, the teacher's scores and the update, where a step has them, with bytes per GPU."""
+    found = [Phase("generation", _generation(plan))] if plan.utilization else []
     if plan.score_tokens:
-        found.insert(1, Phase("teacher's scores", _scores(plan)))
-    return tuple(found)
+        found.append(Phase("teacher's scores", _scores(plan)))
+    return (*found, Phase("update", _update(plan)))
 
 
 def trained_bytes(plan: Plan) -> dict[str, float]:
@@ -171,7 +171,7 @@ def misfits(plan: Plan) -> list[str]:
         for phase in phases(plan)
         if phase.total > USABLE * plan.memory
     ]
-    if sequences_at_once(plan) < 1:
+    if plan.utilization and sequences_at_once(plan) < 1:
         share = plan.utilization * plan.memory
         found.append(
             f"vLLM has no room for one sequence of {plan.longest:,} tokens in its {share / 1e9:.0f} GB"

@@ -33,6 +33,16 @@ def _changes(plan: Plan) -> Iterator[Change]:
         )
 
 
+def _sft_changes(plan: Plan) -> Iterator[Change]:
+    """Yield the same of supervised training."""
+    if plan.counts_tokens and plan.update_tokens > plan.longest:
+        yield f"data.max_token_len_per_gpu={plan.longest}", {"update_tokens": plan.longest}
+    if not plan.counts_tokens and plan.update_tokens > plan.longest:
+        yield "data.micro_batch_size_per_gpu=1", {"update_tokens": plan.longest}
+    if plan.whole_logits:
+        yield "model.use_fused_kernels=true", {"whole_logits": False}
+
+
 def remedy(plan: Plan) -> str | None:
     """Return the fewest settings with which a plan fits, "" for none; None if these do not suffice."""
     found = remedied(plan)
@@ -41,7 +51,7 @@ def remedy(plan: Plan) -> str | None:
 
 def remedied(plan: Plan) -> tuple[str, Plan] | None:
     """Return the same settings, and the plan with them."""
-    changes = list(_changes(plan))
+    changes = list(_changes(plan) if plan.utilization else _sft_changes(plan))
     for number in range(5):
         for chosen in combinations(changes, number):
             fields = {name: value for _, change in chosen for name, value in change.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from verl_egrsd.cost.shape import QWEN3_4B, QWEN3_8B, Shape
 from verl_egrsd.cost.work import MeanRollout, Work, step_work
@@ -119,6 +120,24 @@ def step_seconds(
     queue = {"hidden states": sum(kept / rate for rate in QUEUE_RATES)} if kept else {}
     found = {"student": spent["student"], **(teacher if passes else {}), **queue, "update": spent["update"]}
     return seconds | found
+
+
+def update_seconds(
+    shape: Shape, lengths: Sequence[int], rows: int, machine: Machine, *, lora: bool, recomputed: bool
+) -> float:
+    """Return the predicted seconds of a step of supervised training.
+
+    Args:
+        shape: of the model.
+        lengths: tokens of some examples, prompt and response; those of a step are taken to be like them.
+        rows: examples of a step.
+        machine: the hardware.
+        lora: whether the base weights get no gradient.
+        recomputed: whether gradient checkpointing repeats the forward pass of the layers.
+    """
+    examples = (MeanRollout(0, 0, length) for length in lengths)
+    updates = (step_work(shape, each, lora=lora, recomputed=recomputed).update for each in examples)
+    return mean(training_seconds(update, rows, machine) for update in updates)
 
 
 def prediction_table(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import redirect_stdout
+from importlib.resources import files
 from io import StringIO
 
 from verl_egrsd.doctor.installed import FreshProcess
@@ -17,6 +19,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; all others are overrides of the configuration."""
     parser.usage = (
         "verl-egrsd check [--pairs N] [--elsewhere] preset=egrsd model=qwen3_4b hardware=gpu8 [key=value ...]"
+        "\n       verl-egrsd check [...] preset=sft base=qwen3_4b hardware=gpu8 [key=value ...]"
     )
     parser.add_argument("--pairs", type=int, default=1, help="rows whose prompts are shown (%(default)s)")
     parser.add_argument(
@@ -33,18 +36,21 @@ def run_check(arguments: argparse.Namespace, overrides: list[str]) -> None:
     from verl_egrsd.watch.cluster import require_cluster_of
 
     ask_for_token()
-    if not arguments.elsewhere:
+    supervised = is_supervised(overrides)
+    if not (arguments.elsewhere or supervised):
         require_cluster_of(overrides)
-    _refuse_supervised(overrides)
     from verl_egrsd.configs.composing import composed
 
-    config = composed("verl_egrsd.configs", "egrsd", overrides)
-    fresh = FreshProcess()
+    module, name = ("verl_egrsd.configs.sft", "sft") if supervised else ("verl_egrsd.configs", "egrsd")
+    config = composed(module, name, overrides)
+    fresh = FreshProcess(supervised=supervised)
     # Ray and verl print while they are imported and while they check.
     with redirect_stdout(StringIO()):
-        from verl_egrsd.doctor.examination import Examination
+        from verl_egrsd.doctor.examination import TrainingExamination
+        from verl_egrsd.doctor.supervised import SupervisedExamination
 
-    examination = Examination(config, fresh, elsewhere=arguments.elsewhere, pairs=arguments.pairs)
+    kind = SupervisedExamination if supervised else TrainingExamination
+    examination = kind(config, fresh, elsewhere=arguments.elsewhere, pairs=arguments.pairs)
     levels: Counter[Severity] = Counter()
     findings = examination.findings()
     while True:
@@ -63,13 +69,10 @@ def run_check(arguments: argparse.Namespace, overrides: list[str]) -> None:
     print("Nothing keeps the run from starting; read the notes." if noted else "Nothing is left to mend.")
 
 
-def _refuse_supervised(overrides: list[str]) -> None:
-    from verl_egrsd.configs.composing import preset_groups
-
-    groups = preset_groups("verl_egrsd.configs.sft")
-    words = [f"{group}={name}" for group in ("preset", "base") for name in groups[group]]
-    if named := [word for word in overrides if word.lstrip("+") in words]:
-        raise ValueError(
-            f"{named[0]} is for supervised training, which check does not know: verl-egrsd sft "
-            f"{' '.join(overrides)} dry_run=true checks its settings and files."
-        )
+def is_supervised(overrides: Sequence[str]) -> bool:
+    """Return whether the words are those of `verl-egrsd sft`: they name a base, or one of its presets."""
+    presets = {file.name for file in (files("verl_egrsd.configs.sft") / "preset").iterdir()}
+    words = (word.lstrip("+").partition("=") for word in overrides)
+    return any(
+        group == "base" or (group == "preset" and f"{name}.yaml" in presets) for group, _, name in words
+    )

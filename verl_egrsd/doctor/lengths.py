@@ -66,16 +66,24 @@ def compare_lengths(config: DictConfig, teacher: TeacherConfig, lengths: Lengths
             text = f"{what}: {min(found):,} to {max(found):,} tokens, {key}={cap:,}"
             over = sum(length > cap for length in found)
             drops = data.filter_overlong_prompts if what.startswith("student") else teacher.overlong == "drop"
-            yield _against(text, over, len(found), drops=drops)
+            yield against(text, over, len(found), drops=drops, remedy="Raise the cap, or shorten the rows.")
     yield from _against_the_response(data.max_response_length, lengths.solution)
 
 
-def _against(text: str, over: int, of: int, *, drops: bool) -> CheckLine:
+def against(text: str, over: int, of: int, *, drops: bool, remedy: str) -> CheckLine:
+    """Return whether rows fit a cap of tokens.
+
+    Args:
+        text: what was compared.
+        over: rows that are longer.
+        of: rows that were read.
+        drops: whether longer rows are left out and not refused.
+        remedy: where they are refused, or none is left.
+    """
     if not over:
         return CheckLine("lengths", text)
     if drops and over < of:
         return doubt("lengths", f"{text}: {over} of the first {of} rows are longer and are left out.")
-    remedy = "Raise the cap, or shorten the rows."
     return wrong("lengths", f"{text}: {over} of the first {of} rows are longer. {remedy}")
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from verl_egrsd.config import TeacherConfig
-from verl_egrsd.cost.memory import Phase, host_bytes, misfits, phases, sequences_at_once
+from verl_egrsd.cost.memory import Phase, Plan, host_bytes, misfits, phases, sequences_at_once
 from verl_egrsd.cost.remedy import remedy
-from verl_egrsd.cost.seconds import GPUS, Gpu, Machine, step_seconds
-from verl_egrsd.cost.settings import plan_of, shape_of
+from verl_egrsd.cost.seconds import GPUS, Gpu, Machine, step_seconds, update_seconds
+from verl_egrsd.cost.settings import shape_of
 from verl_egrsd.cost.shape import Shape
 from verl_egrsd.cost.work import MeanRollout
 from verl_egrsd.doctor.lines import CheckLine, doubt, wrong
@@ -21,8 +21,9 @@ from verl_egrsd.methods import Method
 from verl_egrsd.output.files import nearest_existing
 from verl_egrsd.preflight.attention import lacking_attention
 from verl_egrsd.preflight.divergence import step_bytes
-from verl_egrsd.preflight.machine import gpus_here, joins_cluster, wanting
-from verl_egrsd.preflight.reading import lora_rank
+from verl_egrsd.preflight.machine import gpus_asked, gpus_here, joins_cluster, wanting
+from verl_egrsd.preflight.reading import lora_rank, model_section
+from verl_egrsd.sft.settings import EACH_EPOCH
 from verl_egrsd.teacher.steering import STEERING_PROMPTS
 
 
@@ -32,7 +33,7 @@ def check_gpus(config: DictConfig, *, elsewhere: bool) -> Iterator[CheckLine]:
     A run on another machine has the GPUs of `check.gpu`.
     """
     trainer = config.trainer
-    asked, found = trainer.nnodes * trainer.n_gpus_per_node, gpus_here()
+    asked, found = gpus_asked(config), gpus_here()
     if trainer.device != "cuda":
         yield CheckLine("GPUs", f"none needed, trainer.device={trainer.device}")
     elif elsewhere:
@@ -48,30 +49,44 @@ def check_gpus(config: DictConfig, *, elsewhere: bool) -> Iterator[CheckLine]:
             yield wrong("attention", lacks)
 
 
-def check_disk(config: DictConfig, method: Method, teacher: TeacherConfig) -> Iterator[CheckLine]:
-    """Yield the disk's free space against the checkpoints of the run."""
-    shape, trainer = shape_of(config), config.trainer
-    if shape is None or trainer.save_freq < 1 or not trainer.total_training_steps:
+def check_disk(config: DictConfig, *, moving: bool = False) -> Iterator[CheckLine]:
+    """Yield the disk's free space against the checkpoints of the run.
+
+    Args:
+        config: the whole configuration.
+        moving: whether the teacher is an adapter of its own.
+    """
+    shape, trainer, saved = shape_of(config), config.trainer, _saved(config.trainer)
+    if shape is None or not saved:
         return
     folder = nearest_existing(Path(trainer.default_local_dir))
-    one, free = checkpoint_bytes(config, shape, teacher), shutil.disk_usage(folder).free
-    saved = -(-trainer.total_training_steps // trainer.save_freq)
-    kept = min(saved, trainer.get("max_actor_ckpt_to_keep") or saved)
+    one, free = checkpoint_bytes(config, shape, moving=moving), shutil.disk_usage(folder).free
+    most = "max_actor_ckpt_to_keep" if "actor_rollout_ref" in config else "max_ckpt_to_keep"
+    kept = min(saved, trainer.get(most) or saved)
     text = f"{free / 1e9:,.0f} GB free at {folder}, {kept} checkpoints of {one / 1e9:,.1f} GB"
     if free < one:
         yield wrong("disk", f"{text}: not even one fits. Choose another trainer.default_local_dir (OUTPUT).")
     elif free < kept * one:
-        yield doubt("disk", f"{text}: set trainer.max_actor_ckpt_to_keep={int(free / one)} or less.")
+        yield doubt("disk", f"{text}: set trainer.{most}={int(free / one)} or less.")
     else:
         yield CheckLine("disk", text)
 
 
-def checkpoint_bytes(config: DictConfig, shape: Shape, teacher: TeacherConfig) -> float:
+def _saved(trainer: DictConfig) -> int:
+    """Return how many checkpoints a run writes; 0 if it writes none, or if that depends on the data."""
+    steps, every = trainer.total_training_steps, trainer.save_freq
+    if every == EACH_EPOCH:
+        return 0 if steps else trainer.total_epochs
+    return -(-steps // every) if steps and every > 0 else 0
+
+
+def checkpoint_bytes(config: DictConfig, shape: Shape, *, moving: bool = False) -> float:
     """Return the bytes of a checkpoint: float32 weights, Adam's two numbers, a moving teacher."""
     rank = lora_rank(config)
     weights = shape.adapter_weights(rank) if rank else shape.weights
-    with_base = rank and not config.actor_rollout_ref.actor.checkpoint.save_lora_only
-    return weights * (16.0 if teacher.moves else 12.0) + (4.0 * shape.weights if with_base else 0.0)
+    section = config.actor_rollout_ref.actor if "actor_rollout_ref" in config else config
+    with_base = rank and not section.checkpoint.save_lora_only
+    return weights * (16.0 if moving else 12.0) + (4.0 * shape.weights if with_base else 0.0)
 
 
 def gpu_of(config: DictConfig) -> Gpu:
@@ -87,16 +102,21 @@ def gpu_of(config: DictConfig) -> Gpu:
     return Gpu(here.name, float(here.total_memory), alike.flops, alike.bandwidth)
 
 
-def check_memory(config: DictConfig, method: Method, teacher: TeacherConfig) -> Iterator[CheckLine]:
-    """Yield the predicted memory of each phase on a GPU, and what to change where it does not fit."""
+def check_memory(config: DictConfig, plan_with: Callable[[Shape, float], Plan]) -> Iterator[CheckLine]:
+    """Yield the predicted memory of each phase on a GPU, and what to change where it does not fit.
+
+    Args:
+        config: the whole configuration.
+        plan_with: gives the plan of the run, by the model's sizes and the bytes of a GPU.
+    """
     if config.trainer.device != "cuda":
         return
     shape, gpu = shape_of(config), gpu_of(config)
     if shape is None:
-        path = config.actor_rollout_ref.model.path
+        path = model_section(config).path
         yield doubt("memory", f"not predicted: the sizes of {path} are not known here, or not counted.")
         return
-    plan = plan_of(config, method, teacher, shape, gpu.memory)
+    plan = plan_with(shape, gpu.memory)
     each = ", ".join(_in_parts(phase) for phase in phases(plan))
     text = f"predicted GB per GPU: {each}, of {gpu.memory / 1e9:.0f} ({gpu.name})"
     problems = misfits(plan)
@@ -105,6 +125,9 @@ def check_memory(config: DictConfig, method: Method, teacher: TeacherConfig) -> 
         advice = f"Set {change}." if change else "It needs more GPUs, shorter caps, LoRA or a smaller model."
         # A prediction that no GPU has confirmed keeps nobody from trying.
         yield doubt("memory", f"{text}: {'; '.join(problems)}. {advice}")
+        return
+    if not plan.utilization:
+        yield CheckLine("memory", text)
         return
     trainer = config.trainer
     engines = max(1, trainer.nnodes * trainer.n_gpus_per_node // plan.tensor_parallel)
@@ -146,21 +169,45 @@ def check_seconds(
     shape = shape_of(config)
     if shape is None or config.trainer.device != "cuda":
         return
-    trainer, rollouts = config.trainer, config.data.train_batch_size * config.actor_rollout_ref.rollout.n
-    machine = Machine(gpu_of(config), trainer.nnodes * trainer.n_gpus_per_node)
+    machine, rollouts = _machine(config), config.data.train_batch_size * config.actor_rollout_ref.rollout.n
     lengths = MeanRollout(prompt, privileged, config.data.max_response_length)
     lora = bool(lora_rank(config))
     passes = int(method.uses_teacher) * (1 if teacher.steering is None else 1 + len(STEERING_PROMPTS))
     kept = step_bytes(config, method, shape.width)
     parts = step_seconds(shape, lengths, rollouts, machine, lora=lora, passes=passes, kept=kept)
+    yield _predicted("if every answer reaches its cap", parts, machine, config.trainer.total_training_steps)
+
+
+def check_update_seconds(config: DictConfig, lengths: Sequence[int]) -> Iterator[CheckLine]:
+    """Yield the predicted seconds of a step of supervised training.
+
+    Args:
+        config: the whole configuration.
+        lengths: tokens of the examples that were read; nothing is predicted without.
+    """
+    shape = shape_of(config)
+    if shape is None or config.trainer.device != "cuda" or not lengths:
+        return
+    machine, lora = _machine(config), bool(lora_rank(config))
+    recomputed = bool(config.model.enable_gradient_checkpointing)
+    rows = config.data.train_batch_size
+    step = update_seconds(shape, lengths, rows, machine, lora=lora, recomputed=recomputed)
+    said = f"if all rows are as long as the {len(lengths)} that were read"
+    yield _predicted(said, {"update": step}, machine, config.trainer.total_training_steps)
+
+
+def _machine(config: DictConfig) -> Machine:
+    return Machine(gpu_of(config), config.trainer.nnodes * config.trainer.n_gpus_per_node)
+
+
+def _predicted(said: str, parts: Mapping[str, float], machine: Machine, steps: int | None) -> CheckLine:
     step = sum(parts.values())
     named = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
-    steps = trainer.total_training_steps
     whole = f"; {steps} steps {_duration(step * steps)}" if steps else ""
-    yield CheckLine(
+    return CheckLine(
         "seconds",
-        f"predicted per step, if every answer reaches its cap: {step:.1f} ({named}) on {machine.name}"
-        f"{whole}, and start, validation and communication",
+        f"predicted per step, {said}: {step:.1f} ({named}) on {machine.name}{whole}, and start, validation "
+        "and communication",
     )
 
 

@@ -15,7 +15,7 @@ from verl_egrsd.checkpoints.places import local_file
 from verl_egrsd.config import TeacherConfig
 from verl_egrsd.doctor.lengths import LengthsRead
 from verl_egrsd.methods import Method
-from verl_egrsd.preflight.reading import VERIFIER, plain
+from verl_egrsd.preflight.reading import VERIFIER, file_list, model_section, plain
 from verl_egrsd.rows import GROUND_TRUTH, Row, conversation, row_name, text_of
 from verl_egrsd.teacher.attempts import EMPTY_ATTEMPTS
 from verl_egrsd.teacher.context import PrivilegedContext
@@ -44,10 +44,9 @@ class Pair:
     solution: int | None
 
 
-def first_rows(config: DictConfig, number: int = ROWS_READ) -> list[Row]:
-    """Return the first rows of the training data; none if it is not a parquet file here."""
-    given = config.data.train_files
-    files = [given] if isinstance(given, str) else list(given or [])
+def first_rows(given: Any, number: int = ROWS_READ) -> list[Row]:
+    """Return the first rows of the first of some files; none if it is not a parquet file here."""
+    files = file_list(given)
     path = Path(files[0]) if files else Path()
     if path.suffix != ".parquet" or not path.is_file():
         return []
@@ -58,7 +57,7 @@ def first_rows(config: DictConfig, number: int = ROWS_READ) -> list[Row]:
 
 def load_tokenizer(config: DictConfig) -> Any | None:
     """Return the tokenizer of the run's model; None if it is not on this machine."""
-    model = config.actor_rollout_ref.model
+    model = model_section(config)
     name = model.get("tokenizer_path") or model.path
     if local_file(name, "tokenizer_config.json") is None:
         return None
@@ -124,13 +123,14 @@ def shown_pairs(context: PrivilegedContext, pairs: Sequence[Pair]) -> str:
     student_header, teacher_header = context.headers()
     blocks = []
     for pair in pairs:
-        blocks.append(_block(f"{pair.name}: the student reads", pair.student, student_header))
+        blocks.append(block(f"{pair.name}: the student reads", pair.student, student_header))
         for text in pair.teacher:
             also = "" if text is pair.teacher[0] else " also"
-            blocks.append(_block(f"{pair.name}: the teacher{also} reads", text, teacher_header))
+            blocks.append(block(f"{pair.name}: the teacher{also} reads", text, teacher_header))
     return "\n\n".join(blocks)
 
 
-def _block(title: str, text: str, header: str) -> str:
+def block(title: str, text: str, header: str) -> str:
+    """Return a prompt as text, its generation header and its end marked."""
     before = text.removesuffix(header)
     return f"=== {title}\n{before}\n=== generation header\n{header}\n=== here the response begins"

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from omegaconf import DictConfig, OmegaConf
 
 from verl_egrsd.preflight.machine import joins_cluster
+from verl_egrsd.preflight.reading import model_key
 
 VERLS_ATTENTION = "flash_attention_2"
 """What verl asks transformers for unless the configuration names another one."""
@@ -32,14 +33,14 @@ def require_attention(config: DictConfig) -> None:
 
 def lacking_attention(config: DictConfig) -> str | None:
     """Return why the attention of a run does not work here, with both remedies; None if it does."""
-    error, model = flash_attention_error(config), _model_section(config)
+    error, model = flash_attention_error(config), model_key(config)
     other = f"+{model}.override_config.attn_implementation=sdpa {model}.use_remove_padding=false"
     return error and f"{error} Or choose another attention: {other}."
 
 
 def flash_attention_error(config: DictConfig) -> str | None:
     """Return why the flash attention of a run does not work here, and how to install it; None if it does."""
-    key = f"{_model_section(config)}.override_config.attn_implementation"
+    key = f"{model_key(config)}.override_config.attn_implementation"
     attention = OmegaConf.select(config, key) or VERLS_ATTENTION
     # With the package `kernels`, transformers takes the hub's build in place of a package that is missing.
     if attention not in FLASH_PACKAGES or find_spec("kernels"):
@@ -50,7 +51,3 @@ def flash_attention_error(config: DictConfig) -> str | None:
     except ImportError as error:  # also a package that was built for another torch
         return f"{key}={attention} does not work here ({error}): {install}."
     return None
-
-
-def _model_section(config: DictConfig) -> str:
-    return "actor_rollout_ref.model" if "actor_rollout_ref" in config else "model"

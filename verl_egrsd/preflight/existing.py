@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from verl_egrsd.checkpoints.places import Adapter, HubId, SavedStep, config_file, find_place, step_number
 from verl_egrsd.preflight.model_code import code_of_model
 from verl_egrsd.preflight.pass_rates import check_pass_rates
-from verl_egrsd.preflight.reading import plain
+from verl_egrsd.preflight.reading import file_list, plain
 from verl_egrsd.preflight.refresh import adapter_problems
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _data(
     """Yield what is missing of the data; files elsewhere are verl's to fetch, unless all must be local."""
     for key in keys:
         given = config.data[key]
-        paths = [given] if isinstance(given, str) else list(given or [])
+        paths = file_list(given)
         if not paths:
             yield f"data.{key}={given} does not name a file: set it to a parquet file."
         for path in filter(lambda path: local or not path.startswith(REMOTE), paths):

@@ -22,16 +22,26 @@ def require_gpus(config: DictConfig) -> None:
     refuse_values(config, {key: VALUES[key] for key in ASKED})
     if config.trainer.device != "cuda" or joins_cluster(config):
         return
-    # torchrun starts the ranks of each node there; without a cluster Ray has this machine only.
-    nodes = config.trainer.nnodes if "ray_kwargs" in config else 1
-    asked, found = nodes * config.trainer.n_gpus_per_node, gpus_here()
+    asked, found = gpus_asked(config), gpus_here()
     if asked > found:
         raise ValueError(wanting(config, asked, found))
 
 
+def gpus_asked(config: DictConfig) -> int:
+    """Return how many GPUs a run asks of this machine, or of the Ray cluster that it joins."""
+    # torchrun starts the ranks of each node there; without a cluster Ray has this machine only.
+    nodes = config.trainer.nnodes if _uses_ray(config) else 1
+    return nodes * config.trainer.n_gpus_per_node
+
+
 def joins_cluster(config: DictConfig) -> bool:
     """Return whether a run joins a Ray cluster that others have started."""
-    return "ray_kwargs" in config and cluster_address(config) not in (None, "local")
+    return _uses_ray(config) and cluster_address(config) not in (None, "local")
+
+
+def _uses_ray(config: DictConfig) -> bool:
+    """Return whether Ray starts the ranks of a run; those of supervised training are torchrun's."""
+    return "ray_kwargs" in config
 
 
 def gpus_here() -> int:
@@ -48,7 +58,7 @@ def wanting(config: DictConfig, asked: int, found: int) -> str:
     keys = (
         f"trainer.nnodes={config.trainer.nnodes} and trainer.n_gpus_per_node={config.trainer.n_gpus_per_node}"
     )
-    if config.trainer.nnodes > 1 and found:
+    if config.trainer.nnodes > 1 and found and _uses_ray(config):
         remedy = "Several nodes need a Ray cluster: ray start on each, then RAY_ADDRESS."
     elif found:
         remedy = f"Set trainer.n_gpus_per_node={found} (GPUS={found} of a recipe), or hardware=gpu1 or gpu4."

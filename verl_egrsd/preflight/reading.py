@@ -26,6 +26,11 @@ def plain(section: Any, *, resolve: bool = True) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
+def file_list(given: Any) -> list[str]:
+    """Return the files that a key names: none, one as a text, or a list."""
+    return [given] if isinstance(given, str) else list(given or [])
+
+
 def loss_mode(config: DictConfig) -> str:
     """Return the name of the policy loss: the configured one, else the method's."""
     found = config.actor_rollout_ref.actor.policy_loss.loss_mode
@@ -35,9 +40,19 @@ def loss_mode(config: DictConfig) -> str:
     return found
 
 
+def model_key(config: DictConfig) -> str:
+    """Return the key of the section of the model, which supervised training has at the top."""
+    return "actor_rollout_ref.model" if "actor_rollout_ref" in config else "model"
+
+
+def model_section(config: DictConfig) -> DictConfig:
+    """Return the section of the model."""
+    return OmegaConf.select(config, model_key(config))
+
+
 def lora_rank(config: DictConfig) -> int:
     """Return the adapter's rank; 0 is full fine-tuning. verl reads two keys."""
-    model = config.actor_rollout_ref.model
+    model = model_section(config)
     return (model.get("lora") or {}).get("rank", 0) or model.get("lora_rank", 0)
 
 
@@ -55,7 +70,7 @@ def model_facts(config: DictConfig) -> dict[str, Any]:
     That lies in its folder or in the hub's cache; nothing is downloaded. A model of several kinds of input
     answers for its language model.
     """
-    model = config.actor_rollout_ref.model
+    model = model_section(config)
     file = config_file(model.path)
     facts = {} if file is None else json.loads(file.read_text())
     return (facts.get("text_config") or facts) | plain(model.get("override_config"))

@@ -71,3 +71,21 @@ class SolutionDataset(Dataset):
             "position_ids": torch.arange(len(ids)),
             "loss_mask": (torch.arange(len(ids)) >= prompt).long(),
         }
+
+
+def require_batch(rows: int, batch: int, split: str) -> None:
+    """Refuse fewer rows than a batch takes.
+
+    Args:
+        rows: that are left to learn.
+        batch: rows of a batch.
+        split: `train` or `val`.
+
+    Raises:
+        ValueError: with both numbers and the remedy.
+    """
+    if rows < batch:
+        raise ValueError(
+            f"{rows} rows of data.{split}_files are left, less than one batch "
+            f"(data.train_batch_size={batch}): add data, or lower the batch size."
+        )

@@ -28,6 +28,11 @@ class Example(NamedTuple):
     prompt: list[int]
     response: list[int]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of both."""
+        return len(self.prompt) + len(self.response)
+
 
 class LeftOut(NamedTuple):
     """A row that is not learned, and why."""
@@ -117,7 +122,7 @@ class ExampleReader:
         return None
 
     def _overlong(self, name: str, example: Example) -> LeftOut | None:
-        length = len(example.prompt) + len(example.response)
+        length = example.tokens
         if length <= self.max_length:
             return None
         if self.config.overlong == "error":

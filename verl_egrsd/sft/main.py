@@ -12,7 +12,6 @@ import socket
 import sys
 import traceback
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import hydra
@@ -25,13 +24,17 @@ from verl_egrsd.preflight.attention import require_attention
 from verl_egrsd.preflight.existing import check_sft_files
 from verl_egrsd.preflight.machine import require_gpus
 from verl_egrsd.processes import ended_by_signals
-from verl_egrsd.sft.settings import check_sft
+from verl_egrsd.sft.settings import ExampleConfig, check_sft
 from verl_egrsd.watch.closing import closing_lines
 from verl_egrsd.watch.words import last_line
 
 
-def check_sft_start(config: DictConfig) -> None:
-    """Refuse what cannot work on this machine, and every setting that cannot work anywhere."""
+def check_sft_start(config: DictConfig) -> ExampleConfig:
+    """Refuse what cannot work on this machine, and every setting that cannot work anywhere.
+
+    Returns:
+        what is learned from a row.
+    """
     from verl_egrsd.compat import check_version
 
     if config.trainer.device == "cpu" and os.environ.get("VERL_PLATFORM", "").lower() != "cpu":
@@ -39,7 +42,7 @@ def check_sft_start(config: DictConfig) -> None:
             "trainer.device=cpu needs the environment variable VERL_PLATFORM=cpu, set before Python starts."
         )
     check_version()
-    check_sft(config)
+    return check_sft(config)
 
 
 def check_ranks(config: DictConfig) -> None:
@@ -52,15 +55,22 @@ def check_ranks(config: DictConfig) -> None:
     said = f"trainer.nnodes={nodes} with trainer.n_gpus_per_node={per_node}"
     if "RANK" not in os.environ:
         if nodes > 1:
-            raise ValueError(
-                f"{said}: this command starts the ranks of one node. Run torchrun --nnodes={nodes} "
-                f"--nproc-per-node={per_node} -m verl_egrsd.sft.main with the same arguments on every node."
-            )
+            raise ValueError(several_nodes(config))
     elif (started := int(os.environ.get("WORLD_SIZE", "1"))) != nodes * per_node:
         raise ValueError(
             f"{said} gives {nodes * per_node} ranks, but the environment says WORLD_SIZE={started}: set the "
             "keys to the ranks that torchrun starts. Without torchrun, unset RANK and WORLD_SIZE."
         )
+
+
+def several_nodes(config: DictConfig) -> str:
+    """Return how a run on several nodes is started."""
+    nodes, per_node = config.trainer.nnodes, config.trainer.n_gpus_per_node
+    return (
+        f"trainer.nnodes={nodes} with trainer.n_gpus_per_node={per_node}: verl-egrsd sft starts the ranks of "
+        f"one node. Run torchrun --nnodes={nodes} --nproc-per-node={per_node} -m verl_egrsd.sft.main with "
+        "the same arguments on every node."
+    )
 
 
 def main() -> None:
@@ -76,7 +86,7 @@ def _with_flags_of_hydra(config: DictConfig) -> None:
 
 def check_and_tune(config: DictConfig) -> None:
     """Check, then train or, with `dry_run=true`, print."""
-    checked_or_exit(partial(require_model, key="model.path"), config)
+    checked_or_exit(require_model, config)
     with ExitStack() as held:
         start = checked_start(config, check_sft_start, check_sft_files, held)
         if start is None:

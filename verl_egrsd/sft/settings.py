@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from omegaconf import DictConfig, OmegaConf
 
 from verl_egrsd.config import Checker, OnControlTokens, build
+from verl_egrsd.cost.seconds import GPUS
 from verl_egrsd.preflight.reading import plain
 from verl_egrsd.preflight.values import (
     FSDP,
@@ -70,6 +71,7 @@ def _frequency() -> Check:
 
 
 SFT_VALUES: dict[str, Check] = {
+    "check.gpu": any_of(*GPUS),
     "data.train_batch_size": at_least(1),
     "data.max_length": at_least(2),
     "data.max_token_len_per_gpu": at_least(1),

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -19,9 +18,11 @@ from verl_egrsd.checkpoints.resume import RUN_FILE, Start
 from verl_egrsd.compat import check_verl
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.preflight import plain, report_settings
+from verl_egrsd.preflight.reading import file_list
 from verl_egrsd.report.ending import Ending, noting
 from verl_egrsd.report.history import Steps, read_steps
 from verl_egrsd.report.run import RunReport, describe_run
+from verl_egrsd.sft.dataset import require_batch
 from verl_egrsd.sft.saved_steps import SavedSteps
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class SolutionTrainer(SFTTrainer):
         if self.rank != 0:
             super().fit()
             return
-        files = {split: _as_list(self.config.data[f"{name}_files"]) for split, name in _SPLITS.items()}
+        files = {split: file_list(self.config.data[f"{name}_files"]) for split, name in _SPLITS.items()}
         self.report = RunReport(
             report_settings(self.config),
             describe_run(plain(self.config), self.total_training_steps, files),
@@ -80,11 +81,8 @@ class SolutionTrainer(SFTTrainer):
         super()._build_dataset()
         batch = self.config.data.train_batch_size
         for split, rows in (("train", self.train_dataset), ("val", self.val_dataset)):
-            if rows is not None and len(rows) < batch:
-                raise ValueError(
-                    f"{len(rows)} rows of data.{split}_files are left, less than one batch "
-                    f"(data.train_batch_size={batch}): add data, or lower the batch size."
-                )
+            if rows is not None:
+                require_batch(len(rows), batch, split)
         self._list_left_out()
 
     def _list_left_out(self) -> None:
@@ -158,7 +156,3 @@ def train_sft(config: DictConfig, start: Start) -> None:
         initialize_global_process_group()
     SolutionTrainer(config, start).fit()
     destroy_process_group()
-
-
-def _as_list(files: Any) -> list[str]:
-    return [files] if isinstance(files, str) else list(files or [])

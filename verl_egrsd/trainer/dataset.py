@@ -15,6 +15,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset, get_dataset_class
 from verl_egrsd.config import DataChecks, TeacherConfig, build
 from verl_egrsd.methods.columns import PASS_RATE
 from verl_egrsd.preflight import plain
+from verl_egrsd.preflight.reading import file_list
 from verl_egrsd.reward import PROMPT_OPENS_REASONING
 from verl_egrsd.reward.reasoning import REASONING_MARK
 from verl_egrsd.rows import GROUND_TRUTH, Field, Row, conversation, row_name, share_of, structure, text_of
@@ -92,7 +93,7 @@ class PrivilegedDataset(RLHFDataset):
         self.checks = build(DataChecks, plain(self.config.get("checks")), "data.checks")
         refuse_media(dataframe, (self.image_key, self.video_key, self.audio_key))
         refuse_overriding(dataframe)
-        is_training = list(self.original_data_files) == _as_list(self.config.train_files)
+        is_training = list(self.original_data_files) == file_list(self.config.train_files)
         settings = self.config.get("egrsd_teacher") if is_training else None
         teacher = None if settings is None else build(TeacherConfig, settings, "actor_rollout_ref.teacher")
         context = PrivilegedContext.from_config(
@@ -247,10 +248,6 @@ class PrivilegedDataset(RLHFDataset):
                 "(`< think>`)",
                 dict(self._spelled),
             )
-
-
-def _as_list(files: Any) -> list[str]:
-    return [files] if isinstance(files, str) else list(files)
 
 
 def use_privileged_dataset(config: DictConfig) -> None:

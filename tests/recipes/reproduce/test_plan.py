@@ -84,7 +84,7 @@ def test_a_training_on_gpus_is_the_arms_recipe_with_variables_that_it_reads(tmp_
     known = {*RECIPES["sft_gpu" if arm == SFT else "train_gpu"]}
     assert environment.keys() <= known
     checked = training(run, check=True)[1]
-    assert checked.keys() - environment.keys() == {"DRY_RUN" if arm == SFT else "CHECK"} <= known
+    assert checked.keys() - environment.keys() == {"CHECK"} <= known
     (run,) = make_plan_in(tmp_path, arms=(arm,), hardware="gpu4", nodes=2).runs
     more = dict(training(run)[1].items() - environment.items())
     assert {"HARDWARE", "NNODES"} & more.keys() == (set() if arm == SFT else {"HARDWARE", "NNODES"})
@@ -192,7 +192,8 @@ def test_an_arm_is_asked_as_its_training_asks_itself(monkeypatch):
     found = refused.ask_arm("verl_egrsd.main", *words)
     assert found.refused is None
     assert found.checkpoint == pytest.approx(1.6e9, rel=0.1)
-    assert refused.ask_arm("verl_egrsd.sft.main", "preset=sft", "base=qwen3_4b") == Asked(None, 0.0)
+    sft = refused.ask_arm("verl_egrsd.sft.main", "preset=sft", "base=qwen3_4b")
+    assert (sft.refused, sft.checkpoint) == (None, pytest.approx(found.checkpoint))
     steps = refused.ask_arm("verl_egrsd.main", *words, "trainer.total_training_steps=0")
     assert steps.refused.startswith("trainer.total_training_steps=0 is not allowed: it must be")
     monkeypatch.setattr(attention, "find_spec", lambda name: None)
