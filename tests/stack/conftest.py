@@ -25,11 +25,11 @@ def model_path(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def data_path(tmp_path_factory):
-    """16 training rows and 4 for validation, in verl's schema; `copsd` reads their problems twice."""
+    """16 training rows and 4 for validation, in verl's schema, with what some methods read besides."""
     path = tmp_path_factory.mktemp("data")
     for split, count in (("train", 16), ("validation", 4)):
         rows = list(generate_rows(split, count, seed=0))
         for row in rows:
-            row["extra_info"]["problem_en"] = row["extra_info"]["problem"]
+            row["extra_info"] |= {"problem_en": row["extra_info"]["problem"], "pass_rate": 0.5}
         pd.DataFrame(rows).to_parquet(path / f"{split}.parquet")
     return path

@@ -80,6 +80,13 @@ def test_every_factor_reports_finite_weights_where_all_are_multiplied(runs, name
         assert all(map(math.isfinite, found.values())), found
 
 
+def test_a_pass_rate_of_the_data_weighs_the_only_rollout_of_a_prompt(runs):
+    """By its own rollout, a prompt would be always or never solved, and weigh nothing."""
+    for metrics in runs["paced"]:
+        found = [metrics[f"egrsd/pass_rate/{statistic}"] for statistic in ("min", "mean", "max")]
+        assert found == pytest.approx(3 * [0.25])
+
+
 def test_the_entropies_of_teacher_and_student_are_computed_apart(runs):
     for metrics in runs[ALL]:
         teacher, student = (metrics[f"egrsd/{side}_entropy/mean"] for side in ("teacher", "student"))

@@ -21,14 +21,15 @@ from verl_egrsd.methods import factors, methods
 ALL = "all"
 OWN_LOSS = ("rlsd_published",)
 """Presets whose loss the processes of the others do not know; each needs a start of its own."""
-ROLLOUTS = {"gates": 4}
-"""Rollouts per prompt where two would not do: of two answers, each is given twice, and so enough agree."""
+ROLLOUTS = {"gates": 4, "paced": 1}
+"""Rollouts per prompt, if not two: of four, two give the same answer; pass rates of the data need one."""
+KEYS = {"paced": ["algorithm.egrsd.pass_rate.source=data"]}
 
 
 def config_of(preset: str, out: Path, overrides: Sequence[str]) -> DictConfig:
     """Return the configuration of one run: 8 rollouts a step, in pairs where the method compares them."""
     every = [f"algorithm.egrsd.factors=[{','.join(factors())}]", "algorithm.egrsd.advantage=group"]
-    own = ["+preset=egrsd", *every] if preset == ALL else [f"+preset={preset}"]
+    own = ["+preset=egrsd", *every] if preset == ALL else [f"+preset={preset}", *KEYS.get(preset, ())]
     rollouts = ROLLOUTS.get(preset, 2 if preset == ALL or methods()[preset].needs_group else 1)
     keys = [
         f"trainer.default_local_dir={(out / preset).absolute()}",
