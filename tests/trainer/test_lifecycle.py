@@ -289,7 +289,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_ends_the_run_with_the
 
     trainer.actor_rollout_wg.save_checkpoint = saved
     with pytest.raises(
-        RunEndedError, match=rf"no space left for {full}.*last whole checkpoint is .*global_step_5:"
+        RunEndedError, match=rf"no space left for {full}.*free some space\. The last .* is .*global_step_5;"
     ):
         run(trainer)
     found = report(trainer)["ending"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from verl_egrsd.checkpoints.whole import damage, needed, newest_whole
+from verl_egrsd.checkpoints.whole import damage, needed
 from verl_egrsd.output.full_disk import is_of_full_disk, no_space
 
 
@@ -18,24 +18,19 @@ def saving(config: DictConfig, step: int) -> Iterator[None]:
     """Save a checkpoint in the block; if the disk has no space for it, remove what was written of it.
 
     Raises:
-        OSError: for a full disk, with the file and the last whole checkpoint.
+        OSError: for a full disk, with the file. The last line of a run names the last whole checkpoint.
     """
-    folder = Path(config.trainer.default_local_dir)
-    checkpoint, need = folder / f"global_step_{step}", needed(config)
+    checkpoint = Path(config.trainer.default_local_dir) / f"global_step_{step}"
     try:
         yield
     except Exception as error:
         if not is_of_full_disk(error):
             raise
         full, removed = no_space(_written_last(checkpoint)), ""
-        if checkpoint.exists() and damage(checkpoint, need):
+        if checkpoint.exists() and damage(checkpoint, needed(config)):
             shutil.rmtree(checkpoint)
             removed = "; the unfinished checkpoint was removed"
-        last = newest_whole(folder, need)
-        said = f"The last whole checkpoint is {last}" if last else "No checkpoint is whole yet"
-        raise OSError(
-            f"{full}{removed}. {said}: free some space, and the same command goes on from there."
-        ) from error
+        raise OSError(f"{full}{removed}: free some space") from error
 
 
 def _written_last(folder: Path) -> Path:
