@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,42 @@ def report_of(preset: str) -> dict[str, Any] | None:
     return report if report and report["ending"] and report["ending"]["how"] == "finished" else None
 
 
+def loud(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the health checks that warn or fail, by name."""
+    return {name: found for name, found in report["health"].items() if found and found["level"] != "ok"}
+
+
 def row_of(preset: str, report: dict[str, Any]) -> tuple[str, ...]:
-    """Return preset, steps, validation accuracy at the start and the end, and what is not ok."""
-    measured = [found for found in report["health"].values() if found]
-    loud = [(name, found) for name, found in report["health"].items() if found and found["level"] != "ok"]
-    said = "<br>".join(f"**{found['level']}**, {name}: {found['reading']}" for name, found in loud)
-    return f"`{preset}`", str(report["total_steps"]), f"{len(measured) - len(loud)} of {len(measured)}", said
+    """Return preset, steps, and how many checks were ok of those that were measured."""
+    measured, levels = sum(map(bool, report["health"].values())), loud(report)
+    others = ", ".join(f"{name} ({found['level']})" for name, found in levels.items())
+    return (
+        f"`{preset}`",
+        str(report["total_steps"]),
+        f"{measured - len(levels)} of {measured}",
+        others or "-",
+    )
+
+
+def page(reports: dict[str, dict[str, Any]], load: float) -> str:
+    """Return the table, and what each check said that was not ok."""
+    rows = [row_of(preset, report) for preset, report in reports.items()]
+    said = [
+        f"- `{preset}`, {name}: {found['reading']}"
+        for preset, report in reports.items()
+        for name, found in loud(report).items()
+    ]
+    return "\n".join(
+        (
+            "# Twelve steps of every preset\n",
+            "`verl-egrsd train preset=PRESET model=tiny hardware=cpu`, and its health checks at the end.\n",
+            text_table(("preset", "steps", "checks that are ok", "others"), rows),
+            "\nWhat the others say:\n",
+            *said,
+            f"\n{conditions_of_stack(load)}",
+            "- `python -m tests.benchmarks.twelve_steps > tests/benchmarks/results/twelve_steps.md`",
+        )
+    )
 
 
 def main() -> None:
@@ -102,7 +132,8 @@ def main() -> None:
         train(given.train)
         return
     load = os.getloadavg()[0]
-    build(MODEL, BuildSettings())
+    with redirect_stdout(sys.stderr):
+        build(MODEL, BuildSettings())
     write_rows()
     for group in starts([preset for preset in PRESETS if not report_of(preset)]):
         command = [sys.executable, "-m", "tests.benchmarks.twelve_steps", "--train", *group]
@@ -115,12 +146,8 @@ def main() -> None:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-    print("# Twelve steps of every preset\n")
     reports = {preset: report_of(preset) for preset in PRESETS}
-    rows = [row_of(preset, report) for preset, report in reports.items() if report]
-    print(text_table(("preset", "steps", "health checks ok", "what is not"), rows))
-    print(f"\n{conditions_of_stack(load)}")
-    print("- `python -m tests.benchmarks.twelve_steps > tests/benchmarks/results/twelve_steps.md`")
+    print(page({preset: report for preset, report in reports.items() if report}, load))
 
 
 if __name__ == "__main__":
