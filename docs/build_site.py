@@ -51,7 +51,7 @@ def stage(folder: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(ROLE.sub("", path.read_text()))
     settings = yaml.safe_load((ROOT / "docs" / "site.yml").read_text())
-    _write_reference(pages / "reference", settings.pop("extra")["reference"])
+    _write_reference(pages / "reference", settings["extra"].pop("reference"))
     nav = list(_entries(settings["nav"], pages))
     settings |= {"docs_dir": "pages", "site_dir": "site", "nav": [*nav, *_others(nav, pages)]}
     (mkdocstrings,) = [plugin["mkdocstrings"] for plugin in settings["plugins"] if "mkdocstrings" in plugin]

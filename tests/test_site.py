@@ -7,9 +7,12 @@ import re
 import runpy
 from itertools import product
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import yaml
+
+from tests.output.test_hostile_text import HOSTILE, Elements
 
 pytestmark = pytest.mark.stack
 
@@ -104,3 +107,70 @@ def test_pages_open_from_the_folder_without_a_network_and_fit_the_window(site, b
         assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
     context.close()
     assert [url for url in asked if not re.match("file:", url)] == []
+
+
+SCRIPT = re.compile(r"<script([^>]*)>(.*?)</script>", re.DOTALL)
+SCRIPTS = {
+    *('src="docs/iframe-worker.js"', 'src="assets/javascripts/bundle.js"', 'id="__config"'),
+    *("var palette=", "var target=", "__md_scope="),
+}
+"""Those of the theme, and ours, with which the search needs no server: where each is, or how it begins."""
+
+
+def pages_of(site):
+    """Every page but the one that only a server shows, at any depth."""
+    found = sorted(set(site.rglob("*.html")) - {site / "404.html"})
+    assert len(found) > 90
+    return found
+
+
+def test_every_page_has_the_scripts_of_the_theme_and_no_other(site):
+    for page in pages_of(site):
+        text = page.read_text()
+        found = set()
+        for attributes, code in SCRIPT.findall(text):
+            if source := re.search(r'src="([^"]+)"', attributes):
+                file = str((page.parent / source[1]).resolve().relative_to(site))
+                found.add(f'src="{re.sub(r"[.][0-9a-f]{8}[.]min", "", file)}"')
+            else:
+                known = (start for start in SCRIPTS if start in attributes or code.startswith(start))
+                found.add(next(known, code))
+        assert found == SCRIPTS, page
+        assert {*Elements(text).suspicious} <= {"form", "img"}, page
+
+
+@pytest.fixture
+def visitor(site, browser):
+    """A window, and what it must not see: errors in the console, requests beyond the folder of the site."""
+    context = browser.new_context()
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(site.as_uri()) else wrong.append(asked.url))
+    yield page, wrong
+    context.close()
+
+
+def test_every_page_opens_without_an_error_and_asks_no_other_host(site, visitor):
+    page, wrong = visitor
+    for file in pages_of(site):
+        page.goto(file.as_uri())
+        assert page.locator("h1").count() >= 1, file
+        assert wrong == [], file
+
+
+def test_the_search_finds_a_word_in_a_folder_and_nothing_of_a_hostile_one_runs(site, visitor):
+    page, wrong = visitor
+    for name in ("q", "h"):
+        page.goto(f"{(site / 'index.html').as_uri()}?{name}={quote(f'gate {HOSTILE}')}")
+        assert page.evaluate("window.ran") is None
+    page.goto((site / "index.html").as_uri())
+    page.locator(".md-search__button").click()
+    box, found = page.get_by_role("combobox", name="Search"), page.get_by_role("option")
+    for word, results in (("gate", True), (HOSTILE, False), ("gate", True), (f"gate {HOSTILE}", False)):
+        box.fill(word)
+        found.first.wait_for(state="visible" if results else "detached")
+        assert page.locator("dialog").locator("img, script, iframe").count() == 0
+        assert page.evaluate("window.ran") is None
+    assert wrong == []
