@@ -38,9 +38,12 @@ def test_supervised_training_asks_this_machine(monkeypatch):
     monkeypatch.setattr(machine, "gpus_here", lambda: 1)
     supervised = config()
     del supervised.ray_kwargs
-    with pytest.raises(ValueError, match="ask for 8 GPUs"):
-        require_gpus(supervised)
-    supervised.trainer.nnodes = 2  # torchrun is started on each of them
+    for nodes in (1, 2):  # torchrun is started on each of them
+        supervised.trainer.nnodes = nodes
+        with pytest.raises(
+            ValueError, match=r"^trainer\.n_gpus_per_node=8 asks for 8.* Set trainer\.n_gpus_per"
+        ):
+            require_gpus(supervised)
     monkeypatch.setattr(machine, "gpus_here", lambda: 8)
     require_gpus(supervised)
 

@@ -55,15 +55,13 @@ def wanting(config: DictConfig, asked: int, found: int) -> str:
     """Return the sentence for too few GPUs on this machine."""
     import torch
 
-    keys = (
-        f"trainer.nnodes={config.trainer.nnodes} and trainer.n_gpus_per_node={config.trainer.n_gpus_per_node}"
-    )
+    per_node = f"trainer.n_gpus_per_node={config.trainer.n_gpus_per_node}"
+    both = f"trainer.nnodes={config.trainer.nnodes} and {per_node} ask"
+    keys = both if _uses_ray(config) else f"{per_node} asks"
     if config.trainer.nnodes > 1 and found and _uses_ray(config):
         remedy = "Several nodes need a Ray cluster: ray start on each, then RAY_ADDRESS."
     elif found:
         remedy = f"Set trainer.n_gpus_per_node={found} (GPUS={found} of a recipe), or hardware=gpu1 or gpu4."
     else:
         remedy = f"nvidia-smi says what the driver sees. {REHEARSE}"
-    return (
-        f"{keys} ask for {asked} GPUs, and torch {torch.__version__} finds {found or 'none'} here. {remedy}"
-    )
+    return f"{keys} for {asked} GPUs, and torch {torch.__version__} finds {found or 'none'} here. {remedy}"
