@@ -204,7 +204,7 @@ ADDED: tuple[tuple[str, str, str], ...] = (
         "verl.utils.dataset.rl_dataset",
         "RLHFDataset",
         "context checks dropped all_rows _fields _keeps _kept_tokens _lengths _longest _marked _overlong "
-        "_read _report _spelled _with_other_solution _with_partners",
+        "_read _report _shares _spelled _with_other_solution _with_partners",
     ),
     (
         "verl.trainer.ppo.v1.agent_loop_tq",
