@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(1500)]
 LIMIT = 15
 """Seconds that one call of the reward function may take."""
 REWARDS = {
-    "gives_nan": ("is NaN for one row", "is nan", 0),
+    "gives_nan": ("is NaN for one row", "it gave nan", 0),
     "raises": ("raises for one row", "it raised KeyError('no such answer')", 0),
     "hangs": ("hangs for one row", f"it took longer than scores.time_limit={LIMIT} s", LIMIT),
     "holds_the_interpreter": ("holds the interpreter for one row", "reward worker 0 died: the reward", LIMIT),

@@ -23,6 +23,10 @@ NUMBERS = (
     *("egrsd/reward/mean", "egrsd/teacher_entropy/mean", "egrsd/ratio/mean", "egrsd/entropy_gate/mean"),
     *("egrsd/credit/abs_mean", "actor/pg_loss", "actor/grad_norm"),
 )
+NUMBERS_OF_A_DIVERGENCE = (
+    *("egrsd/reward/mean", "egrsd/divergence/mean", "egrsd/divergence/teacher_entropy"),
+    *("egrsd/divergence/student_entropy", "actor/grad_norm"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,7 @@ def start_runs(model_path, data_path, tmp_path_factory):
 @pytest.fixture(scope="module")
 def together(start_runs):
     """Runs one after another on one start, then the second half of the last one, and the first one again."""
-    arms = (FIRST, "grpo-0", "direction-0", "egrsd-0", "rlsd-0", DISTILLED)
+    arms = (FIRST, "grpo-0", "direction-0", "egrsd-0", "rlsd-0", "opsd_unclipped-0", DISTILLED)
     return start_runs("tests.support.sweep_runs", *arms)
 
 
@@ -66,10 +70,10 @@ def test_the_arms_without_a_teacher_score_none_and_train_on_their_direction_alon
             assert step["egrsd/credit/abs_mean"] == pytest.approx(0, abs=1e-6)
 
 
-def assert_same_numbers(one, other, rel):
+def assert_same_numbers(one, other, rel, numbers=NUMBERS):
     steps = [training_steps(read_steps(folder / STEPS_FILE)) for folder in (one, other)]
     for step, other_step in zip(*steps, strict=True):
-        for name in NUMBERS:
+        for name in numbers:
             assert step[name] == pytest.approx(other_step[name], rel=rel), name
 
 
@@ -126,10 +130,11 @@ def _saved(run, step):
 def test_two_data_parallel_ranks_with_small_micro_batches_give_the_result_of_one(start_runs, together):
     two_ranks = start_runs(
         "recipes.miniature.train",
-        "egrsd-0",
+        *("egrsd-0", "opsd_unclipped-0"),
         overrides=("trainer.n_gpus_per_node=2", "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=320"),
     )
-    assert_same_numbers(two_ranks / "egrsd-0", together / "egrsd-0", rel=1e-4)
+    for run, numbers in {"egrsd-0": NUMBERS, "opsd_unclipped-0": NUMBERS_OF_A_DIVERGENCE}.items():
+        assert_same_numbers(two_ranks / run, together / run, 1e-4, numbers)
 
 
 def test_runs_that_need_other_engines_are_refused(tmp_path):
