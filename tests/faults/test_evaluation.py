@@ -153,7 +153,13 @@ def replicas(evaluation):
 def ready_replicas(run):
     """The replicas whose start has ended: Ray puts what an actor does in its process's title."""
     titles = {process: title_of(process) for process in run.left()}
-    return [one for one, title in titles.items() if "ray::Replica" in title and ".start" not in title]
+    replicas = [one for one, title in titles.items() if "ray::Replica" in title and ".start" not in title]
+    return [one for one in replicas if engines_of(one)]  # before its start it has none
+
+
+def engines_of(replica):
+    """The processes of vLLM's engine."""
+    return [child for child in replica.children() if "Engine" in title_of(child)]
 
 
 def said_at_the_end(run):
@@ -189,7 +195,7 @@ def test_a_replica_that_hangs_is_replaced_by_the_other_and_then_none_is_left(rep
     samples, drawing = replicas
     run = drawing("--no-progress", str(HANGS), program=[str(ROOT / "tests/support/patient_eval.py")])
     hanging, other = ready_replicas(run)
-    (engine,) = [child for child in hanging.children() if "Engine" in title_of(child)]
+    (engine,) = engines_of(hanging)
     fault = f"with --no-progress {HANGS}"
     with measured(f"eval: one of 2 replicas hangs, {fault}", "the other draws its samples"):
         engine.suspend()

@@ -17,8 +17,8 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from verl_egrsd.output.files import completed_folder
-from verl_egrsd.processes import term_interrupts
-with term_interrupts(), completed_folder(Path(sys.argv[1])) as folder:
+from verl_egrsd.processes import ended_by_signals
+with ended_by_signals("writer"), completed_folder(Path(sys.argv[1])) as folder:
     (folder / "config.json").write_text("{}")
     print("written", flush=True)
     time.sleep(60)
