@@ -55,22 +55,25 @@ def start(tmp_path):
         run.close()
 
 
-def kill_in(run: WatchedRun, stage: str, out: Path) -> None:
-    """Kill the command while one of a stage runs; all its processes end, and free their shared memory."""
+def kill_in(run: WatchedRun, stage: str, out: Path, number: signal.Signals) -> None:
+    """Send a signal while a command of a stage runs; all processes end, and free their shared memory."""
     name, mark = KILLED[stage]
     run.wait_for(f"reproduce: {stage}: {name};", LONG)
     log = out / "logs" / f"{name}.log"
     run.wait_until(lambda: log.exists() and mark in log.read_text(errors="replace"), LONG, mark)
-    os.kill(run.driver.pid, signal.SIGKILL)
-    run.driver.wait(SHORT)
+    os.kill(run.driver.pid, number)
+    code = run.driver.wait(SHORT)
     run.wait_for_all(SHORT)
+    if number == signal.SIGTERM:
+        assert code == 128 + number
+        assert run.last_lines() == "reproduce: interrupted; the same command goes on from here."
     assert run.segments_left() == []
 
 
-def test_a_reproduction_that_is_killed_in_each_stage_ends_with_all_results_once(start, tmp_path):
+def test_a_reproduction_that_is_killed_or_stopped_in_each_stage_ends_with_all_results_once(start, tmp_path):
     out = tmp_path / "out"
-    for stage in KILLED:
-        kill_in(start(), stage, out)
+    for place, stage in enumerate(KILLED):
+        kill_in(start(), stage, out, (signal.SIGKILL, signal.SIGTERM)[place % 2])
     last = start()
     assert last.driver.wait(LONG) == 0, last.last_lines(20)
 
