@@ -115,9 +115,12 @@ def test_a_validation_by_a_manager_without_guard_stays_as_verl_makes_it():
     assert metrics["val-core/sums/reward/mean@1"] == 0.5
 
 
+REWARD = {"reward": verl_settings()["reward"], "trainer": {"default_local_dir": "run"}}
+
+
 @pytest.mark.parametrize("name", ["naive", "dapo"])
 def test_the_reward_workers_load_the_guarded_manager(name):
-    config = OmegaConf.create({"reward": verl_settings()["reward"]})
+    config = OmegaConf.create(REWARD)
     config.reward.reward_manager.name = name
     guard_rewards(config)
     manager = config.reward.reward_manager
@@ -129,7 +132,7 @@ def test_the_reward_workers_load_the_guarded_manager(name):
 
 
 def test_the_verifier_keeps_its_own_limits_and_a_manager_of_the_users_stays():
-    config = OmegaConf.create({"reward": verl_settings()["reward"]})
+    config = OmegaConf.create(REWARD)
     config.reward.custom_reward_function.path = VERIFIER
     guard_rewards(config)
     manager = config.reward.reward_manager

@@ -71,7 +71,8 @@ def run_check(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
 def is_supervised(overrides: Sequence[str]) -> bool:
     """Return whether the words are those of `verl-egrsd sft`: they name a base, or one of its presets."""
-    presets = {file.name for file in (files("verl_egrsd.configs.sft") / "preset").iterdir()}
+    # The package of the configurations imports torch; its folder does not.
+    presets = {file.name for file in (files("verl_egrsd") / "configs" / "sft" / "preset").iterdir()}
     words = (word.lstrip("+").partition("=") for word in overrides)
     return any(
         group == "base" or (group == "preset" and f"{name}.yaml" in presets) for group, _, name in words
