@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.twelve_steps > tests/benchmarks/results/twelve_steps.md
 
-It takes 40 minutes on two cores. Presets whose processes have equal settings share a start. Runs that have
-finished are kept in outputs/twelve_steps, so the same command goes on after an interruption.
+It took 40 minutes on two cores that other work shared. Presets whose processes have equal settings share a
+start. Runs that have finished are kept in outputs/twelve_steps, so the same command goes on after an
+interruption.
 """
 
 from __future__ import annotations

@@ -75,12 +75,12 @@ def reproduction(folder: Path) -> list[str]:
 
 
 COMMANDS = {
-    "data preparation": (preparation, 32),
-    "export": (export, 64),
-    "frontier": (frontier, 16),
-    "the reproduction": (reproduction, 64),
+    "data preparation": (preparation, 32, "data_card.json"),
+    "export": (export, 64, "model.safetensors"),
+    "frontier": (frontier, 16, "frontier.html"),
+    "the reproduction": (reproduction, 64, "data/data_card.json"),
 }
-"""What makes the arguments of a command, and KiB that are not enough for its result."""
+"""What makes the arguments of a command, KiB that are too few for its result, and what makes that whole."""
 
 
 def run(arguments: list[str], out: Path) -> subprocess.CompletedProcess[str]:
@@ -95,18 +95,19 @@ def run(arguments: list[str], out: Path) -> subprocess.CompletedProcess[str]:
 def test_a_command_whose_disk_is_full_names_the_file_and_leaves_nothing_that_looks_whole(
     small_disk, tmp_path, measured, name
 ):
-    arguments, room = COMMANDS[name]
+    arguments, room, last = COMMANDS[name]
     disk, words = small_disk(f"size={room}k"), arguments(tmp_path)
     with measured(f"{name}: disk full", "the file is named"):
         ended = run(words, disk / "out")
     assert ended.returncode == 1, ended.stderr[-3000:]
     assert f"no space left for {disk}/out" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
-    assert not [path for path in disk.rglob("*.partial") if path.is_dir()]
+    assert not (disk / "out" / last).exists()
     # What is there can be removed, and the same command then has its room.
     subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
     again = run(words, disk / "out")
     assert again.returncode == 0, again.stderr[-3000:]
+    assert (disk / "out" / last).exists()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

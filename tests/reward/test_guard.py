@@ -202,6 +202,14 @@ def test_a_function_that_holds_the_interpreter_ends_its_process_and_the_row_is_n
     assert run.stderr.endswith(f"verl_egrsd: {(tmp_path / 'last_words').read_text()}")
 
 
+def test_a_process_is_ended_also_where_its_last_words_cannot_be_written(tmp_path):
+    (tmp_path / "last_words").mkdir()  # in the place of the file
+    command = [sys.executable, "-c", HOLDS_THE_INTERPRETER]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LONG)
+    assert run.returncode == -9
+    assert "IsADirectoryError" in run.stderr
+
+
 def test_the_sentinel_ends_with_its_owner(tmp_path):
     script = (
         "import subprocess, sys\n"

@@ -19,7 +19,7 @@ LIMIT = 2 * TIME_LIMIT
 PRESETS = [name for name in methods() if name not in ("egrsd", "cl_egrsd", "rlsd", "direction")]
 """Those that no other run of the tests trains."""
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(LIMIT + 60)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout((1 + len(OWN_LOSS)) * LIMIT + 60)]
 
 
 @pytest.fixture(scope="module")

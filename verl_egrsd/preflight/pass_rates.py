@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
 from verl_egrsd.methods.columns import PASS_RATE
+from verl_egrsd.preflight.reading import file_list
 from verl_egrsd.rows import row_name, share_of
 
 _READ = (f"{PASS_RATE.column}.{PASS_RATE.key}", f"{PASS_RATE.column}.index", "data_source")
@@ -22,8 +23,7 @@ def check_pass_rates(config: DictConfig) -> None:
     """
     if OmegaConf.select(config, "algorithm.egrsd.pass_rate.source") != "data":
         return
-    given = config.data.train_files
-    for path in [given] if isinstance(given, str) else given:
+    for path in file_list(config.data.train_files):
         if not path.endswith(".parquet") or not Path(path).is_file():
             continue
         with pq.ParquetFile(path) as file:

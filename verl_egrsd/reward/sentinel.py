@@ -107,9 +107,11 @@ def _end(owner: int, rows: list[str], time_limit: float, last_words: str) -> Non
     )
     sys.stderr.write(f"verl_egrsd: {why}")
     sys.stderr.flush()
-    if last_words and Path(last_words).parent.is_dir():
-        Path(last_words).write_text(why, encoding="utf-8")
-    os.kill(owner, signal.SIGKILL)
+    try:
+        if last_words and Path(last_words).parent.is_dir():
+            Path(last_words).write_text(why, encoding="utf-8")
+    finally:  # the owner ends also where they cannot be written
+        os.kill(owner, signal.SIGKILL)
 
 
 if __name__ == "__main__":
