@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,14 @@ def test_what_is_given_takes_the_place_of_the_presets_value():
     assert found == Settings(
         samples_of={"aime24": 20}, seed=3, thinking=False, temperature=0.6, top_p=1.0, top_k=20
     )
+
+
+def test_a_template_is_a_name_or_a_file_whose_text_is_kept(tmp_path):
+    assert settings("--template", "answer_only") == replace(PRESETS["paper"], template="answer_only")
+    (tmp_path / "hint.txt").write_text("<<task>> Hint: <<extra_info.hint>>\n")
+    found = settings("--template", str(tmp_path / "hint.txt"))
+    assert (found.template, found.template_text) == ("hint.txt", "<<task>> Hint: <<extra_info.hint>>")
+    assert found.teacher_template.marks == ("extra_info.hint",)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +98,8 @@ def test_a_refusal_is_one_line(tmp_path, capsys):
     [
         (["eval", "no/such/model", "--benchmarks", "."], "no/such/model is neither a folder nor a hub id"),
         (["eval", "x/global_step_7", "--benchmarks", "."], "x/global_step_7 is missing: name a folder"),
+        (["eval", ".", "--benchmarks", ".", "--template", "no.txt"], "no.txt: there is no such file"),
+        (["eval", ".", "--benchmarks", ".", "--top-p", "2"], "top_p=2.0 is not allowed"),
         (["eval", ".", "--benchmarks", "no.parquet"], "no.parquet is missing: name a parquet file"),
         (["sample", ".", "--data", "no.parquet"], "no.parquet is missing: name a parquet file"),
         (["export", "x/global_step_7"], "x/global_step_7 is missing: name a folder global_step_N of a run."),

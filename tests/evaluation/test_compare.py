@@ -106,6 +106,15 @@ def test_settings_that_differ_are_shown(tmp_path, rows):
     )
 
 
+def test_the_teacher_is_compared_with_a_student_that_an_earlier_version_evaluated(tmp_path, rows):
+    found = write(tmp_path / "a", rows), write(tmp_path / "b", rows, template="concise")
+    settings = tmp_path / "a" / "settings.json"
+    settings.write_text(
+        settings.read_text().replace('"template": null,', "").replace(', "template_text": null', "")
+    )
+    assert compare(*found, replicates=10)["settings"] == {"settings.template": [None, "concise"]}
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, rows):
     first, second = (tmp_path / name / "run" for name in ("x", "y"))
     found = compare(write(first, rows), write(second, rows), replicates=10)

@@ -22,6 +22,8 @@ PAGE = ROOT / "docs" / "evaluation.md"
 def shown(settings: Settings, option: str) -> str:
     if option == "thinking":
         return "on" if settings.thinking else "off"
+    if option == "template":
+        return settings.template or "-"
     if option == "samples":
         others = [f"{name}={count}" for name, count in settings.samples_of.items()]
         return f"`{' '.join([str(settings.samples), *others])}`"
@@ -32,7 +34,9 @@ def shown(settings: Settings, option: str) -> str:
 def test_every_setting_is_documented_with_its_value_in_each_preset(preset):
     rows = table(section(PAGE, "## Protocols"))
     options = [re.sub("-", "_", cells[0].split("`")[1].removeprefix("--")) for cells in rows]
-    assert sorted(options) == sorted({field.name for field in fields(Settings)} - {"samples_of"})
+    assert sorted(options) == sorted(
+        {field.name for field in fields(Settings)} - {"samples_of", "template_text"}
+    )
     column = 1 + list(PRESETS).index(preset)
     assert [cells[column] for cells in rows] == [shown(PRESETS[preset], option) for option in options]
     head = f"| option | `{DEFAULT_PRESET}` (default) | `precise` | `rehearsal` | meaning |"

@@ -6,7 +6,8 @@ import pytest
 from data_prep.parquet import parquet_writer
 from data_prep.rows import to_row
 from recipes.rehearsal.task import generate_rows
-from verl_egrsd.evaluation.problems import problem_id, problems_digest, read_benchmarks
+from verl_egrsd.evaluation.problems import privileged_digest, problem_id, problems_digest, read_benchmarks
+from verl_egrsd.teacher.templates import TEMPLATES
 
 
 def write(path, rows):
@@ -94,6 +95,40 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, change, message):
     path = write(tmp_path / "bad.parquet", change([prepared(2), prepared(3)]))
     with pytest.raises(ValueError, match=message):
         read_benchmarks([path])
+
+
+def test_for_the_teacher_a_problem_has_what_the_template_shows_and_keeps_its_id(folder):
+    student = read_benchmarks([folder])["more"]
+    teacher = read_benchmarks([folder / "more.parquet"], template=TEMPLATES["reference_solution"])["more"]
+    solutions = [row["extra_info"]["solution"] for row in generate_rows("validation", 4, seed=0)]
+    assert [one.privileged for one in teacher] == [{"extra_info": {"solution": text}} for text in solutions]
+    assert [one.id for one in teacher] == [one.id for one in student]
+    assert [one.messages for one in teacher] == [one.messages for one in student]
+
+
+def test_the_wrong_solution_is_that_of_another_problem_of_the_file(folder):
+    template = TEMPLATES["wrong_solution"]
+    found = read_benchmarks([folder], only=["more"], limit=3, template=template)["more"]
+    shown = [one.privileged["extra_info"] for one in found]
+    solutions = {row["extra_info"]["solution"] for row in generate_rows("validation", 4, seed=0)}
+    assert all(texts["solution_of_another_row"] in solutions - {texts["solution"]} for texts in shown)
+
+
+def test_what_the_teacher_reads_has_a_digest_of_its_own_and_the_problems_keep_theirs(folder):
+    read = [None, TEMPLATES["none"], TEMPLATES["answer_only"]]
+    found = [read_benchmarks([folder / "sums.parquet"], template=template)["sums"] for template in read]
+    assert {problems_digest(problems) for problems in found} == {
+        "e4612281c19d61e974fcdefb65c937b6827903ad2d0c6022d7ce3ec51193ba6c"
+    }
+    assert len({privileged_digest(problems) for problems in found}) == 3
+    assert privileged_digest(found[2]) == privileged_digest(found[2][::-1])
+
+
+def test_a_row_without_what_the_template_shows_is_named(folder):
+    with pytest.raises(
+        ValueError, match=r"extra_info.solution of row 0 of .*sums.parquet .*the teacher's template"
+    ):
+        read_benchmarks([folder], only=["sums"], template=TEMPLATES["reference_solution"])
 
 
 def test_names_that_are_missing_or_given_twice_are_refused(folder):

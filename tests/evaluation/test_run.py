@@ -19,9 +19,13 @@ from tests.checkpoints.test_export import RANK, adapter_of, write_checkpoint
 from tests.test_docs import ROOT
 from verl_egrsd import cli
 from verl_egrsd.checkpoints.export import export
+from verl_egrsd.evaluation.compare import compare
 from verl_egrsd.evaluation.problems import read_benchmarks
+from verl_egrsd.evaluation.run import evaluate
 from verl_egrsd.evaluation.samples import read_samples
-from verl_egrsd.evaluation.settings import PRESETS
+from verl_egrsd.evaluation.settings import PRESETS, Settings
+from verl_egrsd.teacher.context import PrivilegedContext
+from verl_egrsd.teacher.templates import TEMPLATES
 
 from .builders import random_adapter
 
@@ -154,6 +158,40 @@ def test_a_killed_evaluation_goes_on_and_draws_each_sample_once(resumed, data, c
     assert lines_of(samples) == PROBLEMS * K
     assert cli.main([*evaluation.arguments, "--seed", "1"]) == 1
     assert "settings.seed is 1, but the samples in" in capsys.readouterr().err
+
+
+def test_the_same_model_answers_as_its_own_teacher(tmp_path, resumed, model, data, capsys):
+    out, template = tmp_path / "teacher", TEMPLATES["reference_solution"]
+    sampling = ("--temperature", 0, "--samples", 1, "--max-new-tokens", NEW_TOKENS)
+    evaluation = Evaluation(tmp_path, model, "--benchmarks", data, "--out", out, *sampling)
+    evaluation.arguments += ["--template", "reference_solution"]
+    evaluation.run()
+    found = {sample.index: sample.text for sample in read_samples(out / "samples.jsonl")}
+    plain = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    flags = {"enable_thinking": True}
+    context = PrivilegedContext(AutoTokenizer.from_pretrained(model), template, flags, flags)
+    rows = generate_rows("validation", PROBLEMS, seed=0)
+    expected = [written(plain, context, context.teacher_prompt_ids(row["prompt"], row)) for row in rows]
+    assert [found[index] for index in range(PROBLEMS)] == expected != greedy(plain, model, data)
+    differing = compare(out, resumed[1])["settings"]
+    assert differing["settings.template"] == ["reference_solution", None]
+    assert "benchmarks.sums.sha256" not in differing
+
+    assert cli.main(evaluation.arguments) == 0  # nothing is left to draw
+    other = [*evaluation.arguments[:-1], "answer_only"]
+    assert cli.main(other) == 1
+    assert "settings.template is 'answer_only', but the samples in" in capsys.readouterr().err
+
+
+def test_problems_that_were_read_for_the_student_are_not_answered_as_the_teacher(tmp_path, data):
+    with pytest.raises(ValueError, match=r"template='none' does not fit the problems: give read_benchmarks"):
+        evaluate("m", read_benchmarks([data]), tmp_path, settings=Settings(template="none"))
+
+
+def written(model, context, prompt):
+    """What transformers writes after a prompt, without sampling."""
+    ids = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=NEW_TOKENS)[0]
+    return context.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
 
 
 def test_a_lora_checkpoint_answers_as_its_merged_weights_do(tmp_path, model, data):

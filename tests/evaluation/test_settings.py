@@ -23,6 +23,9 @@ def test_the_paper_preset_is_the_papers_protocol():
         ({"top_p": 0.0}, r"top_p=0\.0 is not allowed"),
         ({"top_p": 1.5}, r"top_p=1\.5 is not allowed"),
         ({"top_k": -1}, r"top_k=-1 is not allowed"),
+        ({"template": "sibling"}, r"template='sibling' is not allowed: it shows rollouts of a training step"),
+        ({"template": "referenz"}, r"template='referenz' is unknown; known templates: reference_solution"),
+        ({"template": "own", "template_text": "no task"}, r"lacks the mark <<task>>"),
         ({"dtype": "int8"}, r"dtype='int8' is not allowed: it must be one of bfloat16, float16, float32\."),
     ],
 )

@@ -58,6 +58,15 @@ def test_samples_are_scored_as_they_were_drawn(monkeypatch, tmp_path, model_path
     assert method.reward.max_response_length == 99
 
 
+def test_answers_of_the_teacher_are_refused(tmp_path, model_path, benchmark, capsys):
+    folder = evaluation(tmp_path / "run", model_path, [benchmark])
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["identity"]["settings"]["template"] = "concise"
+    (folder / "settings.json").write_text(json.dumps(settings))
+    assert cli.main(["inspect", str(folder), "--out", str(tmp_path / "out")]) == 1
+    assert "holds answers of the teacher (template concise)" in capsys.readouterr().err
+
+
 def test_of_several_files_one_is_named(monkeypatch, tmp_path, model_path, benchmark, data_path, capsys):
     folder = evaluation(tmp_path / "run", model_path, [benchmark, data_path])
     assert cli.main(["inspect", str(folder), "--out", str(tmp_path / "out")]) == 1

@@ -20,7 +20,7 @@ from verl_egrsd.rows import GROUND_TRUTH, Row, conversation, row_name, text_of
 from verl_egrsd.teacher.attempts import EMPTY_ATTEMPTS
 from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.teacher.marks import SOLUTION
-from verl_egrsd.teacher.placebo import partners_of, with_solution_of
+from verl_egrsd.teacher.placebo import with_other_solutions
 
 ROWS_READ = 256
 """Rows whose lengths are measured; training checks all of them before its first step."""
@@ -97,8 +97,7 @@ def _with_partners(context: PrivilegedContext, rows: Sequence[Row]) -> Sequence[
     """Return rows that carry the solution of another one, if the template shows it."""
     if not any("wrong_solution" in other.template.marks for other in context.alternatives):
         return rows
-    partners = partners_of(rows, context.placebo_seed)
-    return [with_solution_of(rows[partner], row) for partner, row in zip(partners, rows, strict=True)]
+    return list(with_other_solutions(rows, context.placebo_seed))
 
 
 def _pair(config: DictConfig, context: PrivilegedContext, row: Row, *, has_teacher: bool) -> Pair:

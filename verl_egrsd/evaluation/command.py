@@ -16,6 +16,7 @@ from verl_egrsd.evaluation.settings import DEFAULT_PRESET, DTYPES, PRESETS, Engi
 from verl_egrsd.output.files import write_completed
 from verl_egrsd.output.lock import only_writer
 from verl_egrsd.output.named import require_existing, require_model_name
+from verl_egrsd.teacher.templates import with_template_text
 
 if TYPE_CHECKING:
     from verl_egrsd.evaluation.summary import Summary
@@ -38,6 +39,11 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="some of the benchmarks (all)")
     parser.add_argument("--limit", type=int, metavar="N", help="first N problems of each benchmark (all)")
     parser.add_argument("--name", help="name in tables (default: that of the folder)")
+    parser.add_argument(
+        "--template",
+        metavar="NAME|FILE",
+        help="answer as the teacher who reads this template (default: as the student)",
+    )
     sampling = parser.add_argument_group("sampling; defaults are those of the preset")
     sampling.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="(%(default)s)")
     sampling.add_argument(
@@ -95,6 +101,7 @@ def engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_eval(arguments: argparse.Namespace, _: list[str]) -> None:
     """Evaluate, and print the summary."""
+    eval_settings(arguments, ())  # refuses values before the imports, which take seconds
     begin(arguments, arguments.benchmarks, finished="summary.json")
     with only_writer(arguments.out, ANOTHER_OUT):
         from verl_egrsd.evaluation.summary import terminal_table
@@ -138,15 +145,18 @@ def _evaluated(arguments: argparse.Namespace) -> Summary:
     from verl_egrsd.evaluation.problems import benchmark_files, read_benchmarks
     from verl_egrsd.evaluation.run import evaluate
 
-    benchmarks = read_benchmarks(arguments.benchmarks, arguments.only, arguments.limit)
+    names = benchmark_files(arguments.benchmarks, arguments.only)
+    settings = eval_settings(arguments, names)
     return evaluate(
         arguments.model,
-        benchmarks,
+        read_benchmarks(
+            arguments.benchmarks, arguments.only, arguments.limit, template=settings.teacher_template
+        ),
         arguments.out,
-        settings=eval_settings(arguments, benchmarks),
+        settings=settings,
         base=arguments.base,
         name=arguments.name,
-        files=benchmark_files(arguments.benchmarks, arguments.only),
+        files=names,
         options=EngineOptions(**given_fields(arguments, EngineOptions)),
     )
 
@@ -196,7 +206,11 @@ def eval_settings(arguments: argparse.Namespace, benchmarks: Collection[str]) ->
     # A preset may name benchmarks that are not evaluated; `evaluate` refuses those that the caller names.
     named = {name: k for name, k in preset.samples_of.items() if name in benchmarks and None not in counts}
     named |= {name: k for name, k in counts.items() if name is not None}
-    return replace(preset, samples=counts.get(None, preset.samples), samples_of=named, **given)
+    given["samples"], given["samples_of"] = counts.get(None, preset.samples), named
+    if "template" in given:
+        shown = with_template_text({"template": given["template"]})
+        given |= {key: shown.get(key) for key in ("template", "template_text")}
+    return replace(preset, **given)
 
 
 def given_fields(arguments: argparse.Namespace, settings: type) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from verl_egrsd.output.tables import text_table, verbatim_markdown
 
 METRICS = {"accuracy": "avg", "length": "length"}
 """The metrics that are compared, by their names in a comparison."""
+_NEWER = {"settings.template": None, "settings.template_text": None}
+"""Settings that evaluations of version 0.1 do not name."""
 Tables = Mapping[str, Table]
 Comparison = dict[str, Any]
 
@@ -185,7 +187,7 @@ def _differences(a: Mapping[str, Series], b: Mapping[str, Series]) -> dict[str, 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the settings that differ, by dotted name, without the model, which is meant to differ."""
-    flat_a, flat_b = (flat({**found["identity"], "model": {}}) for found in (a, b))
+    flat_a, flat_b = (_NEWER | flat({**found["identity"], "model": {}}) for found in (a, b))
     shared = [key for key in flat_a if key in flat_b and flat_a[key] != flat_b[key]]
     return {key: [flat_a[key], flat_b[key]] for key in shared}
 

@@ -44,7 +44,8 @@ async def draw_samples(
     tasks: Sequence[Task], log: SampleLog, model: Servable, settings: Settings, options: EngineOptions
 ) -> None:
     """Draw samples and write each when it is judged; vLLM batches all running requests."""
-    prompts = _prompts(tasks, PromptRenderer(model.model, thinking=settings.thinking))
+    render = PromptRenderer(model.model, thinking=settings.thinking, template=settings.teacher_template)
+    prompts = _prompts(tasks, render)
     longest = max(len(prompt.ids) for prompt in prompts.values())
     with (
         _engine(model, settings, options, longest, len(tasks)) as engine,
@@ -100,7 +101,7 @@ def _engine(
 def _prompts(tasks: Sequence[Task], render: PromptRenderer) -> dict[str, Prompt]:
     """Return the prompt of each problem by its id; each problem is rendered once."""
     problems = {task.problem.id: task.problem for task in tasks}
-    return {name: render(problem.messages) for name, problem in problems.items()}
+    return {name: render(problem) for name, problem in problems.items()}
 
 
 def _sample(task: Task, seed: int, answer: Answer, verdict: Verdict) -> Sample:

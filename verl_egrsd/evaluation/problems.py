@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from verl_egrsd.evaluation.privileged import Privileged, privileged_fields
 from verl_egrsd.reward import problem_text
 from verl_egrsd.rows import GROUND_TRUTH, conversation, structure, text_of
+from verl_egrsd.teacher.templates import Template
 
 _COLUMNS = ("prompt", "reward_model", "extra_info")
 Benchmarks = dict[str, list["Problem"]]
@@ -29,6 +31,8 @@ class Problem:
         ground_truth: the right answer.
         text: `extra_info.problem` or `extra_info.question`, which the verifier may use; None if the row has
             neither.
+        privileged: the fields of the row that the teacher reads, see :func:`privileged_fields`; None for a
+            problem that is answered as the student.
     """
 
     id: str
@@ -36,10 +40,15 @@ class Problem:
     messages: list[dict[str, str]]
     ground_truth: str
     text: str | None = None
+    privileged: Privileged | None = None
 
 
 def read_benchmarks(
-    paths: Sequence[str | Path], only: Sequence[str] = (), limit: int | None = None
+    paths: Sequence[str | Path],
+    only: Sequence[str] = (),
+    limit: int | None = None,
+    *,
+    template: Template | None = None,
 ) -> Benchmarks:
     """Read benchmarks from files NAME.parquet, or from folders of such files.
 
@@ -47,6 +56,7 @@ def read_benchmarks(
         paths: files and folders.
         only: names of the benchmarks to take; empty takes all.
         limit: number of problems to take from the start of each; None takes all.
+        template: of the teacher's prompt, whose fields every row must have; None for the student's prompt.
 
     Returns:
         problems by name of the benchmark, in the order of the files; the files of a folder by name.
@@ -57,7 +67,8 @@ def read_benchmarks(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} is not allowed: it must be at least 1.")
-    return {name: _problems(file)[:limit] for name, file in benchmark_files(paths, only).items()}
+    files = benchmark_files(paths, only)
+    return {name: _problems(file, template)[:limit] for name, file in files.items()}
 
 
 def benchmark_files(paths: Sequence[str | Path], only: Sequence[str] = ()) -> dict[str, Path]:
@@ -82,7 +93,17 @@ def problem_id(messages: Sequence[Mapping[str, Any]]) -> str:
 
 def problems_digest(problems: Sequence[Problem]) -> str:
     """Return the SHA-256 of all problems and answers; the order of the problems does not matter."""
-    lines = sorted(json.dumps(asdict(problem), sort_keys=True) for problem in problems)
+    contents = (asdict(problem) for problem in problems)
+    return _digest({key: value for key, value in one.items() if key != "privileged"} for one in contents)
+
+
+def privileged_digest(problems: Sequence[Problem]) -> str:
+    """Return the SHA-256 of what the teacher reads beside the problems; their order does not matter."""
+    return _digest({"id": problem.id, "privileged": problem.privileged} for problem in problems)
+
+
+def _digest(contents: Iterable[Mapping[str, Any]]) -> str:
+    lines = sorted(json.dumps(one, sort_keys=True) for one in contents)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -97,15 +118,19 @@ def _parquet_files(path: Path) -> list[Path]:
     return files
 
 
-def _problems(file: Path) -> list[Problem]:
+def _problems(file: Path, template: Template | None) -> list[Problem]:
     table = pq.read_table(file)
     if missing := set(_COLUMNS) - set(table.column_names):
         raise ValueError(
             f"{file} has no column {min(missing)}: it needs {', '.join(_COLUMNS)} (docs/data.md)."
         )
-    problems = list(_of_rows(file, table.select(_COLUMNS).to_pylist()))
+    read = table.select(_COLUMNS).to_pylist()
+    problems = list(_of_rows(file, read))
     if not problems:
         raise ValueError(f"{file} has no rows: prepare it again.")
+    if template is not None:
+        shown = privileged_fields(read, template, str(file))
+        problems = [replace(one, privileged=fields) for one, fields in zip(problems, shown, strict=True)]
     rows: dict[str, int] = {}
     for row, problem in enumerate(problems):
         first = rows.setdefault(problem.id, row)

@@ -1,12 +1,15 @@
-"""The prompts of an evaluation: conversations rendered with the model's own chat template."""
+"""The prompts of an evaluation: the student's or the teacher's, in the model's own chat template."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from verl_egrsd.evaluation.problems import Problem
 from verl_egrsd.reward import opens_reasoning, warn_of_hidden_marks
+from verl_egrsd.teacher.context import PrivilegedContext
+from verl_egrsd.teacher.rendering import Renderer
+from verl_egrsd.teacher.templates import Template
 
 
 @dataclass(frozen=True)
@@ -23,24 +26,34 @@ class Prompt:
 
 
 class PromptRenderer:
-    """The chat template of a model.
+    """Renders problems for a model, as training does.
 
     Args:
         model: folder with tokenizer and chat template.
-        thinking: the template's thinking flag.
+        thinking: the chat template's thinking flag.
+        template: of the teacher's prompt; None renders the student's.
     """
 
-    def __init__(self, model: Path, *, thinking: bool) -> None:
+    def __init__(self, model: Path, *, thinking: bool, template: Template | None = None) -> None:
         from transformers import AutoTokenizer
 
-        self._tokenizer = AutoTokenizer.from_pretrained(model)
-        warn_of_hidden_marks(self._tokenizer)
-        self._thinking = thinking
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        warn_of_hidden_marks(tokenizer)
+        flags = {"enable_thinking": thinking}
+        self._tokenizer, self._renderer = tokenizer, Renderer(tokenizer, flags)
+        self._context = None if template is None else PrivilegedContext(tokenizer, template, flags, flags)
 
-    def __call__(self, messages: Sequence[dict[str, str]]) -> Prompt:
-        """Render a conversation."""
-        text = self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=self._thinking
-        )
+    def __call__(self, problem: Problem) -> Prompt:
+        """Render a problem.
+
+        Raises:
+            ValueError: when the chat template, or the teacher's template, does not take its conversation.
+        """
+        if self._context is None:
+            messages = problem.messages
+            text = self._renderer.text(messages)
+        else:
+            messages = self._context.messages(problem.messages, problem.privileged or {})
+            text = self._renderer.prompt(messages)
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return Prompt(list(ids), opens_reasoning(text, messages[-1]["content"]))

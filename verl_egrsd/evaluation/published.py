@@ -138,8 +138,8 @@ def _other_settings(summary: Mapping[str, Any]) -> list[str]:
     """Say in which settings an evaluation is not the paper's protocol."""
     paper = {key: value for key, value in asdict(PRESETS["paper"]).items() if key not in _NOT_COMPARED}
     return [
-        f"Not the paper's protocol: {key} is {summary['settings'][key]!r} for {summary['name']}, "
+        f"Not the paper's protocol: {key} is {summary['settings'].get(key)!r} for {summary['name']}, "
         f"{value!r} in the paper."
         for key, value in paper.items()
-        if summary["settings"][key] != value
+        if summary["settings"].get(key) != value
     ]

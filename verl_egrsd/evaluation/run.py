@@ -15,7 +15,7 @@ from typing import Any
 from verl_egrsd.evaluation.drawing import Task, draw_samples
 from verl_egrsd.evaluation.generation import quiet_vllm
 from verl_egrsd.evaluation.model import Source, find_model, servable
-from verl_egrsd.evaluation.problems import Benchmarks, problems_digest
+from verl_egrsd.evaluation.problems import Benchmarks, privileged_digest, problems_digest
 from verl_egrsd.evaluation.samples import SampleLog, begin_or_resume
 from verl_egrsd.evaluation.settings import EngineOptions, Settings
 from verl_egrsd.evaluation.summary import Summary, write_summary
@@ -86,6 +86,7 @@ def complete_samples(
         raise ValueError(
             f"--samples names {min(unknown)}; the benchmarks of this evaluation are {', '.join(benchmarks)}."
         )
+    _require_one_template(benchmarks, settings)
     source = find_model(model, base)
     facts = {
         "name": name or out.resolve().name,
@@ -110,6 +111,16 @@ def complete_samples(
             )
             model_to_load = servable(source, out / EXPORTED)
             _run(draw_samples(missing, log, model_to_load, settings, options or EngineOptions()), log, tasks)
+
+
+def _require_one_template(benchmarks: Benchmarks, settings: Settings) -> None:
+    """Refuse problems that were read for another side than the settings name."""
+    for_teacher = {one.privileged is not None for problems in benchmarks.values() for one in problems}
+    if for_teacher != {settings.template is not None}:
+        raise ValueError(
+            f"template={settings.template!r} does not fit the problems: give read_benchmarks "
+            "template=settings.teacher_template."
+        )
 
 
 def _tasks(benchmarks: Benchmarks, settings: Settings) -> list[Task]:
@@ -140,6 +151,7 @@ def _run(drawing: Coroutine[Any, Any, None], log: SampleLog, tasks: Sequence[Tas
 
 def _identity(source: Source, benchmarks: Benchmarks, settings: Settings) -> dict[str, Any]:
     """Return everything that affects the answers: a run is resumed only if all of it is equal."""
+    read = {} if settings.template is None else benchmarks
     return {
         "model": {"sha256": source.sha256, "base_sha256": source.base_sha256},
         "settings": asdict(settings),
@@ -151,6 +163,7 @@ def _identity(source: Source, benchmarks: Benchmarks, settings: Settings) -> dic
             }
             for benchmark, problems in benchmarks.items()
         },
+        "privileged": {benchmark: privileged_digest(problems) for benchmark, problems in read.items()},
         "versions": _versions(),
     }
 

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from verl_egrsd.teacher.templates import Template, get_template
+
 DTYPES = ("bfloat16", "float16", "float32")
 
 
@@ -24,6 +26,9 @@ class Settings:
         top_k: number of tokens to sample from; 0 for all.
         max_new_tokens: longest answer, in tokens.
         dtype: type of weights and activations.
+        template: template of the teacher's prompt, which is answered in place of the student's; None answers
+            the student's.
+        template_text: its text, if it is not one of the package's.
     """
 
     samples: int = 4
@@ -35,6 +40,8 @@ class Settings:
     top_k: int = 0
     max_new_tokens: int = 32_768
     dtype: str = "bfloat16"
+    template: str | None = None
+    template_text: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values out of range, naming key, value and remedy."""
@@ -54,6 +61,16 @@ class Settings:
             raise ValueError(
                 f"temperature=0 gives {max(counts.values())} equal samples: take 1 sample, or a temperature."
             )
+        if self.teacher_template is not None and self.teacher_template.reads_rollouts:
+            raise ValueError(
+                f"template={self.template!r} is not allowed: it shows rollouts of a training step. Show one "
+                "of the data in a template of your own, such as <<extra_info.sibling>> of verl-egrsd sample."
+            )
+
+    @property
+    def teacher_template(self) -> Template | None:
+        """The template of the teacher's prompt; None for the student's prompt."""
+        return None if self.template is None else get_template(self.template, self.template_text)
 
     def samples_for(self, benchmark: str) -> int:
         """Return K of a benchmark."""

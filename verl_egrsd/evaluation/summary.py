@@ -89,7 +89,7 @@ def markdown(summary: Summary) -> str:
     k = sorted({int(name[5:]) for row in rows.values() for name in row if name.startswith("pass@")} - {1})
     accuracy = ["avg", *(f"pass@{n}" for n in k), "maj"]
     length = ["length", "length_p50", "length_p90", "length_right", "length_wrong", "truncated", "eff"]
-    settings = ", ".join(f"{key} {value}" for key, value in summary["settings"].items())
+    settings = ", ".join(f"{key} {value}" for key, value in summary["settings"].items() if value is not None)
     versions = ", ".join(f"{name} {number}" for name, number in summary["versions"].items())
     return "\n".join(
         [

@@ -26,6 +26,11 @@ def as_drawn(folder: Path, arguments: argparse.Namespace) -> argparse.Namespace:
     """
     found = read_settings(folder)
     files, sampling = found.get("files", {}), found["identity"]["settings"]
+    if template := sampling.get("template"):
+        raise ValueError(
+            f"{folder} holds answers of the teacher (template {template}), and a method learns from the "
+            "student's: inspect an evaluation that was made without --template."
+        )
     for name, drawn_with in (("base", found["base"]), ("responses", None)):
         if (given := getattr(arguments, name)) not in (None, drawn_with):
             raise ValueError(

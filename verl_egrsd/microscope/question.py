@@ -17,7 +17,7 @@ from verl_egrsd.config import TeacherConfig
 from verl_egrsd.credit.checks import require
 from verl_egrsd.evaluation.problems import problem_id
 from verl_egrsd.rows import GROUND_TRUTH, Row, conversation, row_name, structure, text_of
-from verl_egrsd.teacher.placebo import partners_of, with_solution_of
+from verl_egrsd.teacher.placebo import with_other_solutions
 from verl_egrsd.teacher.templates import get_template
 
 
@@ -97,9 +97,7 @@ def _stream(question: Question) -> Iterator[Row]:
     if "wrong_solution" not in template.marks:
         yield from _checked(question.data)
         return
-    rows = list(_checked(question.data))
-    for row, other in zip(rows, partners_of(rows, question.teacher.placebo_seed), strict=True):
-        yield with_solution_of(rows[other], row)
+    yield from with_other_solutions(list(_checked(question.data)), question.teacher.placebo_seed)
 
 
 def _checked(data: Path) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from verl_egrsd.rows import Field, Row, row_name, structure, text_of
 from verl_egrsd.teacher.marks import ANSWER, SOLUTION
@@ -67,6 +67,12 @@ def with_solution_of(other: Row, row: Row) -> Row:
     """Return the row with the solution of another row, in `extra_info.solution_of_another_row`."""
     solution = text_of(other, SOLUTION, row_name(other))
     return {**row, "extra_info": {**row["extra_info"], OTHER_SOLUTION.key: solution}}
+
+
+def with_other_solutions(rows: Sequence[Row], seed: int) -> Iterator[Row]:
+    """Yield the rows, each with the solution of its partner; errors as :func:`with_solution_of`."""
+    for row, other in zip(rows, partners_of(rows, seed), strict=True):
+        yield with_solution_of(rows[other], row)
 
 
 def shuffled_words(text: str, seed: int) -> str:

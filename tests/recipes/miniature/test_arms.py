@@ -65,7 +65,8 @@ def test_an_arm_differs_from_egrsd_in_what_its_title_says(configs, name):
 
 
 def test_an_arm_of_another_method_has_the_gate_at_its_full_strength(configs):
-    ungated = {"opsd_unclipped", "opsd_unclipped_position", "crisp_low", "opsd_low"}
+    low = {"crisp_low", "opsd_low", "sdpo_low", "pw_opsd_low"}
+    ungated = {"opsd_unclipped", "opsd_unclipped_position", "sdpo_solution", *low}
     rest = {*configs} - {*CONTROLS} - {arm.name for arm in PLAIN} - ungated
     gated = {"opsd_gated", "opsd_cl_gated", "opsd_unclipped_gated", "opsd_unclipped_cl_gated"}
     assert rest == gated | {"student_entropy"}
