@@ -74,8 +74,9 @@ def accuracy(steps: Sequence[Metrics], thresholds: Thresholds) -> Finding | None
     start, now, _ = ends[worst]
     reading = f"Accuracy in {worst} is {_percent(now)}, against {_percent(start)} at the start of the run."
     advice = (
-        "Training makes the model worse. Check verifier failures, truncation and length first; then return "
-        "to an earlier checkpoint with a lower learning rate."
+        "Training makes the model worse. Check verifier failures, truncation and length first, then whether "
+        "the teacher is better than the student (verl-egrsd eval --template); then return to an earlier "
+        "checkpoint with a lower learning rate."
     )
     limits = thresholds.accuracy_fall
     return _finding(fallen[worst], -fallen[worst], limits, "relative change", reading, advice)
