@@ -65,7 +65,7 @@ def _facts(measurement: Measurement, arms: Mapping[str, Measured]) -> dict[str, 
         "how": {
             "model": f"{before['parameters']:,} parameters, {_in_short(before['before_training'])}",
             "training": f"all weights, learning rate {_learning_rate()} where the arm names no other",
-            "sampling of the evaluation": asdict(PRESETS["rehearsal"]) | {"samples": plan.samples},
+            "sampling of the evaluation": _sampling() | {"samples": plan.samples},
             "seeds": " ".join(map(str, plan.seeds)),
             "runs": f"{len(runs)} of {len(measurement.runs)}",
             "vLLM against the training engine": engines,
@@ -106,3 +106,8 @@ def _in_short(before: dict[str, Any]) -> str:
         f"{100 * teacher['accuracy']:.0f} % at {teacher['length']:.0f} as teacher ({before['problems']} "
         f"problems), teacher entropy {entropy['mean']:.2f} nat on average, {entropy['maximum']:.2f} at most"
     )
+
+
+def _sampling() -> dict[str, Any]:
+    """Return the settings of the evaluations, which answer the student's prompt."""
+    return {key: value for key, value in asdict(PRESETS["rehearsal"]).items() if value is not None}
