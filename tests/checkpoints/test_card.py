@@ -122,6 +122,13 @@ def test_without_records_the_card_says_so(tmp_path):
     assert "Not evaluated." in card
 
 
+def test_what_the_model_does_as_its_own_teacher_is_not_in_the_card(run, evaluation):
+    path = evaluation / "summary.json"
+    path.write_text(path.read_text().replace('"samples": 4', '"samples": 4, "template": "answer_only"'))
+    with pytest.raises(ValueError, match=r"was answered as the teacher \(template answer_only\)"):
+        model_card(run.step, base="Qwen/Qwen3-4B", form="merged", evaluations=[evaluation])
+
+
 def test_export_writes_the_card_and_refuses_an_evaluation_that_is_not_finished(tmp_path, request, evaluation):
     trained, base = request.getfixturevalue("trained"), request.getfixturevalue("base")
     saved = write_checkpoint(tmp_path / "run", adapter_of(trained), base)

@@ -173,7 +173,9 @@ def test_the_same_model_answers_as_its_own_teacher(tmp_path, resumed, model, dat
     rows = generate_rows("validation", PROBLEMS, seed=0)
     expected = [written(plain, context, context.teacher_prompt_ids(row["prompt"], row)) for row in rows]
     assert [found[index] for index in range(PROBLEMS)] == expected != greedy(plain, model, data)
-    differing = compare(out, resumed[1])["settings"]
+    comparison = compare(out, resumed[1])
+    assert (comparison["a"], comparison["b"]) == ("teacher, as teacher (reference_solution)", "out")
+    differing = comparison["settings"]
     assert differing["settings.template"] == ["reference_solution", None]
     assert "benchmarks.sums.sha256" not in differing
 

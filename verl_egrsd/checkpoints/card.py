@@ -14,7 +14,7 @@ import yaml
 from verl_egrsd import __version__
 from verl_egrsd.checkpoints.files import read_object
 from verl_egrsd.checkpoints.places import STATE_FILE
-from verl_egrsd.evaluation.summary import AVERAGE, percent, read_summary, whole
+from verl_egrsd.evaluation.summary import AVERAGE, percent, read_summary, settings_in_words, whole
 from verl_egrsd.output.intervals import Interval
 from verl_egrsd.output.named import HUB_ID
 from verl_egrsd.output.tables import text_table, verbatim_markdown
@@ -126,9 +126,18 @@ def _data(report: Mapping[str, Any]) -> list[str]:
 
 
 def _evaluations(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table for each evaluation: accuracy and length with their intervals."""
+    """Return a table for each evaluation: accuracy and length with their intervals.
+
+    Raises:
+        ValueError: for one in which the model answered as the teacher.
+    """
     lines: list[str] = []
     for summary in summaries:
+        if template := summary["settings"].get("template"):
+            raise ValueError(
+                f"{summary['name']} was answered as the teacher (template {template}), and users of the model "
+                "have no such prompt: name an evaluation that was made without --template."
+            )
         rows = [
             (
                 verbatim_markdown(name),
@@ -137,10 +146,10 @@ def _evaluations(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
             )
             for name, row in {**summary["benchmarks"], AVERAGE: summary[AVERAGE]}.items()
         ]
-        settings = ", ".join(f"{key} {value}" for key, value in summary["settings"].items())
+        settings = verbatim_markdown(settings_in_words(summary))
         lines += [
-            f"\n{verbatim_markdown(summary['name'])}, {verbatim_markdown(summary['date'])}: "
-            f"{verbatim_markdown(settings)}. In brackets: 95 % bootstrap intervals over problems.\n",
+            f"\n{verbatim_markdown(summary['name'])}, {verbatim_markdown(summary['date'])}: {settings}. "
+            "In brackets: 95 % bootstrap intervals over problems.\n",
             text_table(("benchmark", "accuracy, percent", "length, tokens"), rows, "l"),
         ]
     return lines

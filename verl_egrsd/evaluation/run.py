@@ -89,7 +89,7 @@ def complete_samples(
     _require_one_template(benchmarks, settings)
     source = find_model(model, base)
     facts = {
-        "name": name or out.resolve().name,
+        "name": name or _name(out, settings),
         "model": model,
         "base": source.base and str(source.base),
         "files": {benchmark: str(file.resolve()) for benchmark, file in (files or {}).items()},
@@ -121,6 +121,12 @@ def _require_one_template(benchmarks: Benchmarks, settings: Settings) -> None:
             f"template={settings.template!r} does not fit the problems: give read_benchmarks "
             "template=settings.teacher_template."
         )
+
+
+def _name(out: Path, settings: Settings) -> str:
+    """Return the name in tables and pictures where none is given; it says that a teacher is one."""
+    name = out.resolve().name
+    return name if settings.template is None else f"{name}, as teacher ({settings.template})"
 
 
 def _tasks(benchmarks: Benchmarks, settings: Settings) -> list[Task]:

@@ -89,13 +89,12 @@ def markdown(summary: Summary) -> str:
     k = sorted({int(name[5:]) for row in rows.values() for name in row if name.startswith("pass@")} - {1})
     accuracy = ["avg", *(f"pass@{n}" for n in k), "maj"]
     length = ["length", "length_p50", "length_p90", "length_right", "length_wrong", "truncated", "eff"]
-    settings = ", ".join(f"{key} {value}" for key, value in summary["settings"].items() if value is not None)
     versions = ", ".join(f"{name} {number}" for name, number in summary["versions"].items())
     return "\n".join(
         [
             f"# {verbatim_markdown(summary['name'])}",
             f"\nModel: {verbatim_markdown(summary['model'])}. Date: {verbatim_markdown(summary['date'])}.",
-            f"\nSettings: {verbatim_markdown(settings)}.",
+            f"\nSettings: {verbatim_markdown(settings_in_words(summary))}.",
             f"\nVersions: {verbatim_markdown(versions)}.",
             "\nIn brackets: 95 % bootstrap intervals over problems. The average is the unweighted mean.",
             "\n## Accuracy, percent\n",
@@ -105,6 +104,11 @@ def markdown(summary: Summary) -> str:
             "\nTruncated: percent of the answers. Eff: percent points of avg per 1,000 tokens.\n",
         ]
     )
+
+
+def settings_in_words(summary: Mapping[str, Any]) -> str:
+    """Return the settings that are set, in one line."""
+    return ", ".join(f"{key} {value}" for key, value in summary["settings"].items() if value is not None)
 
 
 def terminal_table(summary: Summary) -> str:
