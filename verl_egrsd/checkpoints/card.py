@@ -135,7 +135,7 @@ def _evaluations(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     for summary in summaries:
         if template := summary["settings"].get("template"):
             raise ValueError(
-                f"{summary['name']} was answered as the teacher (template {template}), and users of the model "
+                f"{summary['name']} was answered as the teacher (template {template}), and users of it "
                 "have no such prompt: name an evaluation that was made without --template."
             )
         rows = [
