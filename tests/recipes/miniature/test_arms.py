@@ -69,7 +69,7 @@ def test_an_arm_of_another_method_has_the_gate_at_its_full_strength(configs):
     ungated = {"opsd_unclipped", "opsd_unclipped_position", "sdpo_solution", *low}
     rest = {*configs} - {*CONTROLS} - {arm.name for arm in PLAIN} - ungated
     gated = {"opsd_gated", "opsd_cl_gated", "opsd_unclipped_gated", "opsd_unclipped_cl_gated"}
-    assert rest == gated | {"student_entropy"}
+    assert rest == gated | {"student_entropy", "egrsd_concise", "egrsd_other_solution"}
     for name in rest:
         settings = configs[name].algorithm.egrsd
         section = settings.student_entropy_gate if name == "student_entropy" else settings
