@@ -17,6 +17,7 @@ from verl import DataProto
 from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
 
 from recipes.rehearsal.tokenizer import build_small_tokenizer
+from verl_egrsd.evaluation.problems import Problem
 from verl_egrsd.evaluation.prompts import PromptRenderer
 from verl_egrsd.reward import (
     VerdictPool,
@@ -143,7 +144,7 @@ def test_training_and_evaluation_give_one_verdict(folder, header, thinking, even
     messages = [{"role": "user", "content": "What is 2+3?"}]
     for training in (True, False):
         row = dataset(folder, [messages], thinking, training)[0]
-        prompt = PromptRenderer(folder, thinking=thinking)(messages)
+        prompt = PromptRenderer(folder, thinking=thinking)(Problem("p", 0, messages, "7"))
         assert row["extra_info"]["prompt_opens_reasoning"] is prompt.inside_reasoning is opened
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with VerdictPool(1) as pool:
@@ -183,7 +184,8 @@ def test_marks_inside_a_problem_open_nothing(folder, header, opened):
     messages = [system, {"role": "user", "content": TALK}]
     row = dataset(folder, [messages], thinking=True)[0]
     assert row["extra_info"]["prompt_opens_reasoning"] is opened
-    assert PromptRenderer(folder, thinking=True)(messages).inside_reasoning is opened
+    prompt = PromptRenderer(folder, thinking=True)(Problem("p", 0, messages, "7"))
+    assert prompt.inside_reasoning is opened
 
 
 def test_a_prompt_that_the_data_writes_to_its_end_may_open_the_reasoning():
