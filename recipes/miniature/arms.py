@@ -52,9 +52,9 @@ def _preset(
     return Arm(name, title, (f"+preset={preset or name}", *keys), start=start, by_name=by_name)
 
 
-def _egrsd(name: str, title: str, *keys: str, wrong_solutions: bool = False) -> Arm:
+def _egrsd(name: str, title: str, *keys: str, wrong_solutions: bool = False, by_name: bool = False) -> Arm:
     """Return EGRSD with one thing changed."""
-    return Arm(name, title, ("+preset=egrsd", STRONG_GATE, *keys), wrong_solutions)
+    return Arm(name, title, ("+preset=egrsd", STRONG_GATE, *keys), wrong_solutions, by_name=by_name)
 
 
 _TEACHER = "actor_rollout_ref.teacher"
@@ -116,6 +116,7 @@ _BY_NAME = (
     _preset("crisp_low", "CRISP, rate 5e-6", LOW_RATE, preset="crisp", start=SLOW, by_name=True),
     _preset("opsd_low", "OPSD, rate 5e-6", LOW_RATE, preset="opsd", start=SLOW, by_name=True),
     _preset("sdpo_low", "SDPO, rate 5e-6", LOW_RATE, preset="sdpo", start=SLOW, by_name=True),
+    _preset("pw_opsd_low", "PW-OPSD, rate 5e-6", LOW_RATE, preset="pw_opsd", start=SLOW, by_name=True),
     _preset(
         "sdpo_solution",
         "SDPO with the solution",
@@ -123,21 +124,13 @@ _BY_NAME = (
         preset="sdpo",
         by_name=True,
     ),
-    _preset(
-        "egrsd_concise",
-        "EGRSD, concise teacher",
-        *(STRONG_GATE, f"{_TEACHER}.template=concise"),
-        preset="egrsd",
-        by_name=True,
-    ),
-    _preset(
+    _egrsd("egrsd_concise", "EGRSD, concise teacher", f"{_TEACHER}.template=concise", by_name=True),
+    _egrsd(
         "egrsd_other_solution",
         "EGRSD, solution of another problem",
-        *(STRONG_GATE, f"{_TEACHER}.template=wrong_solution"),
-        preset="egrsd",
+        f"{_TEACHER}.template=wrong_solution",
         by_name=True,
     ),
-    _preset("pw_opsd_low", "PW-OPSD, rate 5e-6", LOW_RATE, preset="pw_opsd", start=SLOW, by_name=True),
     _preset("rlsd_published", "RLSD as published", start=CLIPPED, by_name=True),
     _preset("sdar", "SDAR", start=CURRENT, by_name=True),
     _preset("opsd_first_release", "OPSD, first release", by_name=True),

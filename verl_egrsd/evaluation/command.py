@@ -145,8 +145,8 @@ def _evaluated(arguments: argparse.Namespace) -> Summary:
     from verl_egrsd.evaluation.problems import benchmark_files, read_benchmarks
     from verl_egrsd.evaluation.run import evaluate
 
-    names = benchmark_files(arguments.benchmarks, arguments.only)
-    settings = eval_settings(arguments, names)
+    files = benchmark_files(arguments.benchmarks, arguments.only)
+    settings = eval_settings(arguments, files)
     return evaluate(
         arguments.model,
         read_benchmarks(
@@ -156,7 +156,7 @@ def _evaluated(arguments: argparse.Namespace) -> Summary:
         settings=settings,
         base=arguments.base,
         name=arguments.name,
-        files=names,
+        files=files,
         options=EngineOptions(**given_fields(arguments, EngineOptions)),
     )
 
