@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 
 from recipes.rehearsal.task import generate_rows
 from recipes.rehearsal.tokenizer import build_small_tokenizer
+from verl_egrsd.config import TeacherConfig
 from verl_egrsd.evaluation.privileged import privileged_fields
 from verl_egrsd.evaluation.problems import Problem
 from verl_egrsd.evaluation.prompts import PromptRenderer
@@ -14,7 +15,7 @@ from verl_egrsd.teacher.context import PrivilegedContext
 from verl_egrsd.teacher.placebo import with_other_solutions
 from verl_egrsd.teacher.templates import TEMPLATES, Template, get_template
 
-ROWS = generate_rows("validation", 2, seed=0)
+ROWS = generate_rows("validation", 8, seed=0)
 MESSAGES = ROWS[0]["prompt"]
 PROBLEM = Problem("p", 0, MESSAGES, "7")
 
@@ -38,13 +39,23 @@ def test_a_prompt_is_the_one_that_the_student_is_trained_on(folder, thinking):
 @pytest.mark.parametrize("name", ["reference_solution", "wrong_solution", "shuffled_solution", "concise"])
 def test_a_prompt_of_a_template_is_the_one_that_the_teacher_reads(folder, name, thinking):
     template, flags = get_template(name), {"enable_thinking": thinking}
-    rows = [row | {"extra_info": row["extra_info"] | {"solution": "So </think> 7."}} for row in ROWS]
-    shown = privileged_fields(rows, template, "a file")[0]
-    found = PromptRenderer(folder, thinking=thinking, template=template)(replace(PROBLEM, privileged=shown))
-    context = PrivilegedContext(AutoTokenizer.from_pretrained(folder), template, flags, flags)
-    row = next(with_other_solutions(rows, seed=0)) if name == "wrong_solution" else rows[0]
-    assert found.ids == context.teacher_prompt_ids(MESSAGES, row)
-    assert found.ids != PromptRenderer(folder, thinking=thinking)(PROBLEM).ids
+    rows = [
+        row | {"extra_info": row["extra_info"] | {"solution": f"So </think> {i}."}}
+        for i, row in enumerate(ROWS)
+    ]
+    render = PromptRenderer(folder, thinking=thinking, template=template)
+    shown = privileged_fields(rows, template, "a file")
+    found = [
+        render(replace(PROBLEM, messages=row["prompt"], privileged=fields)).ids
+        for row, fields in zip(rows, shown, strict=True)
+    ]
+    context = PrivilegedContext.from_config(
+        AutoTokenizer.from_pretrained(folder), TeacherConfig(template=name, enable_thinking=thinking), flags
+    )
+    if name == "wrong_solution":
+        rows = list(with_other_solutions(rows, context.placebo_seed))
+    assert found == [context.teacher_prompt_ids(row["prompt"], row) for row in rows]
+    assert found[0] != PromptRenderer(folder, thinking=thinking)(PROBLEM).ids
 
 
 def test_the_template_without_privileged_text_gives_the_students_prompt(folder):
